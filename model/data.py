@@ -1,0 +1,136 @@
+"""The images of a run: any source -> one checked uint8 array, its split and its statistics.
+
+The search sees training images alone. `load_test_data` is apart so that only the final retraining imports it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.examples import DataError, Examples, SourceSplit, SplitName
+from model.sources_cifar10 import is_on_disk, read_cifar10
+from model.sources_digits import read_digits
+from model.sources_folder import read_image_folder
+from model.sources_parquet import find_shards, read_parquet
+from model.splits import Split, stratified_split, stratified_subset
+
+__all__ = [
+    "DataError",
+    "Examples",
+    "Split",
+    "TrainingData",
+    "channel_statistics",
+    "load_test_data",
+    "load_training_data",
+    "stratified_split",
+    "stratified_subset",
+]
+
+_CHUNK = 1024
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """All training images of a data set, before the split into training and validation."""
+
+    name: str
+    """What was read: "cifar10", "digits" or the folder as it was given; never "auto"."""
+    examples: Examples
+    class_names: tuple[str, ...]
+    """The name of label k at position k."""
+    fingerprint: str
+    """sha256 of decoded images, labels and class names: equal for equal data, however it was stored."""
+    warnings: tuple[str, ...]
+    """What the user should know before trusting the run, a line each; empty as a rule."""
+
+
+def load_training_data(dataset: str, *, image_size: int | None, seed: int, data_dir: Path) -> TrainingData:
+    """Decode and check the training images of `dataset`: "cifar10", "digits", "auto" or a folder's path.
+
+    CIFAR-10 is looked for in data_dir, and downloaded to it if missing. "auto" is CIFAR-10, or the digits with a
+    warning where it cannot be had. image_size (pixels) resizes all images; None keeps the size they share, 32 for the
+    digits. `seed` decides only which images of a folder without a test split are set aside. DataError otherwise.
+    """
+    name = "cifar10" if dataset == "auto" else dataset
+    notes: tuple[str, ...] = ()
+    try:
+        source = _read(name, "train", image_size, seed, data_dir)
+    except DataError as error:
+        if dataset != "auto" or is_on_disk(data_dir):  # a damaged copy is to be mended, not passed over
+            raise
+        name, notes = "digits", (f"NOT CIFAR-10 but scikit-learn's 8x8 DIGITS are searched on: {error}",)
+        source = _read(name, "train", image_size, seed, data_dir)
+    return TrainingData(name, source.examples, source.class_names, _fingerprint(source), notes)
+
+
+def load_test_data(dataset: str, *, image_size: int | None, seed: int, data_dir: Path) -> Examples:
+    """Decode the test images that belong to `load_training_data` of the same arguments, without the training images.
+
+    Pass the training images' side as image_size, so that both have one size. "auto" is CIFAR-10 if it is in data_dir
+    by now, else the digits: what the training images came from. DataError as there.
+    """
+    if dataset == "auto":
+        dataset = "cifar10" if is_on_disk(data_dir) else "digits"
+    return _read(dataset, "test", image_size, seed, data_dir).examples
+
+
+def channel_statistics(
+    images: NDArray[np.uint8], indices: NDArray[np.int64]
+) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+    """Mean and standard deviation of each channel over images[indices], (N, H, W, 3) uint8, in units of 0..1.
+
+    Exact: summed in integers, 1024 images at a time. A channel of one value has deviation 1, so that dividing by it
+    is harmless.
+    """
+    sums = np.zeros(3, dtype=np.int64)
+    squares = np.zeros(3, dtype=np.int64)
+    for start in range(0, len(indices), _CHUNK):
+        pixels = images[indices[start : start + _CHUNK]].reshape(-1, 3)
+        for channel in range(3):
+            counts = np.bincount(pixels[:, channel], minlength=256)
+            sums[channel] += counts @ np.arange(256)
+            squares[channel] += counts @ np.arange(256) ** 2
+    num_pixels = len(indices) * images.shape[1] * images.shape[2]
+    mean = sums / num_pixels
+    std = np.sqrt(np.maximum(squares / num_pixels - mean**2, 0.0))
+    std = np.where(std > 0, std, 255.0)
+    return _triple(mean / 255), _triple(std / 255)
+
+
+def _triple(values: NDArray[np.float64]) -> tuple[float, float, float]:
+    red, green, blue = values.tolist()
+    return red, green, blue
+
+
+def _read(dataset: str, split: SplitName, image_size: int | None, seed: int, data_dir: Path) -> SourceSplit:
+    if dataset == "cifar10":
+        return read_cifar10(data_dir, split, image_size=image_size)
+    if dataset == "digits":
+        return read_digits(split, image_size=image_size)
+    folder = Path(dataset).expanduser()
+    try:
+        if not folder.is_dir():
+            fault = "is a file, not a folder" if folder.exists() else "is no known data set and no folder"
+            raise DataError(
+                f"--dataset {dataset} {fault}. Give auto, cifar10, digits or the path of a folder of images."
+            )
+        if find_shards(folder, "train") or find_shards(folder, "test"):
+            return read_parquet(folder, split, image_size=image_size)
+        return read_image_folder(folder, split, image_size=image_size, seed=seed)
+    except OSError as error:
+        reason = f"{error.filename or folder} cannot be read ({error.strerror})"
+        raise DataError(f"{reason}. Check the path and its permissions.") from error
+
+
+def _fingerprint(source: SourceSplit) -> str:
+    examples = source.examples
+    header = repr((examples.images.shape, source.class_names)).encode()
+    digest = hashlib.sha256(header)
+    digest.update(np.ascontiguousarray(examples.labels.astype("<i8")).data)
+    digest.update(np.ascontiguousarray(examples.images).data)
+    return digest.hexdigest()

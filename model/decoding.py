@@ -1,0 +1,94 @@
+"""Encoded images -> one uint8 array: decoded once, converted to RGB, brought to one size."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from model.examples import DataError, one_line
+
+LARGEST_NATIVE_SIZE = 64
+"""Pixels a side up to which images keep their size unasked; the networks are made for small ones."""
+_CHUNK = 256
+
+
+class EncodedImage(NamedTuple):
+    """An image not yet decoded: the name an error calls it by, and its bytes or its file."""
+
+    name: str
+    content: bytes | Path
+
+
+def decode_images(encoded: Sequence[EncodedImage], *, image_size: int | None) -> NDArray[np.uint8]:
+    """Decode to (N, S, S, 3) uint8, S = image_size, or the side that all images share if it is None.
+
+    Images of other sizes are resized bilinearly with antialiasing, whatever their aspect. `encoded` must not be empty.
+    DataError names the first file found that cannot be read, or, where image_size is None, asks for --image-size if the
+    images differ in size, are not square, or are larger than 64 pixels.
+    """
+    side = _native_size(encoded[0]) if image_size is None else image_size
+    images = np.empty((len(encoded), side, side, 3), dtype=np.uint8)
+
+    def fill(start: int) -> None:
+        for index in range(start, min(start + _CHUNK, len(encoded))):
+            image = _read_rgb(encoded[index])
+            if image.size != (side, side):
+                if image_size is None:
+                    raise _size_error(encoded[0].name, (side, side), encoded[index].name, image.size)
+                image = image.resize((side, side), Image.Resampling.BILINEAR)
+            images[index] = np.asarray(image)
+
+    # Pillow decodes without the interpreter's lock: photographs gain from threads, 32x32 images neither gain nor lose.
+    pool = ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1))
+    try:
+        for _ in pool.map(fill, range(0, len(encoded), _CHUNK)):
+            pass
+    finally:
+        pool.shutdown(cancel_futures=True)  # the first bad file, or Ctrl-C, ends it without decoding the rest
+    return images
+
+
+def resize_images(images: NDArray[np.uint8], image_size: int) -> NDArray[np.uint8]:
+    """Images (N, H, W, 3) -> (N, image_size, image_size, 3), bilinear with antialiasing; itself if nothing changes."""
+    if images.shape[1:3] == (image_size, image_size):
+        return images
+    size = (image_size, image_size)
+    return np.stack([np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR)) for image in images])
+
+
+def _read_rgb(encoded: EncodedImage) -> Image.Image:
+    content = io.BytesIO(encoded.content) if isinstance(encoded.content, bytes) else encoded.content
+    try:
+        with Image.open(content) as image:
+            if image.mode.startswith("I;16"):  # Pillow would clip 16 bits at 255 instead of scaling them
+                return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+            if image.mode == "P":  # straight to RGB, Pillow warns about every palette with transparency
+                return image.convert("RGBA").convert("RGB")
+            return image.convert("RGB")
+    except Exception as error:  # Pillow's decoders raise many kinds: OSError, SyntaxError, struct.error, ...
+        raise DataError(
+            f"{encoded.name} cannot be read as an image ({one_line(error)}). Replace or remove it."
+        ) from error
+
+
+def _native_size(encoded: EncodedImage) -> int:
+    width, height = _read_rgb(encoded).size
+    if width != height or width > LARGEST_NATIVE_SIZE:
+        fault = "is not square" if width != height else f"is larger than {LARGEST_NATIVE_SIZE} pixels"
+        raise DataError(
+            f"{encoded.name} {fault} ({width}x{height}). Pass --image-size, for instance 32, to resize all images."
+        )
+    return width
+
+
+def _size_error(first: str, first_size: tuple[int, int], other: str, other_size: tuple[int, int]) -> DataError:
+    sizes = f"{first} is {first_size[0]}x{first_size[1]}, {other} is {other_size[0]}x{other_size[1]}"
+    return DataError(f"images differ in size: {sizes}. Pass --image-size, for instance 32, to resize all images.")

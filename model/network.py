@@ -1,0 +1,163 @@
+"""The family of networks: blocks c1, c2, c3, each with a max-pool, an output block, average pooling, a classifier."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+from torch import Tensor, nn
+
+from model.config import BLOCK_NAMES, BlockConfig, ConvKind, TrainConfig
+from model.layers import Dropout, GhostBatchNorm, ReLU, seed_dropout
+
+_ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "relu": ReLU,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+    # Close to ReLU, as in the fast CIFAR-10 recipes: https://myrtle.ai/how-to-train-your-resnet-8-bag-of-tricks/
+    "celu": partial(nn.CELU, alpha=0.075),
+}
+
+
+class ConvUnit(nn.Module):
+    """A convolution with its followers: norm, activation, dropout, the sum with the unit's input, the block's max-pool.
+
+    (N, C_in, H, W) to (N, C_out, H', W').
+    """
+
+    def __init__(self, body: nn.Sequential, *, is_residual: bool, pool: nn.MaxPool2d | None) -> None:
+        super().__init__()
+        self.body = body
+        self.is_residual = is_residual
+        self.pool = pool
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.body(x)
+        if self.is_residual:
+            y = y + x
+        return y if self.pool is None else self.pool(y)
+
+
+class Network(nn.Module):
+    """Normalised images (N, C, H, W) to logits (N, num_classes); made by `build_network`."""
+
+    def __init__(self, blocks: OrderedDict[str, nn.Module], classifier: nn.Conv2d) -> None:
+        super().__init__()
+        self.blocks = nn.Sequential(blocks)
+        self.average_pool = nn.AdaptiveAvgPool2d(1)
+        self.classifier = classifier
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.classifier(self.average_pool(self.blocks(images)))
+        return logits.flatten(1)
+
+
+def build_network(config: TrainConfig, num_classes: int, in_channels: int = 3) -> Network:
+    """The network that `config` describes, for images of any size that its maps survive (`profile_network` checks).
+
+    Parameters are drawn from PyTorch's default generator, which the caller seeds. Dropout starts from seed 0.
+    """
+    units: dict[str, list[ConvUnit]] = {name: [] for name in BLOCK_NAMES}
+    for plan in _plan_units(config, in_channels):
+        units[plan.block].append(_build_unit(config, plan))
+    blocks: OrderedDict[str, nn.Module] = OrderedDict((name, nn.Sequential(*units[name])) for name in BLOCK_NAMES)
+    network = Network(blocks, nn.Conv2d(config.output.width, num_classes, kernel_size=1))
+    seed_dropout(network, 0)
+    return network
+
+
+@dataclass(frozen=True)
+class _UnitPlan:
+    """One unit of the network, before its layers exist."""
+
+    block: str
+    kind: ConvKind | Literal["squeeze"]
+    position: int
+    """Place among the block's convolutions after the squeeze, from 0."""
+    in_channels: int
+    out_channels: int
+    has_norm: bool
+    has_dropout: bool
+    has_pool: bool
+
+
+def _plan_units(config: TrainConfig, in_channels: int) -> Iterator[_UnitPlan]:
+    is_first = True
+    for name in BLOCK_NAMES:
+        block: BlockConfig = getattr(config, name)
+        has_norm = name != "output" or config.output_norm
+        widths = [block.inner_width] * (block.num_convs - 1) + [block.width]
+        steps: list[tuple[ConvKind | Literal["squeeze"], int, int]] = [
+            (block.kind, position, width) for position, width in enumerate(widths)
+        ]
+        if block.squeeze_width:
+            steps.insert(0, ("squeeze", 0, block.squeeze_width))
+        for step, (kind, position, out_channels) in enumerate(steps):
+            yield _UnitPlan(
+                block=name,
+                kind=kind,
+                position=position,
+                in_channels=in_channels,
+                out_channels=out_channels,
+                has_norm=has_norm,
+                has_dropout=has_norm and not is_first,
+                has_pool=name != "output" and step == len(steps) - 1,
+            )
+            in_channels, is_first = out_channels, False
+
+
+def _build_unit(config: TrainConfig, plan: _UnitPlan) -> ConvUnit:
+    convs = _build_convs(config, plan)
+    pools_first = plan.has_pool and config.pool_order == "pool_first"
+    pools_last = plan.has_pool and config.pool_order == "pool_last"
+    body = OrderedDict[str, nn.Module](convs)
+    if pools_first:
+        body["pool"] = nn.MaxPool2d(2)
+    followers: list[tuple[str, nn.Module]] = [("activation", _ACTIVATIONS[config.activation]())]
+    if plan.has_norm:
+        num_splits = config.norm_splits if config.norm == "ghost" else 1
+        norm = GhostBatchNorm(plan.out_channels, num_splits=num_splits, frozen_scale=config.frozen_norm_scale)
+        followers.insert(0 if config.norm_order == "norm_first" else 1, ("norm", norm))
+    body.update(followers)
+    if plan.has_dropout and config.dropout > 0:
+        body["dropout"] = Dropout(config.dropout)
+    growths = [sum(map_growth(conv, axis) for conv in convs.values()) for axis in (0, 1)]
+    keeps_shape = plan.in_channels == plan.out_channels and growths == [0, 0] and not pools_first
+    return ConvUnit(
+        nn.Sequential(body),
+        is_residual=config.residual and keeps_shape,
+        pool=nn.MaxPool2d(2) if pools_last else None,
+    )
+
+
+def _build_convs(config: TrainConfig, plan: _UnitPlan) -> dict[str, nn.Conv2d]:
+    """The unit's convolutions by name, in their order: one, or a depthwise and a pointwise one."""
+    # A norm straight after takes any constant away again, with a max-pool between them or not.
+    has_bias = not (plan.has_norm and config.norm_order == "norm_first")
+    dilation = 2 if plan.kind == "dilated" else 1
+
+    def conv(kernel_size: tuple[int, int], *, out_channels: int, groups: int = 1, bias: bool = has_bias) -> nn.Conv2d:
+        padding = (dilation * (kernel_size[0] // 2), dilation * (kernel_size[1] // 2))
+        if config.padding == "seed":
+            padding = (2, 2) if plan.kind == "dilated" and plan.position == 0 else (1, 1)
+        return nn.Conv2d(
+            plan.in_channels, out_channels, kernel_size, padding=padding, dilation=dilation, groups=groups, bias=bias
+        )
+
+    if plan.kind == "depthwise_separable":
+        # Nothing comes between the two, so the pointwise bias does for both.
+        depthwise = conv((3, 3), out_channels=plan.in_channels, groups=plan.in_channels, bias=False)
+        return {"depthwise": depthwise, "pointwise": conv((1, 1), out_channels=plan.out_channels)}
+    if plan.kind == "squeeze":
+        return {"conv": conv((1, 1), out_channels=plan.out_channels)}
+    if plan.kind == "spatially_separable":
+        return {"conv": conv((3, 1) if plan.position == 0 else (1, 3), out_channels=plan.out_channels)}
+    return {"conv": conv((3, 3), out_channels=plan.out_channels)}
+
+
+def map_growth(conv: nn.Conv2d, axis: int) -> int:
+    """Pixels that a convolution of stride 1 adds to a map's height (axis 0) or width (1), negative if it shrinks."""
+    return 2 * int(conv.padding[axis]) - conv.dilation[axis] * (conv.kernel_size[axis] - 1)

@@ -1,0 +1,81 @@
+"""The optimizer, the learning rate of every step and the average of the parameters, from a config."""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import torch
+from torch import Tensor, nn
+
+from model.config import TrainConfig
+
+
+def build_optimizer(network: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+    """SGD (with or without Nesterov) or AdamW over the trainable parameters, in one fused kernel a group.
+
+    Biases and the norms' scales and shifts are not decayed: decay on them costs accuracy and regularises nothing.
+    """
+    trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    decay = config.adamw_weight_decay if config.optimizer == "adamw" else config.weight_decay
+    groups = [
+        {"params": [parameter for parameter in trainable if parameter.ndim > 1], "weight_decay": decay},
+        {"params": [parameter for parameter in trainable if parameter.ndim <= 1], "weight_decay": 0.0},
+    ]
+    groups = [group for group in groups if group["params"]]
+    if config.optimizer == "adamw":
+        return torch.optim.AdamW(groups, lr=config.adamw_lr, fused=True)
+    is_nesterov = config.optimizer == "nesterov" and config.momentum > 0
+    return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=is_nesterov, fused=True)
+
+
+def learning_rate(config: TrainConfig, step: int, *, steps_per_epoch: int, max_epochs: int) -> float:
+    """The rate of optimizer step `step`, 0..steps_per_epoch * max_epochs - 1; above 0 on every one of them.
+
+    step: the peak times 0.92 ** (epochs done // 2). one_cycle: linear up to the peak over `warmup_fraction` of all
+    steps, linear down to almost 0 at the last. cosine: the same rise, then half a cosine down to almost 0.
+    """
+    peak = config.adamw_lr if config.optimizer == "adamw" else config.lr
+    if config.schedule == "step":
+        return float(peak * 0.92 ** (step // steps_per_epoch // 2))
+    num_steps = steps_per_epoch * max_epochs
+    num_warmup = config.warmup_fraction * num_steps
+    if step + 1 <= num_warmup:
+        return peak * (step + 1) / num_warmup
+    left = min(1.0, (num_steps - step) / (num_steps - num_warmup))
+    return peak * (left if config.schedule == "one_cycle" else 0.5 * (1 - math.cos(math.pi * left)))
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    """The rate of the optimizer's next step, in every group."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr
+
+
+class ParameterAverage:
+    """An exponential moving average of a network, kept as a network of its own.
+
+    Its floating-point buffers (the norms' running statistics) are averaged like the parameters, since they belong to
+    them; integer ones are copied. The decay starts small, min(decay, (1 + n) / (10 + n)) after n updates, so that the
+    random initialisation does not weigh on a short training.
+    """
+
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        self.network = copy.deepcopy(network).requires_grad_(False)
+        self.decay = decay
+        pairs = list(zip(_tensors(self.network), _tensors(network), strict=True))
+        self._averages = [average for average, _ in pairs if average.is_floating_point()]
+        self._sources = [source for average, source in pairs if average.is_floating_point()]
+        self._copied = [pair for pair in pairs if not pair[0].is_floating_point()]
+
+    @torch.no_grad()
+    def update(self, num_updates: int) -> None:
+        """Move towards the network as it is after its step; `num_updates` were made before."""
+        decay = min(self.decay, (1 + num_updates) / (10 + num_updates))
+        torch._foreach_lerp_(self._averages, self._sources, 1 - decay)
+        for average, source in self._copied:
+            average.copy_(source)
+
+
+def _tensors(network: nn.Module) -> list[Tensor]:
+    return [*network.parameters(), *network.buffers()]

@@ -1,0 +1,75 @@
+import time
+
+import pytest
+import torch
+
+from model.engine import Engine, choose_engine
+
+
+def test_fp32_forces_the_plain_path_unmeasured():
+    engine, measurements = choose_engine("cpu", num_threads=1, precision="fp32")
+    assert engine == Engine(device="cpu", precision="fp32", channels_last=False, compile=False, num_threads=1)
+    assert measurements == []
+
+
+def test_auto_takes_the_fastest_measured_and_is_quick():
+    start = time.perf_counter()
+    engine, measurements = choose_engine("cpu", num_threads=1)
+    assert time.perf_counter() - start < 60  # about 1.5 s on an idle machine
+    fastest = min(measurements, key=lambda row: row["step_ms"])
+    assert (engine.precision, engine.channels_last) == (fastest["precision"], fastest["channels_last"])
+    assert {(row["precision"], row["channels_last"]) for row in measurements} == {
+        ("fp32", False),
+        ("fp32", True),
+        ("bf16", True),
+    }
+    assert not engine.compile
+    assert engine.num_threads == 1
+
+
+def test_bf16_forces_the_precision_and_measures_the_layout():
+    engine, measurements = choose_engine("cpu", num_threads=1, precision="bf16")
+    assert engine.precision == "bf16"
+    assert {row["precision"] for row in measurements} == {"bf16"}
+
+
+def test_unknown_precision_names_the_known():
+    with pytest.raises(ValueError, match="`precision` must be one of auto, bf16, fp32; got 'fp16'"):
+        choose_engine("cpu", num_threads=1, precision="fp16")
+
+
+def test_engine_says_what_torch_needs():
+    engine = Engine(device="cuda:1", precision="bf16", channels_last=True)
+    assert (engine.device_type, engine.dtype, engine.memory_format) == ("cuda", torch.bfloat16, torch.channels_last)
+    assert (Engine().dtype, Engine().memory_format) == (torch.float32, torch.contiguous_format)
+
+
+def test_apply_sets_the_threads():
+    before = torch.get_num_threads()
+    Engine(num_threads=1).apply()
+    assert torch.get_num_threads() == 1
+    Engine(num_threads=before).apply()
+    assert torch.get_num_threads() == before
+
+
+def test_a_busy_machine_is_measured_in_the_time_that_was_computed(monkeypatch):
+    """Only `thread_time` may decide on a CPU: with a clock that jumps at random the choice must stay the same."""
+    jumps = iter(range(0, 10**9, 997))
+    monkeypatch.setattr(time, "perf_counter", lambda: next(jumps))
+    _, measurements = choose_engine("cpu", num_threads=1, precision="bf16")
+    assert all(row["step_ms"] < 100_000 for row in measurements)
+
+
+def test_the_chosen_engines_threads_are_left_set():
+    before = torch.get_num_threads()
+    choose_engine("cpu", num_threads=2, precision="bf16")
+    assert torch.get_num_threads() == 2
+    torch.set_num_threads(before)
+
+
+def test_choosing_leaves_the_callers_random_numbers_alone():
+    torch.manual_seed(3)
+    expected = torch.rand(2)
+    torch.manual_seed(3)
+    choose_engine("cpu", num_threads=1, precision="bf16")
+    assert torch.equal(torch.rand(2), expected)

@@ -1,0 +1,247 @@
+"""The seed network's table, the family's rules, and that networks compute what they should."""
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from model.config import SEED_CONFIG, BlockConfig, TrainConfig
+from model.layers import Dropout, GhostBatchNorm, seed_dropout
+from model.network import ConvUnit, Network, build_network
+
+
+def _network(config: TrainConfig, num_classes: int = 10, *, seed: int = 0) -> Network:
+    torch.manual_seed(seed)
+    return build_network(config, num_classes)
+
+
+def _config(**changes: Any) -> TrainConfig:
+    """A network of 8 channels, 2 convolutions a block, with norm and dropout."""
+    blocks = dict.fromkeys(("c1", "c2", "c3", "output"), BlockConfig(inner_width=8, width=8))
+    return TrainConfig(**({"dropout": 0.1} | blocks | changes))
+
+
+def _unit_layers(unit: nn.Module) -> list[str]:
+    assert isinstance(unit, ConvUnit)
+    names = [name for name, _ in unit.body.named_children()]
+    return names + (["+"] if unit.is_residual else []) + (["pool"] if unit.pool is not None else [])
+
+
+def _traced_outputs(network: Network, images: Tensor) -> list[tuple[str, tuple[int, ...], int]]:
+    """(kind, output shape, parameters) of each layer but activations, as an image passes."""
+    rows: list[tuple[str, tuple[int, ...], int]] = []
+    for module in network.modules():
+        if not list(module.children()) and not isinstance(module, nn.ReLU):
+            module.register_forward_hook(
+                lambda layer, _, output: rows.append(
+                    (type(layer).__name__, tuple(output.shape[1:]), sum(p.numel() for p in layer.parameters()))
+                )
+            )
+    network.eval()(images)
+    return rows
+
+
+def test_seed_network_has_the_notebooks_table() -> None:
+    network = _network(SEED_CONFIG)
+    conv, norm, dropout, pool = "Conv2d", "GhostBatchNorm", "Dropout", "MaxPool2d"
+    assert _traced_outputs(network, torch.zeros(1, 3, 32, 32)) == [
+        (conv, (32, 32, 32), 896),
+        (norm, (32, 32, 32), 64),
+        (conv, (32, 32, 32), 9_248),
+        (norm, (32, 32, 32), 64),
+        (dropout, (32, 32, 32), 0),
+        (pool, (32, 16, 16), 0),
+        (conv, (16, 18, 18), 528),
+        (norm, (16, 18, 18), 32),
+        (dropout, (16, 18, 18), 0),
+        (conv, (64, 18, 20), 3_136),
+        (norm, (64, 18, 20), 128),
+        (dropout, (64, 18, 20), 0),
+        (conv, (64, 20, 20), 12_352),
+        (norm, (64, 20, 20), 128),
+        (dropout, (64, 20, 20), 0),
+        (pool, (64, 10, 10), 0),
+        (conv, (32, 12, 12), 2_080),
+        (norm, (32, 12, 12), 64),
+        (dropout, (32, 12, 12), 0),
+        (conv, (128, 12, 12), 36_992),
+        (norm, (128, 12, 12), 256),
+        (dropout, (128, 12, 12), 0),
+        (conv, (128, 10, 10), 147_584),
+        (norm, (128, 10, 10), 256),
+        (dropout, (128, 10, 10), 0),
+        (pool, (128, 5, 5), 0),
+        (conv, (256, 5, 5), 295_168),
+        (conv, (64, 5, 5), 147_520),
+        ("AdaptiveAvgPool2d", (64, 1, 1), 0),
+        (conv, (10, 1, 1), 650),
+    ]
+    assert sum(parameter.numel() for parameter in network.parameters()) == 657_146
+    # 496 scales are frozen; their 496 shifts learn, which a summary by whole layers does not show.
+    assert sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad) == 657_146 - 496
+
+
+def test_seed_network_applies_relu_then_norm_then_dropout() -> None:
+    network = _network(SEED_CONFIG)
+    first, second, *rest = [_unit_layers(unit) for block in network.blocks for unit in block]
+    assert first == ["conv", "activation", "norm"]
+    assert second == ["conv", "activation", "norm", "dropout", "pool"]
+    assert rest[-2:] == [["conv", "activation"]] * 2
+    convs = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
+    assert [conv.dilation[0] for conv in convs] == [1, 1, 1, 1, 1, 1, 2, 2, 1, 1, 1]
+    assert [conv.padding[0] for conv in convs] == [1, 1, 1, 1, 1, 1, 2, 1, 1, 1, 0]
+    assert all(conv.groups == 1 for conv in convs)
+    norms = [module for module in network.modules() if isinstance(module, GhostBatchNorm)]
+    assert {norm.num_splits for norm in norms} == {2}
+    assert {module.p for module in network.modules() if isinstance(module, Dropout)} == {26 / 256}
+
+
+@pytest.mark.parametrize(
+    ("norm_order", "pool_order", "expected"),
+    [
+        ("norm_first", "pool_last", ["conv", "norm", "activation", "dropout", "pool"]),
+        ("norm_first", "pool_first", ["conv", "pool", "norm", "activation", "dropout"]),
+        ("activation_first", "pool_last", ["conv", "activation", "norm", "dropout", "pool"]),
+        ("activation_first", "pool_first", ["conv", "pool", "activation", "norm", "dropout"]),
+    ],
+)
+def test_layers_follow_the_configured_order(norm_order: str, pool_order: str, expected: list[str]) -> None:
+    network = _network(_config(norm_order=norm_order, pool_order=pool_order))
+    without_pool = [name for name in expected if name != "pool"]
+    blocks = [[_unit_layers(unit) for unit in block] for block in network.blocks]
+    assert blocks[0] == [without_pool[:-1], expected]  # no dropout after the network's first norm
+    assert blocks[1:3] == [[without_pool, expected]] * 2
+    assert blocks[3] == [without_pool] * 2
+    has_bias = [conv.bias is not None for conv in network.blocks.modules() if isinstance(conv, nn.Conv2d)]
+    assert set(has_bias) == {norm_order == "activation_first"}
+
+
+@pytest.mark.parametrize(("pool_order", "pooled_unit_adds"), [("pool_last", True), ("pool_first", False)])
+def test_residual_additions_stand_wherever_shapes_agree(pool_order: str, pooled_unit_adds: bool) -> None:
+    network = _network(_config(residual=True, pool_order=pool_order, c1=BlockConfig(inner_width=3, width=8)))
+    units = [unit for block in network.blocks for unit in block]
+    # From 3 channels to 3, from 3 to 8, then from 8 to 8 for good.
+    middle = [True, pooled_unit_adds]
+    assert [unit.is_residual for unit in units] == [True, False, *middle, *middle, True, True]
+
+    images = torch.randn(4, 3, 16, 16)
+    x = images
+    for unit in network.eval().blocks.modules():
+        if isinstance(unit, ConvUnit):
+            y = unit.body(x)
+            y = y + x if y.shape == x.shape else y
+            x = y if unit.pool is None else unit.pool(y)
+    torch.testing.assert_close(network(images), network.classifier(x.mean(dim=(2, 3), keepdim=True)).flatten(1))
+
+
+@pytest.mark.parametrize("kind", ["dense", "dilated", "depthwise_separable", "spatially_separable"])
+@pytest.mark.parametrize("squeeze_width", [0, 4])
+def test_same_padding_keeps_the_maps_size_for_every_kind(kind: str, squeeze_width: int) -> None:
+    block = BlockConfig(kind=kind, squeeze_width=squeeze_width, inner_width=8, width=12)  # type: ignore[arg-type]
+    network = _network(_config(c1=block, c2=block, c3=block, output=block))
+    assert network.eval().blocks(torch.zeros(2, 3, 24, 32)).shape == (2, 12, 3, 4)
+
+
+def test_depthwise_separable_is_a_depthwise_then_a_pointwise_convolution_with_one_norm() -> None:
+    block = BlockConfig(kind="depthwise_separable", squeeze_width=4, num_convs=1, width=12)
+    unit = _network(_config(c2=block, output_norm=False, norm_order="activation_first")).blocks.c2[1]
+    assert _unit_layers(unit) == ["depthwise", "pointwise", "activation", "norm", "dropout", "pool"]
+    depthwise, pointwise = unit.body.depthwise, unit.body.pointwise
+    assert (depthwise.groups, depthwise.kernel_size, depthwise.bias) == (4, (3, 3), None)
+    assert (pointwise.groups, pointwise.kernel_size, pointwise.out_channels) == (1, (1, 1), 12)
+    assert pointwise.bias is not None
+
+
+def test_output_block_without_norm_has_biases_and_no_dropout() -> None:
+    network = _network(_config(output_norm=False))
+    assert [_unit_layers(unit) for unit in network.blocks.output] == [["conv", "activation"]] * 2
+    assert all(unit.body.conv.bias is not None for unit in network.blocks.output)
+
+
+@pytest.mark.parametrize(
+    ("activation", "function"),
+    [
+        ("relu", lambda x: x.clamp(min=0)),
+        ("gelu", lambda x: x * (1 + torch.erf(x / 2**0.5)) / 2),
+        ("silu", lambda x: x * torch.sigmoid(x)),
+        ("celu", lambda x: torch.where(x > 0, x, 0.075 * torch.expm1(x / 0.075))),
+    ],
+)
+def test_activations(activation: str, function: Any) -> None:
+    layer = _network(_config(activation=activation)).blocks.c1[0].body.activation
+    x = torch.linspace(-3, 3, 50)
+    torch.testing.assert_close(layer(x), function(x))
+
+
+def test_batch_norm_ignores_splits_and_ghost_norm_has_them() -> None:
+    for norm, expected in (("batch", 1), ("ghost", 4)):
+        network = _network(_config(norm=norm, norm_splits=4))
+        assert {m.num_splits for m in network.modules() if isinstance(m, GhostBatchNorm)} == {expected}
+
+
+def test_parameters_depend_on_torchs_seed_alone_and_training_leaves_its_generator_alone() -> None:
+    first, again, other = (_network(SEED_CONFIG, seed=seed).state_dict() for seed in (1, 1, 2))
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not torch.equal(first["classifier.weight"], other["classifier.weight"])
+    network = _network(SEED_CONFIG)
+    state = torch.get_rng_state()
+    network(torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))).sum().backward()
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_a_training_step_repeats_bit_for_bit_with_the_same_dropout_seed() -> None:
+    network = _network(_config(norm="ghost", norm_splits=2))
+    images = torch.randn(6, 3, 16, 16)
+    outputs = []
+    for seed in (5, 5, 6):
+        seed_dropout(network, seed)
+        outputs.append(network(images).detach())
+    assert torch.equal(outputs[0], outputs[1])
+    assert not torch.equal(outputs[0], outputs[2])
+
+
+def test_bf16_in_channels_last_computes_what_fp32_does() -> None:
+    config = _config(norm="ghost", norm_splits=2, residual=True, activation="silu", dropout=0.0)
+    plain, fast = _network(config), _network(config).to(memory_format=torch.channels_last)
+    images, labels = torch.randn(64, 3, 16, 16), torch.arange(64) % 10
+    expected = plain(images)
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = fast(images.contiguous(memory_format=torch.channels_last)).float()
+    nn.functional.cross_entropy(logits, labels).backward()
+    nn.functional.cross_entropy(expected, labels).backward()
+    torch.testing.assert_close(logits, expected, atol=0.03, rtol=0.03)
+    gradients = [torch.cat([p.grad.flatten() for p in network.parameters()]) for network in (plain, fast)]
+    assert torch.cosine_similarity(*gradients, dim=0) > 0.99
+
+
+def test_other_image_channels_and_class_numbers() -> None:
+    network = build_network(_config(), 3, in_channels=1)
+    assert network.eval()(torch.zeros(2, 1, 16, 16)).shape == (2, 3)
+
+
+@pytest.mark.parametrize("config", [SEED_CONFIG, _config(residual=True, activation="gelu")], ids=["seed", "residual"])
+def test_evaluation_can_be_exported_with_a_free_batch_size(config: TrainConfig) -> None:
+    network = _network(config).eval()
+    batch = torch.export.Dim("batch", min=1, max=1024)
+    exported = torch.export.export(network, (torch.randn(2, 3, 32, 32),), dynamic_shapes=({0: batch},))
+    images = torch.randn(5, 3, 32, 32)
+    torch.testing.assert_close(exported.module()(images), network(images))
+
+
+def test_a_network_can_be_copied_with_its_dropout_in_mid_stream() -> None:
+    network = _network(_config())
+    network(torch.randn(4, 3, 16, 16))
+    twin = copy.deepcopy(network)
+    images = torch.randn(4, 3, 16, 16)
+    assert torch.equal(network(images), twin(images))
+
+
+@pytest.mark.parametrize("padding", ["same", "seed"])
+@pytest.mark.parametrize("kind", ["dense", "dilated", "depthwise_separable", "spatially_separable"])
+def test_every_parameter_has_a_gradient(padding: str, kind: str) -> None:
+    block = BlockConfig(kind=kind, squeeze_width=4, inner_width=4, width=4)  # type: ignore[arg-type]
+    network = _network(_config(padding=padding, residual=True, c2=block, c3=block, output=block))
+    network(torch.randn(4, 3, 24, 24)).sum().backward()
+    assert all(parameter.grad is not None for parameter in network.parameters())
