@@ -1,0 +1,39 @@
+"""Many configs -> the best one. The public names; each loads its room when it is first used."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from search.results import Run as Run
+    from search.results import load_run as load_run
+    from search.run import resume_search as resume_search
+    from search.run import run_search as run_search
+    from search.searcher import build_searcher as build_searcher
+    from search.settings import SearchSettings as SearchSettings
+    from search.settings import UserError as UserError
+    from search.space import SearchSpace as SearchSpace
+    from search.study import RunStudy as RunStudy
+    from search.trial_scheduler import build_trial_scheduler as build_trial_scheduler
+
+_ROOMS = {
+    "Run": "results",
+    "RunStudy": "study",
+    "SearchSettings": "settings",
+    "SearchSpace": "space",
+    "UserError": "settings",
+    "build_searcher": "searcher",
+    "build_trial_scheduler": "trial_scheduler",
+    "load_run": "results",
+    "resume_search": "run",
+    "run_search": "run",
+}
+__all__ = sorted(_ROOMS)
+
+
+def __getattr__(name: str) -> Any:
+    # Ray, torch and pandas take seconds to import; `--help` and a bad flag should not wait for them.
+    if name in _ROOMS:
+        return getattr(import_module(f"search.{_ROOMS[name]}"), name)
+    raise AttributeError(f"module 'search' has no attribute {name!r}")

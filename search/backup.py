@@ -1,0 +1,38 @@
+"""A copy of a SQLite record that is whole at any moment, made by SQLite itself while the record is in use."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import time
+from pathlib import Path
+
+INTERVAL_S = 30.0
+
+
+class DatabaseBackup:
+    """Keeps study.backup.db beside study.db."""
+
+    def __init__(self, database: Path) -> None:
+        self._database = database
+        self._last_taken: float | None = None
+
+    def take_if_due(self) -> None:
+        """Copies the database if the last copy is old enough; the copy appears by rename."""
+        now = time.monotonic()
+        if self._last_taken is not None and now - self._last_taken < INTERVAL_S:
+            return
+        self._last_taken = now
+        copy = self._database.with_suffix(".backup.db")
+        unfinished = copy.with_suffix(".tmp")
+        try:
+            with (
+                contextlib.closing(sqlite3.connect(self._database)) as source,
+                contextlib.closing(sqlite3.connect(unfinished)) as target,
+            ):
+                source.backup(target)
+            os.replace(unfinished, copy)
+        except BaseException:
+            unfinished.unlink(missing_ok=True)
+            raise

@@ -1,0 +1,108 @@
+"""What a person sees while a run goes on: a live panel in a terminal, plain lines elsewhere. The room that prints."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from typing import IO, Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from search.progress import Progress, duration, percent
+from search.study import TrialRecord, TrialStatus
+
+REFRESH_INTERVAL_S = 0.5
+
+
+class Display:
+    """Shows messages, warnings, trials and retrainings. Safe to call often; redraws at most twice a second."""
+
+    def __init__(self, stream: IO[str] | None = None) -> None:
+        self._console = Console(file=stream or sys.stdout, highlight=False, soft_wrap=True)
+        self._live: Live | None = None
+        self._progress: Progress | None = None
+        self._last_drawn = 0.0
+
+    def message(self, text: str) -> None:
+        """One line of information."""
+        self._console.print(Text(text))
+
+    def warning(self, text: str) -> None:
+        """One loud line."""
+        self._console.print(Text(f"WARNING: {text}", style="bold yellow"))
+
+    def start_trials(self, progress: Progress) -> None:
+        """From here to `end_trials` trials run."""
+        self._progress = progress
+        if self._console.is_terminal:
+            self._live = Live(console=self._console, auto_refresh=False, transient=True)
+            self._live.start()
+
+    def end_trials(self) -> None:
+        """The live panel gives way to plain lines."""
+        if self._live is not None:
+            self._live.stop()
+        self._live = self._progress = None
+
+    def report(self, number: int, metrics: Mapping[str, Any]) -> None:
+        """A trial finished an epoch."""
+        if self._progress is not None:
+            self._progress.report(number, metrics)
+            self._draw()
+
+    def end(self, record: TrialRecord) -> None:
+        """A trial ended."""
+        if self._progress is not None:
+            self._progress.end(record)
+            self.message(_ending(record, self._progress))
+            self._draw()
+
+    def retrain_epoch(self, name: str, epoch: int, max_epochs: int, train_loss: float, images_per_s: float) -> None:
+        """A retraining finished an epoch."""
+        self.message(
+            f"retrain {name}: epoch {epoch}/{max_epochs}, train loss {train_loss:.3f}, {images_per_s:,.0f} images/s"
+        )
+
+    def _draw(self) -> None:
+        now = time.monotonic()
+        if self._live is not None and self._progress is not None and now - self._last_drawn >= REFRESH_INTERVAL_S:
+            self._last_drawn = now
+            self._live.update(_panel(self._progress), refresh=True)
+
+
+def _ending(record: TrialRecord, progress: Progress) -> str:
+    score = record.val_accuracies.get(record.epochs_trained)
+    text = f"trial {record.number} {record.status} after {record.epochs_trained} epochs"
+    if score is not None:
+        text += f", validation accuracy {percent(score)}"
+    if record.status is TrialStatus.STOPPED and record.rungs:
+        text += f" below the cutoff {percent(record.rungs[-1].cutoff)}"
+    if record.error:
+        text += f": {record.error}"
+    left = progress.seconds_left()
+    tail = "" if left is None else f", about {duration(left)} left"
+    return f"[{progress.num_ended}/{progress.num_trials}] {text}{tail}"
+
+
+def _panel(progress: Progress) -> Group:
+    table = Table(box=None, pad_edge=False)
+    for heading in ("trial", "epoch", "val accuracy", "images/s"):
+        table.add_column(heading, justify="right")
+    for number, metrics in sorted(progress.running.items()):
+        epoch = f"{metrics['epoch']}/{progress.max_epochs}"
+        table.add_row(str(number), epoch, percent(metrics["val_accuracy"]), f"{metrics['images_per_s']:,.0f}")
+    best = "none yet"
+    if progress.best is not None:
+        accuracy, best_trial, best_epoch = progress.best
+        best = f"{percent(accuracy)} (trial {best_trial}, epoch {best_epoch})"
+    counts = ", ".join(f"{count} {status}" for status, count in sorted(progress.ended.items())) or "none ended"
+    headline = (
+        f"{progress.num_ended}/{progress.num_trials} trials ({counts}), {progress.num_epochs} epochs, "
+        f"best validation accuracy {best}, {progress.images_per_s:,.0f} images/s, "
+        f"{duration(progress.seconds_left())} left. Ctrl-C stops and keeps everything."
+    )
+    return Group(Text(headline), table)

@@ -1,0 +1,199 @@
+"""What a run left, as DataFrames read from its record: `load_run("results/NAME").trials`."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from model.config import CONFIG_KEYS, TrainConfig
+from model.network import Network, build_network
+from search.selection import rank_trials
+from search.settings import UserError
+from search.study import RunStudy, TrialRecord, TrialStatus
+
+TRIAL_COLUMNS = {
+    "trial_number": "int64",
+    "status": "string",
+    "origin": "string",
+    "within_limits": "boolean",
+    "epochs_trained": "int64",
+    "last_val_accuracy": "float64",
+    "best_val_accuracy": "float64",
+    "best_epoch": "Int64",
+    "stop_rung_epoch": "Int64",
+    "stop_score": "float64",
+    "stop_cutoff": "float64",
+    "stop_margin": "float64",
+    "error": "string",
+    "num_params": "Int64",
+    "multiply_adds": "Int64",
+    "receptive_field": "Int64",
+    "images_per_s": "float64",
+    "seconds": "float64",
+    "trial_seed": "Int64",
+    "started": "datetime64[us]",
+    "ended": "datetime64[us]",
+}
+EPOCH_COLUMNS = {
+    "trial_number": "int64",
+    "epoch": "int64",
+    "val_accuracy": "float64",
+    "val_loss": "float64",
+    "train_loss": "float64",
+    "lr": "float64",
+    "seconds": "float64",
+    "images_per_s": "float64",
+    "recorded_at": "float64",
+    "worker": "string",
+}
+RETRAIN_COLUMNS = {
+    "config_name": "string",
+    "trial_number": "Int64",
+    "retrain_seed": "int64",
+    "epochs_trained": "int64",
+    "test_accuracy": "float64",
+    "test_accuracy_tta": "float64",
+    "test_loss": "float64",
+    "num_params": "Int64",
+    "multiply_adds": "Int64",
+    "receptive_field": "Int64",
+    "seconds": "float64",
+}
+
+
+def load_run(run_dir: str | Path) -> Run:
+    """The run in a folder, finished or not. UserError if the folder holds none."""
+    folder = Path(run_dir)
+    try:
+        document = tomllib.loads((folder / "run.toml").read_text())
+    except OSError:
+        raise UserError(f"{folder} holds no run: it has no readable run.toml. Give a folder under results/.") from None
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{folder / 'run.toml'} is damaged ({error}). Restore it from a copy.") from None
+    return Run(folder, document)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's folder and the record behind it."""
+
+    run_dir: Path
+    document: dict[str, Any]
+    """run.toml: settings, versions, hardware, data."""
+
+    @cached_property
+    def study(self) -> RunStudy:
+        """The record."""
+        settings = self.document["settings"]
+        url = settings.get("storage") or f"sqlite:///{(self.run_dir / 'study.db').absolute()}"
+        return RunStudy.in_database(url, settings["run_name"])
+
+    @cached_property
+    def records(self) -> list[TrialRecord]:
+        """Every trial as plain values."""
+        return self.study.trials()
+
+    @property
+    def trials(self) -> pd.DataFrame:
+        """A row for every trial, rejected ones included, by trial_number.
+
+        status: completed, stopped, failed, diverged, interrupted or rejected. Accuracies are validation accuracies,
+        fractions 0..1, single view. stop_*: the rung (epoch) where ASHA stopped it, its score there, the cutoff it
+        missed and by how much. error: one line. multiply_adds: of one image, forward. receptive_field: pixels.
+        images_per_s: training images a second, mean over epochs. seconds: training and validation time, all epochs.
+        Then a column for each key of the config.
+        """
+        return trials_frame(self.records)
+
+    @property
+    def epochs(self) -> pd.DataFrame:
+        """A row for every epoch of every trial. Losses are mean cross-entropies; recorded_at is a Unix time."""
+        return epochs_frame(self.records)
+
+    @property
+    def retrains(self) -> pd.DataFrame:
+        """A row for every retraining from scratch. config_name: winner or seed. The only test accuracies of a run:
+
+        fractions 0..1 of the last epoch, single view (`test_accuracy`) and averaged with the mirrored image
+        (`test_accuracy_tta`).
+        """
+        return retrains_frame([note for key, note in sorted(self.study.notes().items()) if key.startswith("retrain:")])
+
+    @property
+    def best_config(self) -> TrainConfig:
+        """The winner's config. UserError while no trial has a score."""
+        ranked = rank_trials(self.records)
+        if not ranked:
+            raise UserError(f"{self.run_dir} has no trial with a score yet, so no best config. Resume the run.")
+        return TrainConfig.from_flat(dict(ranked[0].config))
+
+    def load_network(self) -> Network:
+        """The retrained winner on the CPU, ready to evaluate. UserError before the retrain has ended."""
+        from safetensors.torch import load_file
+
+        path = self.run_dir / "model.safetensors"
+        if not path.exists():
+            raise UserError(f"{path} is not there: the winner has not been retrained. Resume the run.")
+        best = tomllib.loads((self.run_dir / "best_config.toml").read_text())
+        network = build_network(TrainConfig.from_flat(best), len(self.document["data"]["class_names"]))
+        network.load_state_dict(load_file(path))
+        return network.eval()
+
+
+def trials_frame(records: Sequence[TrialRecord]) -> pd.DataFrame:
+    """The trials table; see `Run.trials`."""
+    rows = [_trial_row(record) for record in records]
+    frame = pd.DataFrame(rows, columns=[*TRIAL_COLUMNS, *CONFIG_KEYS]).astype(TRIAL_COLUMNS)
+    return frame.sort_values("trial_number", ignore_index=True)
+
+
+def epochs_frame(records: Sequence[TrialRecord]) -> pd.DataFrame:
+    """The epochs table; see `Run.epochs`."""
+    rows = [
+        {**record.epoch_metrics.get(epoch, {}), "trial_number": record.number, "epoch": epoch, "val_accuracy": score}
+        for record in records
+        for epoch, score in record.val_accuracies.items()
+    ]
+    return pd.DataFrame(rows, columns=list(EPOCH_COLUMNS)).astype(EPOCH_COLUMNS)
+
+
+def retrains_frame(notes: Sequence[dict[str, Any]]) -> pd.DataFrame:
+    """The retrainings table; see `Run.retrains`."""
+    return pd.DataFrame(notes, columns=list(RETRAIN_COLUMNS)).astype(RETRAIN_COLUMNS)
+
+
+def _trial_row(record: TrialRecord) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "trial_number": record.number,
+        "status": record.status.value,
+        "origin": record.origin,
+        "within_limits": record.is_within_limits,
+        "epochs_trained": record.epochs_trained,
+        "error": record.error,
+        "trial_seed": record.seed,
+        "started": record.started,
+        "ended": record.ended,
+        **{key: record.profile.get(key) for key in ("num_params", "multiply_adds", "receptive_field")},
+        **{key: record.config.get(key) for key in CONFIG_KEYS},
+    }
+    if record.val_accuracies:
+        best_epoch = max(record.val_accuracies, key=lambda epoch: record.val_accuracies[epoch])
+        speeds = [metrics["images_per_s"] for metrics in record.epoch_metrics.values() if "images_per_s" in metrics]
+        row |= {
+            "last_val_accuracy": record.val_accuracies[record.epochs_trained],
+            "best_val_accuracy": record.val_accuracies[best_epoch],
+            "best_epoch": best_epoch,
+            "images_per_s": sum(speeds) / len(speeds) if speeds else None,
+            "seconds": sum(metrics.get("seconds", 0.0) for metrics in record.epoch_metrics.values()),
+        }
+    if record.status is TrialStatus.STOPPED and record.rungs:
+        stop = record.rungs[-1]
+        row |= {"stop_rung_epoch": stop.epoch, "stop_score": stop.score, "stop_cutoff": stop.cutoff}
+        row["stop_margin"] = None if stop.cutoff is None else stop.score - stop.cutoff
+    return row

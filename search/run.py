@@ -1,0 +1,249 @@
+"""One run from settings to report: prepare, search, select, retrain, write. Resuming takes the same way."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Collection, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from model.config import TrainConfig
+from model.training import EpochMetrics
+from search.budget import Budget
+from search.display import Display
+from search.failures import FailureStreak
+from search.files import write_atomically
+from search.prepare import Preparation, prepare
+from search.progress import Progress
+from search.report import LivePage
+from search.results import Run, load_run
+from search.retrain import RetrainTask, retrain
+from search.run_folder import RunFolder, read_machine, read_settings
+from search.rungs import rung_epochs
+from search.searcher import StudySearcher, build_searcher
+from search.selection import rank_trials
+from search.settings import SearchSettings, UserError
+from search.stopping import RunFailed, StopRequest
+from search.study import RunStudy, TrialRecord, TrialStatus, open_study
+from search.summary import write_results
+from search.toml_text import toml_document
+from search.trainable import TrialPlan
+from search.trial_clock import TrialClock
+from search.trial_scheduler import StudyASHAScheduler, build_trial_scheduler
+from search.trouble import trouble_named
+from search.world import new_run_problems, resume_problems
+
+
+def run_search(settings: SearchSettings, *, display: Display | None = None) -> Run:
+    """The whole job: searches, retrains the best config, tests it, and leaves everything in `settings.run_dir`.
+
+    UserError before any work begins if something that was asked for cannot be done; RunInterrupted after a signal and
+    RunFailed if the disk, the database or Ray fails, with everything so far kept.
+    """
+    shown = display or Display()
+    _refuse(new_run_problems(settings))
+    folder = RunFolder(settings.run_dir)
+    with StopRequest().installed() as stop, folder.created(), trouble_named(settings):
+        study = open_study(settings)
+        if study.num_trials:
+            raise UserError(f"--storage already holds a run named {settings.run_name}. Give another --name.")
+        preparation = prepare(settings)
+        folder.write_new(preparation)
+        return _run(preparation, study, shown, stop)
+
+
+def resume_search(run_dir: Path, *, num_trials: int | None = None, display: Display | None = None) -> Run:
+    """Goes on with a run where it was cut off; `num_trials` extends it, or ends it with fewer trials than planned."""
+    shown = display or Display()
+    _refuse(resume_problems(run_dir))
+    settings = read_settings(run_dir)
+    if num_trials is not None:
+        settings = dataclasses.replace(settings, num_trials=num_trials)
+    folder = RunFolder(run_dir)
+    with StopRequest().installed() as stop, folder.locked(), trouble_named(settings):
+        study = open_study(settings)
+        num_started = sum(record.status is not TrialStatus.REJECTED for record in study.trials())
+        if settings.num_trials < num_started:
+            raise UserError(f"--trials {num_trials}: this run has {num_started} already. Give that many or more.")
+        preparation = prepare(settings, kept=read_machine(run_dir))
+        folder.check_unchanged(preparation)
+        return _run(preparation, study, shown, stop)
+
+
+def _refuse(problems: list[str]) -> None:
+    if problems:
+        raise UserError("\n".join(problems))
+
+
+def _run(preparation: Preparation, study: RunStudy, display: Display, stop: StopRequest) -> Run:
+    settings = preparation.settings
+    for warning in preparation.warnings:
+        display.warning(warning)
+    page = LivePage(settings.run_dir, display.warning)
+    with _search_results_kept(settings.run_dir, page):
+        _search(preparation, study, display, page, stop)
+        page.update()
+        _retrain_all(preparation, study, display)
+    return load_run(settings.run_dir)
+
+
+@contextlib.contextmanager
+def _search_results_kept(run_dir: Path, page: LivePage) -> Iterator[None]:
+    """However the run ends, its tables, summary and page are written; failing at that hides no earlier failure."""
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(Exception):
+            write_results(load_run(run_dir))
+            page.finish()
+        raise
+    write_results(load_run(run_dir))
+    page.finish()
+
+
+def _search(preparation: Preparation, study: RunStudy, display: Display, page: LivePage, stop: StopRequest) -> None:
+    """Trains trials until the record holds as many as were asked for."""
+    settings = preparation.settings
+    # Made first: it puts in order what a killed run left between a score and its decision.
+    scheduler = build_trial_scheduler(settings, study)
+    records = study.trials()
+    num_ended = sum(_is_ended(record) for record in records)
+    if num_ended >= settings.num_trials:
+        return
+    progress = Progress(settings.num_trials, settings.max_epochs)
+    for record in filter(_is_ended, records):
+        progress.end(record)
+    display.start_trials(progress)
+    try:
+        _train_trials(preparation, study, scheduler, settings.num_trials - num_ended, display, page, stop)
+    finally:
+        display.end_trials()
+
+
+def _train_trials(
+    preparation: Preparation,
+    study: RunStudy,
+    scheduler: StudyASHAScheduler,
+    num_trials: int,
+    display: Display,
+    page: LivePage,
+    stop: StopRequest,
+) -> None:
+    # Ray takes seconds to import, and bad input is to be named before that.
+    from search.tuner import ray_cluster, run_trials
+
+    settings, machine = preparation.settings, preparation.machine
+    plan = TrialPlan(
+        max_epochs=settings.max_epochs,
+        rung_epochs=rung_epochs(settings.grace_period, settings.reduction_factor, settings.max_epochs),
+        engine=machine.engine,
+        checkpoints_dir=(settings.run_dir / "checkpoints").absolute(),
+    )
+    streak = FailureStreak()
+    with stop.deferred(), ray_cluster(machine.slots, settings.run_dir / "ray.log") as scratch:
+        run_trials(
+            _searcher(preparation, study),
+            scheduler,
+            num_trials=num_trials,
+            arrays=preparation.arrays,
+            plan=plan,
+            slots=machine.slots,
+            max_failures=settings.max_failures,
+            clock=TrialClock(settings.trial_timeout_s),
+            scratch=scratch,
+            check=partial(_check, stop, streak),
+            on_report=partial(_show_report, display, page, plan.rung_epochs),
+            on_end=lambda number: _note_end(display, streak, study.trial(number)),
+        )
+
+
+def _searcher(preparation: Preparation, study: RunStudy) -> StudySearcher:
+    settings = preparation.settings
+    budget = Budget(
+        settings.time_budget_s,
+        study,
+        max_epochs=settings.max_epochs,
+        retrain_epochs_of_trial=preparation.retrain_epochs_of_trial,
+    )
+    return build_searcher(
+        preparation.space,
+        study,
+        settings.seed,
+        given=preparation.given_trials,
+        max_concurrent=preparation.machine.slots.num_concurrent,
+        describe=preparation.describe,
+        may_start=budget.may_start,
+    )
+
+
+def _show_report(
+    display: Display, page: LivePage, rung_epochs: Collection[int], number: int, metrics: Mapping[str, Any]
+) -> None:
+    display.report(number, metrics)
+    if metrics["epoch"] in rung_epochs:
+        page.update()
+
+
+def _check(stop: StopRequest, streak: FailureStreak) -> None:
+    """Ends the search, wherever its trials are, once it was asked to stop or is pointless."""
+    stop.check()
+    if streak.verdict is not None:
+        raise RunFailed(streak.verdict)
+
+
+def _note_end(display: Display, streak: FailureStreak, record: TrialRecord) -> None:
+    streak.add(record)
+    display.end(record)
+
+
+def _is_ended(record: TrialRecord) -> bool:
+    return record.status not in (TrialStatus.INTERRUPTED, TrialStatus.REJECTED)
+
+
+def _retrain_all(preparation: Preparation, study: RunStudy, display: Display) -> None:
+    """Retrains and tests the winner, and the seed config to compare with."""
+    settings = preparation.settings
+    ranked = rank_trials(study.trials())
+    if not ranked:
+        raise RunFailed("no trial ended with a score, so there is nothing to retrain. See the errors in trials.csv.")
+    for task in _retrain_tasks(preparation, ranked[0], study):
+        display.message(f"retraining the {task.config_name} config for {settings.max_epochs} epochs on all images")
+        row = retrain(
+            task,
+            settings=settings,
+            data=preparation.data,
+            engine=preparation.retrain_engine,
+            study=study,
+            on_epoch=partial(_show_epoch, display, settings.max_epochs),
+        )
+        display.message(
+            f"{task.config_name}: test accuracy {100 * row['test_accuracy']:.2f} % single view, "
+            f"{100 * row['test_accuracy_tta']:.2f} % with flip TTA, 1 seed"
+        )
+
+
+def _retrain_tasks(preparation: Preparation, winner: TrialRecord, study: RunStudy) -> list[RetrainTask]:
+    run_dir = preparation.settings.run_dir
+    config = TrainConfig.from_flat(dict(winner.config))
+    write_atomically(run_dir / "best_config.toml", toml_document(config.flat()))
+    study.set_note("winner", winner.number)
+    tasks = [
+        RetrainTask(
+            config_name="winner",
+            config=config,
+            trial_number=winner.number,
+            profile=winner.profile,
+            weights_file=run_dir / "model.safetensors",
+        )
+    ]
+    seed_trial = preparation.seed_trial
+    if preparation.settings.baseline and seed_trial is not None:
+        seed_config = TrainConfig.from_flat(dict(seed_trial.config))
+        tasks.append(RetrainTask(config_name="seed", config=seed_config, trial_number=0, profile=seed_trial.profile))
+    return tasks
+
+
+def _show_epoch(display: Display, max_epochs: int, task: RetrainTask, metrics: EpochMetrics) -> None:
+    display.retrain_epoch(task.config_name, metrics.epoch, max_epochs, metrics.train_loss, metrics.images_per_s)

@@ -1,0 +1,150 @@
+"""A run's folder: made new or taken up again, locked by one process, described by run.toml."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import shlex
+import sys
+import tomllib
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from model.engine import Engine
+from search.files import write_atomically
+from search.machine import describe_hardware, describe_versions
+from search.prepare import Machine, Preparation
+from search.run_lock import run_lock
+from search.settings import SearchSettings, UserError
+from search.slots import Slots
+from search.study import RECORD_VERSION
+from search.toml_text import toml_document
+from search.world import UNBORN_FILES, is_unborn
+
+_PATHS = ("data_dir", "space", "results_dir")
+
+
+class RunFolder:
+    """One run's folder on disk."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @contextlib.contextmanager
+    def created(self) -> Iterator[None]:
+        """Makes the folder and holds its lock. Removed again if the run fails before it is described."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=is_unborn(self.path))
+        except OSError as error:
+            raise UserError(f"{self.path} cannot be made ({error.strerror}). Give another --results-dir.") from None
+        with self.locked():
+            try:
+                (self.path / "study.db").unlink(missing_ok=True)
+                yield
+            finally:
+                self._clear_unborn()
+
+    def locked(self) -> contextlib.AbstractContextManager[None]:
+        """Holds the run for this process; the lock goes with the process, however it ends."""
+        return run_lock(self.path)
+
+    def _clear_unborn(self) -> None:
+        """Removes what is there of a run that never got as far as its description."""
+        if is_unborn(self.path):
+            for name in UNBORN_FILES:
+                (self.path / name).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                self.path.rmdir()
+
+    def write_new(self, preparation: Preparation) -> None:
+        """Writes run.toml and the search space before the first trial."""
+        write_atomically(self.path / "space.toml", preparation.space.to_toml())
+        write_atomically(self.path / "run.toml", toml_document(run_document(preparation)))
+
+    def check_unchanged(self, preparation: Preparation) -> None:
+        """UserError names what differs from the run that is taken up, and then nothing is resumed."""
+        earlier = tomllib.loads((self.path / "run.toml").read_text())
+        now = tomllib.loads(toml_document(run_document(preparation)))
+        for section, key, name in _UNCHANGEABLE:
+            if earlier[section][key] != now[section][key]:
+                raise UserError(
+                    f"{self.path} was made with another {name}: {earlier[section][key]} then, {now[section][key]} now. "
+                    "Bring the old one back or start a new run."
+                )
+        if (self.path / "space.toml").read_text() != preparation.space.to_toml():
+            raise UserError(f"{self.path} was made with another search space, kept in its space.toml. Start a new run.")
+        document = {**earlier, "settings": now["settings"]}
+        write_atomically(self.path / "run.toml", toml_document(document))
+
+
+_UNCHANGEABLE = (
+    ("data", "fingerprint", "data set (sha256 of its images)"),
+    ("data", "split_hash", "train/validation split"),
+    ("data", "num_train", "number of training images"),
+    ("record", "version", "version of the record"),
+)
+
+
+def run_document(preparation: Preparation) -> dict[str, Any]:
+    """What run.toml says: everything needed to know what was run, and to run it again."""
+    data, arrays = preparation.data, preparation.arrays
+    return {
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": shlex.join(["python", *sys.argv]),
+        "warnings": preparation.warnings,
+        "record": {"version": RECORD_VERSION},
+        "settings": {
+            key: str(value) if isinstance(value, Path) else value
+            for key, value in dataclasses.asdict(preparation.settings).items()
+        },
+        "data": {
+            "name": data.name,
+            "fingerprint": data.fingerprint,
+            "split_hash": arrays.split_hash,
+            "image_size": preparation.image_size,
+            "num_train": len(arrays.train_indices),
+            "num_val": len(arrays.val_indices),
+            "class_names": list(data.class_names),
+            "mean": list(arrays.mean),
+            "std": list(arrays.std),
+        },
+        "engine": dataclasses.asdict(preparation.machine.engine),
+        "slots": dataclasses.asdict(preparation.machine.slots),
+        "measurements": preparation.measurements,
+        "versions": describe_versions(),
+        "hardware": describe_hardware(),
+    }
+
+
+def read_settings(run_dir: Path) -> SearchSettings:
+    """The settings of the run in a folder. UserError if it holds none, or one of another version."""
+    path = run_dir / "run.toml"
+    try:
+        document = tomllib.loads(path.read_text())
+    except OSError:
+        raise UserError(f"{run_dir} holds no run: it has no readable run.toml. Give a folder under results/.") from None
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{path} is damaged ({error}). Restore it from a copy.") from None
+    version = document.get("record", {}).get("version")
+    if version != RECORD_VERSION:
+        raise UserError(f"{run_dir} was made by another version (record {version}, this is {RECORD_VERSION}).")
+    values = document["settings"]
+    values |= {key: Path(values[key]) for key in _PATHS if key in values}
+    folder = run_dir.resolve()
+    if values["run_name"] != folder.name:
+        raise UserError(
+            f"{run_dir} was made with the name {values['run_name']}, under which its record is kept. Rename it back."
+        )
+    # The folder may have been moved since.
+    values["results_dir"] = folder.parent
+    if "space" in values:
+        values["space"] = folder / "space.toml"
+    return SearchSettings(**values)
+
+
+def read_machine(run_dir: Path) -> Machine:
+    """How the run in a folder uses its machine. Call `read_settings` first: it says what is wrong with the folder."""
+    document = tomllib.loads((run_dir / "run.toml").read_text())
+    return Machine(engine=Engine(**document["engine"]), slots=Slots(**document["slots"]))

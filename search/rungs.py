@@ -1,0 +1,33 @@
+"""Where trials are compared, and the rule that stops the weak ones; pure.
+
+The rule is the stopping variant of ASHA (Li et al., "A System for Massively Parallel Hyperparameter Tuning",
+arXiv 1810.05934): a trial goes on past a rung if its score is among the best 1 / reduction_factor recorded there.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from search.study import RungDecision
+
+
+def rung_epochs(grace_period: int, reduction_factor: int, max_epochs: int) -> tuple[int, ...]:
+    """Epochs at which trials are compared: grace_period times powers of reduction_factor, below max_epochs."""
+    epochs = []
+    epoch = grace_period
+    while epoch < max_epochs:
+        epochs.append(epoch)
+        epoch *= reduction_factor
+    return tuple(epochs)
+
+
+def decide(epoch: int, score: float, recorded: Sequence[float], reduction_factor: int) -> RungDecision:
+    """Compares a score with those recorded at the rung before it. The first to arrive always goes on."""
+    cutoff = float(np.percentile(recorded, (1 - 1 / reduction_factor) * 100)) if recorded else None
+    return RungDecision(
+        epoch=epoch,
+        score=score,
+        cutoff=cutoff,
+        num_scores=len(recorded) + 1,
+        is_stopped=cutoff is not None and score < cutoff,
+    )

@@ -1,0 +1,120 @@
+"""Everything that a run was asked for, validated where it is made."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+Precision = Literal["auto", "bf16", "fp32"]
+RUN_NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
+
+
+class UserError(ValueError):
+    """Something that was asked for cannot be done: a line for each thing, saying what, the value, and what to do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchSettings:
+    """The settings of one run. UserError names the field, the rule and the value."""
+
+    dataset: str = "auto"
+    """cifar10, digits, auto (CIFAR-10 if it can be had, else digits) or a folder of images or image parquet."""
+    data_dir: Path = Path("data")
+    """Where a downloaded data set is kept."""
+    image_size: int | None = None
+    """Side in pixels that images are resized to; None keeps their own."""
+    search_examples: int | None = None
+    """Training images that each trial uses, a stratified part; None uses all. The retrain always uses all."""
+    space: Path | None = None
+    """Search space file; None is the default space."""
+    max_params: int = 1_000_000
+    """A network must have fewer parameters."""
+    min_receptive_field: int = 44
+    """A network's receptive field must be larger, in pixels."""
+
+    num_trials: int = 20
+    """Trials that train; rejected configs do not count."""
+    max_epochs: int = 25
+    """Length of a full training, in a trial and in the retrain."""
+    grace_period: int = 3
+    """Epochs that every trial gets before it may be stopped."""
+    reduction_factor: int = 3
+    """One in so many trials goes on past each rung."""
+    time_budget_s: float | None = None
+    """Seconds for the whole run, the retrain's share included; None is no limit."""
+    seed: int = 0
+    baseline: bool = True
+    """Train the seed config (on 32x32 images) to the same length, to compare with."""
+
+    gpus: int = 0
+    """GPUs that trials are spread over; 0 trains on CPU cores."""
+    trials_per_gpu: int | None = None
+    """Trials side by side on each GPU; None measures it."""
+    cpus_per_trial: int | None = None
+    """CPU cores of each trial; None measures it."""
+    precision: Precision = "auto"
+    """Arithmetic of the networks; auto takes what is faster here."""
+    max_failures: int = 2
+    """How often a trial whose worker process died is started again."""
+    trial_timeout_s: float = 3600.0
+    """Seconds without a finished epoch after which a trial is killed and has failed."""
+    strict: bool = False
+    """Treat a missing GPU as an error instead of a warning."""
+
+    run_name: str
+    results_dir: Path = Path("results")
+    storage: str | None = None
+    """SQLAlchemy URL of the record; None is SQLite in the run's folder."""
+
+    def __post_init__(self) -> None:
+        problems = list(self._problems())
+        if problems:
+            raise UserError("\n".join(problems))
+
+    def _problems(self) -> Iterator[str]:
+        """One line for each value that is out of bounds."""
+        if not RUN_NAME_PATTERN.fullmatch(self.run_name):
+            yield f"`name` must be letters, digits, dots, dashes or underscores, at most 80; got {self.run_name!r}."
+        if self.precision not in get_args(Precision):
+            yield f"`precision` must be one of {', '.join(get_args(Precision))}; got {self.precision!r}."
+        for field, flag, low in _LOWER_BOUNDS:
+            value = getattr(self, field)
+            if value is not None and value < low:
+                yield f"`{flag}` must be at least {low}; got {value}."
+        if self.grace_period > self.max_epochs:
+            yield (
+                f"`grace-period` must be in 1..epochs; got grace-period {self.grace_period} with epochs "
+                f"{self.max_epochs}. Lower it or raise --epochs."
+            )
+
+    @property
+    def run_dir(self) -> Path:
+        """The folder that holds everything the run leaves."""
+        return self.results_dir / self.run_name
+
+    @property
+    def storage_url(self) -> str:
+        """Where the record is."""
+        return self.storage or f"sqlite:///{(self.run_dir / 'study.db').absolute()}"
+
+
+_LOWER_BOUNDS = (
+    ("image_size", "image-size", 8),
+    ("search_examples", "search-examples", 1),
+    ("max_params", "max-params", 1),
+    ("min_receptive_field", "min-receptive-field", 0),
+    ("num_trials", "trials", 1),
+    ("max_epochs", "epochs", 1),
+    ("grace_period", "grace-period", 1),
+    ("reduction_factor", "reduction-factor", 2),
+    ("time_budget_s", "time-budget", 1),
+    ("seed", "seed", 0),
+    ("gpus", "gpus", 0),
+    ("trials_per_gpu", "trials-per-gpu", 1),
+    ("cpus_per_trial", "cpus-per-trial", 1),
+    ("max_failures", "max-failures", 0),
+    ("trial_timeout_s", "trial-timeout", 1),
+)

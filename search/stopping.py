@@ -1,0 +1,71 @@
+"""Requests to stop: the first signal ends the run in good order, the second at once."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Iterator
+from types import FrameType
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class RunInterrupted(BaseException):
+    """A signal asked the run to stop. Not an Exception: nothing that handles errors may swallow it."""
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__(signal_number)
+        self.signal_number = signal_number
+
+    @property
+    def exit_code(self) -> int:
+        """What a shell expects of a process ended by that signal."""
+        return 128 + self.signal_number
+
+
+class RunFailed(RuntimeError):
+    """The run cannot go on as the world is now; one line saying why. Everything so far is kept and can be resumed."""
+
+
+class StopRequest:
+    """Remembers the signal that asked to stop, and raises RunInterrupted for it unless that is deferred."""
+
+    def __init__(self) -> None:
+        self.signal_number: int | None = None
+        self._is_deferred = False
+
+    def __bool__(self) -> bool:
+        return self.signal_number is not None
+
+    @contextlib.contextmanager
+    def installed(self) -> Iterator[StopRequest]:
+        """Handles the stop signals until the block ends. Main thread only."""
+        earlier = {number: signal.signal(number, self._handle) for number in STOP_SIGNALS}
+        try:
+            yield self
+        finally:
+            for number, handler in earlier.items():
+                signal.signal(number, handler)
+
+    @contextlib.contextmanager
+    def deferred(self) -> Iterator[None]:
+        """Within the block a signal is only remembered: whoever runs there asks. It is raised at the block's end."""
+        self._is_deferred = True
+        try:
+            yield
+        finally:
+            self._is_deferred = False
+        self.check()
+
+    def check(self) -> None:
+        """Raises RunInterrupted if a signal has come."""
+        if self.signal_number is not None:
+            raise RunInterrupted(self.signal_number)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self.signal_number is not None:
+            os._exit(128 + number)
+        self.signal_number = number
+        if not self._is_deferred:
+            self.check()

@@ -1,0 +1,28 @@
+"""How long ago each running trial made progress; pure."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+
+class TrialClock:
+    """Times in seconds of a monotonic clock, so that a clock set back or forth kills nothing."""
+
+    def __init__(self, timeout_s: float, now: Callable[[], float] = time.monotonic) -> None:
+        self.timeout_s = timeout_s
+        self._now = now
+        self._last_progress: dict[int, float] = {}
+
+    def progress(self, trial_number: int) -> None:
+        """A trial has started or finished an epoch."""
+        self._last_progress[trial_number] = self._now()
+
+    def end(self, trial_number: int) -> None:
+        """A trial has ended, however."""
+        self._last_progress.pop(trial_number, None)
+
+    def is_overdue(self, trial_number: int) -> bool:
+        """Whether a running trial has made no progress for the time-out."""
+        last = self._last_progress.get(trial_number)
+        return last is not None and self._now() - last > self.timeout_s

@@ -1,0 +1,126 @@
+"""Ray's trial scheduler over the study: records every report, then lets ASHA decide on what is recorded."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+
+from search.ray_state import StateIsInStudy
+from search.rungs import decide, rung_epochs
+from search.study import RungDecision, RunStudy, TrialRecord, TrialStatus
+
+WORKER_DIED = "the worker process died again and again; most often for lack of memory"
+
+
+class RungSettings(Protocol):
+    """The part of a run's settings that decides where trials stop."""
+
+    @property
+    def max_epochs(self) -> int: ...
+    @property
+    def grace_period(self) -> int: ...
+    @property
+    def reduction_factor(self) -> int: ...
+
+
+class StudyASHAScheduler(StateIsInStudy, FIFOScheduler):
+    """ASHA whose rungs are the study's scores, so that a resumed run decides as the undisturbed one would.
+
+    A report is a dict with `epoch` (1-based), `val_accuracy` (fraction) and any further metrics, or with `ended`
+    ("diverged" or "failed") and `error`, or with `disk_error` (an errno) and `error`, which ends the search. An epoch
+    that is in the record already counts no second time.
+    """
+
+    def __init__(self, settings: RungSettings, study: RunStudy) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._study = study
+        self._max_epochs = settings.max_epochs
+        self._reduction_factor = settings.reduction_factor
+        self._rungs: dict[int, dict[int, float]] = {
+            epoch: {} for epoch in rung_epochs(settings.grace_period, settings.reduction_factor, settings.max_epochs)
+        }
+        self._epochs_recorded: dict[int, int] = {}
+        self._reasons_to_kill: dict[int, str] = {}
+        records = study.trials()
+        for record in records:
+            self._adopt(record)
+        # Only now: a decision that a kill cut off has to see the scores of the trials with higher numbers, too.
+        for record in records:
+            if record.status is TrialStatus.INTERRUPTED and record.val_accuracies:
+                self._make_up_for(record)
+
+    def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
+        """Records the report and answers CONTINUE or STOP."""
+        number = trial.config["trial_number"]
+        if "disk_error" in result:
+            raise OSError(result["disk_error"], result["error"])
+        if "ended" in result:
+            self._study.finish(number, TrialStatus(result["ended"]), error=result["error"])
+            return TrialScheduler.STOP
+        epoch, score = int(result["epoch"]), float(result["val_accuracy"])
+        if epoch <= self._epochs_recorded.get(number, 0):
+            return TrialScheduler.CONTINUE
+        metrics = {key: result[key] for key in EPOCH_METRICS if key in result}
+        self._study.record_epoch(number, epoch=epoch, val_accuracy=score, metrics=metrics)
+        self._epochs_recorded[number] = epoch
+        return self._decide(number, epoch, score)
+
+    def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
+        """A worker died. Ray tells of every death, also of one after which it starts the trial again."""
+        if trial.should_recover():  # type: ignore[no-untyped-call]
+            return
+        number = trial.config["trial_number"]
+        error = self._reasons_to_kill.get(number, WORKER_DIED)
+        self._study.finish(number, TrialStatus.FAILED, error=error)
+
+    def will_be_killed(self, trial_number: int, reason: str) -> None:
+        """The trial's worker is about to be killed: what its record shall say."""
+        self._reasons_to_kill[trial_number] = reason
+
+    def _decide(self, number: int, epoch: int, score: float) -> str:
+        if epoch >= self._max_epochs:
+            self._study.finish(number, TrialStatus.COMPLETED, value=score)
+            return TrialScheduler.STOP
+        if epoch not in self._rungs:
+            return TrialScheduler.CONTINUE
+        decision = self._judge(number, epoch, score)
+        if decision.is_stopped:
+            self._study.finish(number, TrialStatus.STOPPED)
+            return TrialScheduler.STOP
+        return TrialScheduler.CONTINUE
+
+    def _judge(self, number: int, epoch: int, score: float) -> RungDecision:
+        rung = self._rungs[epoch]
+        others = [recorded for other, recorded in rung.items() if other != number]
+        decision = decide(epoch, score, others, self._reduction_factor)
+        rung[number] = score
+        self._study.record_rung(number, decision)
+        return decision
+
+    def _adopt(self, record: TrialRecord) -> None:
+        """Takes a trial's scores from the record."""
+        self._epochs_recorded[record.number] = record.epochs_trained
+        for epoch, rung in self._rungs.items():
+            if epoch in record.val_accuracies:
+                rung[record.number] = record.val_accuracies[epoch]
+
+    def _make_up_for(self, record: TrialRecord) -> None:
+        """Makes the decision on an unfinished trial's last score, or writes the end, that a kill cut off."""
+        epoch = record.epochs_trained
+        decided = {decision.epoch: decision for decision in record.rungs}
+        if epoch in decided:
+            if decided[epoch].is_stopped:
+                self._study.finish(record.number, TrialStatus.STOPPED)
+        else:
+            self._decide(record.number, epoch, record.val_accuracies[epoch])
+
+
+EPOCH_METRICS = ("train_loss", "val_loss", "lr", "seconds", "images_per_s", "worker")
+"""What the record keeps of a report besides its score."""
+
+
+def build_trial_scheduler(settings: RungSettings, study: RunStudy) -> StudyASHAScheduler:
+    """The trial scheduler of a run. It and the searcher over the same study belong together."""
+    return StudyASHAScheduler(settings, study)

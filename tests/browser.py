@@ -1,0 +1,136 @@
+"""A headless Chromium driven over its DevTools protocol, for tests that look at a page."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import shutil
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import websocket
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+FLAGS = (
+    "--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync", "--disable-default-apps", "--disable-extensions",
+    "--remote-debugging-port=0", "--remote-allow-origins=*", "--hide-scrollbars",
+)  # fmt: skip
+START_TIMEOUT_S = 60.0
+PAGE_TIMEOUT_S = 60.0
+
+
+def find_browser() -> str | None:
+    """Path of an installed Chromium or Chrome; None where there is none."""
+    return next((path for name in NAMES if (path := shutil.which(name))), None)
+
+
+@contextlib.contextmanager
+def opened_browser(profile_dir: Path) -> Iterator[Page]:
+    """A browser with one empty page, ended with the block; `profile_dir` is its own, made new."""
+    executable = find_browser()
+    assert executable is not None
+    process = subprocess.Popen(
+        [executable, *FLAGS, f"--user-data-dir={profile_dir}", "about:blank"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        connection = websocket.create_connection(_page_address(profile_dir), timeout=PAGE_TIMEOUT_S)
+        try:
+            yield Page(connection)
+        finally:
+            connection.close()
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+
+
+def _page_address(profile_dir: Path) -> str:
+    """The address that the browser's page listens at, once it says so."""
+    port_file = profile_dir / "DevToolsActivePort"
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError, IndexError):
+            port = port_file.read_text().split()[0]
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/json/list", timeout=5) as answer:
+                pages = [target for target in json.load(answer) if target["type"] == "page"]
+            return str(pages[0]["webSocketDebuggerUrl"])
+        time.sleep(0.1)
+    raise TimeoutError(f"the browser did not start within {START_TIMEOUT_S:.0f} s")
+
+
+class Page:
+    """One page: where it goes, what it asked the network for, what it complained of."""
+
+    def __init__(self, connection: websocket.WebSocket) -> None:
+        self._connection = connection
+        self._num_calls = 0
+        self._events: list[dict[str, Any]] = []
+        for domain in ("Page", "Runtime", "Network", "Log"):
+            self.call(f"{domain}.enable")
+
+    def call(self, method: str, **parameters: Any) -> dict[str, Any]:
+        """One DevTools command and its result."""
+        self._num_calls += 1
+        self._connection.send(json.dumps({"id": self._num_calls, "method": method, "params": parameters}))
+        while True:
+            message = json.loads(self._connection.recv())
+            if message.get("id") == self._num_calls:
+                assert "error" not in message, message
+                result: dict[str, Any] = message["result"]
+                return result
+            self._events.append(message)
+
+    def show(self, path: Path, *, width: int, is_dark: bool) -> None:
+        """Opens a file at a width in pixels and waits until its pictures are drawn."""
+        self._events.clear()
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if is_dark else "light"}
+        self.call("Emulation.setEmulatedMedia", features=[scheme])
+        self.call(
+            "Emulation.setDeviceMetricsOverride", width=width, height=800, deviceScaleFactor=1, mobile=width < 600
+        )
+        self.call("Page.navigate", url=path.absolute().as_uri())
+        deadline = time.monotonic() + PAGE_TIMEOUT_S
+        while self.evaluate("document.documentElement.dataset.drawn") != "true":
+            assert time.monotonic() < deadline, self.complaints or "the page was not drawn in time"
+            time.sleep(0.1)
+
+    def evaluate(self, expression: str, *, is_awaited: bool = False) -> Any:
+        """The value of a JavaScript expression in the page; with `is_awaited`, what its promise comes to."""
+        answer = self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=is_awaited)
+        return answer["result"].get("value")
+
+    def screenshot(self, path: Path, *, full: bool = False) -> None:
+        """A PNG of what is seen, or of the whole page."""
+        image = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=full)
+        path.write_bytes(base64.b64decode(image["data"]))
+
+    @property
+    def complaints(self) -> list[str]:
+        """Console errors and warnings, uncaught exceptions, and what the browser itself logged."""
+        texts = []
+        for event in self._events:
+            parameters = event.get("params", {})
+            if event["method"] == "Runtime.exceptionThrown":
+                texts.append(str(parameters["exceptionDetails"]))
+            elif event["method"] == "Runtime.consoleAPICalled" and parameters["type"] in ("error", "warning", "assert"):
+                texts.append(str(parameters["args"]))
+            elif event["method"] == "Log.entryAdded" and parameters["entry"]["level"] in ("error", "warning"):
+                texts.append(parameters["entry"]["text"])
+        return texts
+
+    @property
+    def requests(self) -> list[str]:
+        """Addresses that the page asked for, beside what it holds itself."""
+        urls = [
+            event["params"]["request"]["url"]
+            for event in self._events
+            if event["method"] == "Network.requestWillBeSent"
+        ]
+        return [url for url in urls if not url.startswith("data:")]

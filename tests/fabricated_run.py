@@ -1,0 +1,137 @@
+"""Run folders as a search leaves them, made without training anything: for what reads runs."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from model.config import SEED_CONFIG
+from model.examples import Examples
+from search.network_space import network_space
+from search.predictions import predictions_path, write_predictions
+from search.results import Run, load_run
+from search.rungs import decide, rung_epochs
+from search.selection import rank_trials
+from search.study import NewTrial, RunStudy, TrialStatus
+from search.toml_text import toml_document
+
+MAX_EPOCHS, GRACE_PERIOD, REDUCTION_FACTOR = 9, 1, 3
+RUNGS = rung_epochs(GRACE_PERIOD, REDUCTION_FACTOR, MAX_EPOCHS)
+CLASS_NAMES = ("plane", "car", "<script>alert('cat')</script>", "a & b")
+EVIL_NAME = "<img src=x>"
+SPACE = network_space(None, max_params=1_000_000, min_receptive_field=44, num_classes=4, image_size=32)
+
+
+def make_run(
+    folder: Path, fill: Callable[[RunStudy], None], *, class_names: tuple[str, ...] = CLASS_NAMES, **settings: Any
+) -> Run:
+    """A run's folder with its run.toml and space.toml; `fill` writes the record, which is kept in memory."""
+    folder.mkdir(exist_ok=True)
+    (folder / "space.toml").write_text(SPACE.to_toml())
+    (folder / "run.toml").write_text(toml_document(_document(folder.name, class_names, settings)))
+    run = load_run(folder)
+    study = RunStudy.in_memory()
+    run.__dict__["study"] = study  # in the place of the cached database: a commit for every epoch takes its time
+    fill(study)
+    return run
+
+
+def add_trials(study: RunStudy, num_trials: int, *, seed: int = 0) -> None:
+    """Trials with made-up curves, the seed config first, stopped by the real rule; two workers take turns."""
+    rng = random.Random(seed)
+    clock = [1_800_000_000.0, 1_800_000_001.0]
+    recorded: dict[int, list[float]] = {epoch: [] for epoch in RUNGS}
+    for index in range(num_trials):
+        worker = index % 2
+        config = SEED_CONFIG.flat() if index == 0 else SPACE.draw(rng)
+        number = add_trial(
+            study, config, origin="sampled" if index else "seed", num_params=rng.randint(200_000, 999_999)
+        )
+        skill = 0.9 - 0.3 * abs(math.log(config["lr"] / 0.2)) / 3 - 0.2 * rng.random()
+        for epoch in range(1, MAX_EPOCHS + 1):
+            score = skill * (1 - 0.6 * math.exp(-epoch / 2)) + 0.01 * rng.random()
+            clock[worker] += 20
+            record_epoch(study, number, epoch, score, recorded_at=clock[worker], worker=f"host:{worker}")
+            if epoch in RUNGS:
+                decision = decide(epoch, score, recorded[epoch], REDUCTION_FACTOR)
+                recorded[epoch].append(score)
+                study.record_rung(number, decision)
+                if decision.is_stopped:
+                    study.finish(number, TrialStatus.STOPPED)
+                    break
+        else:
+            study.finish(number, TrialStatus.COMPLETED, value=score)
+
+
+def add_trial(study: RunStudy, config: dict[str, Any], *, origin: str = "sampled", num_params: int = 500_000) -> int:
+    """A trial that has just begun."""
+    profile = {"num_params": num_params, "multiply_adds": 60_000_000, "receptive_field": 80}
+    return study.add_trial(NewTrial(config=config, seed=1, origin=origin, profile=profile))
+
+
+def record_epoch(study: RunStudy, number: int, epoch: int, score: float, *, recorded_at: float, worker: str) -> None:
+    """An epoch of a trial, 20 s long."""
+    metrics = {"train_loss": 2.0 / epoch, "val_loss": 2.1 / epoch, "lr": 0.1, "seconds": 19.0, "images_per_s": 2000.0}
+    study.record_epoch(number, epoch=epoch, val_accuracy=score, metrics={**metrics, "worker": worker})
+    trial_id = study._trial_id(number)
+    kept = study.storage.get_trial(trial_id).user_attrs[f"epoch:{epoch:04d}"]
+    study.storage.set_trial_user_attr(trial_id, f"epoch:{epoch:04d}", {**kept, "recorded_at": recorded_at})
+
+
+def add_retrains(run: Run, *, accuracies: dict[str, float], num_images: int = 400, num_seeds: int = 1) -> None:
+    """Retrainings of the named configs with about these test accuracies, and their answers to the test images."""
+    winner = rank_trials(run.study.trials())[0].number
+    num_classes = len(run.document["data"]["class_names"])
+    for name, accuracy in accuracies.items():
+        for index in range(num_seeds):
+            key = f"retrain:{name}:{index}"
+            rng = np.random.default_rng([len(name), index])
+            labels = rng.integers(0, num_classes, num_images)
+            probabilities = _answers(labels, accuracy, num_classes, rng)
+            measured = float((probabilities.argmax(axis=1) == labels).mean())
+            images = rng.integers(0, 256, (num_images, 32, 32, 3), dtype=np.uint8)
+            write_predictions(predictions_path(run.run_dir, key), Examples(images, labels), probabilities)
+            epochs = [{"epoch": epoch, "train_loss": 2.0 / epoch} for epoch in range(1, MAX_EPOCHS + 1)]
+            row = {
+                "config_name": name, "trial_number": winner if name == "winner" else 0, "retrain_seed": index,
+                "epochs_trained": MAX_EPOCHS,
+                "test_accuracy": measured, "test_accuracy_tta": measured + 0.003, "test_loss": 0.5,
+                "num_params": 657_146, "multiply_adds": 47_917_696, "receptive_field": 80, "seconds": 180.0,
+                "epochs": epochs,
+            }  # fmt: skip
+            run.study.set_note(key, row)
+
+
+def _answers(labels: np.ndarray, accuracy: float, num_classes: int, rng: np.random.Generator) -> np.ndarray:
+    others = (labels + rng.integers(1, max(2, num_classes), len(labels))) % num_classes
+    answered = np.where(rng.random(len(labels)) < accuracy, labels, others)
+    logits = rng.normal(0, 0.5, (len(labels), num_classes))
+    logits[np.arange(len(labels)), answered] += 3 + rng.random(len(labels)) * 3
+    exponents = np.exp(logits)
+    return np.float32(exponents / exponents.sum(axis=1, keepdims=True))
+
+
+def _document(name: str, class_names: tuple[str, ...], settings: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "created": "2026-11-23T08:08:38+00:00",
+        "command": "python tune_main.py --name '<b>x</b>'",
+        "warnings": ["the images <i>fell back</i> to digits"],
+        "record": {"version": 1},
+        "settings": {
+            "dataset": "digits", "max_epochs": MAX_EPOCHS, "grace_period": GRACE_PERIOD, "seed": 0, "run_name": name,
+            "reduction_factor": REDUCTION_FACTOR, "num_trials": 20, "results_dir": "results", **settings,
+        },
+        "data": {
+            "name": "digits", "fingerprint": "f" * 64, "split_hash": "5" * 64, "image_size": 32, "num_train": 1293,
+            "num_val": 145, "class_names": list(class_names), "mean": [0.3] * 3, "std": [0.3] * 3,
+        },
+        "engine": {"device": "cpu", "precision": "bf16", "channels_last": True, "compile": False, "num_threads": 1},
+        "slots": {"num_concurrent": 2, "cpus_per_trial": 1, "gpus_per_trial": 0.0, "gpus": 0},
+        "versions": {"python": "3.11", "convladder": "0.1.0"},
+        "hardware": {"processor": "a CPU", "cpu_cores": 2, "memory_gib": 23.5, "gpus": [], "system": "Linux"},
+    }  # fmt: skip

@@ -1,0 +1,106 @@
+"""A small search without Ray's cluster: real searcher, real scheduler, real study; only the training is a formula."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+from ray.tune.schedulers import TrialScheduler
+
+from model.seeds import derive_seed
+from search.parameter import Parameter
+from search.rungs import rung_epochs
+from search.searcher import StudySearcher, build_searcher
+from search.space import SearchSpace
+from search.study import NewTrial, RunStudy, TrialStatus
+from search.trial_scheduler import build_trial_scheduler
+
+SEED = 11
+SPACE = SearchSpace(
+    {
+        "x": Parameter(kind="linear", low=0.0, high=1.0, default=0.5),
+        "y": Parameter(kind="log", low=0.01, high=1.0, default=0.1),
+        "kind": Parameter(kind="choice", values=("a", "b", "c"), default="a"),
+    },
+    {"fixed": 3},
+    lambda config: {"size": config["x"] + config["y"] - 0.9},
+)
+GIVEN = [
+    NewTrial(config={"x": 0.9, "y": 2.0, "kind": "a"}, seed=1, origin="seed", violations={"size": 2.0}),
+    NewTrial(
+        config=SPACE.default_config() or {},
+        seed=2,
+        origin="default",
+        params={"x": 0.5, "y": 0.1, "kind": "a"},
+        distributions=SPACE.distributions,
+        violations=SPACE.violations(SPACE.default_config() or {}),
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Rungs:
+    """The part of the settings that a scheduler reads."""
+
+    max_epochs: int = 9
+    grace_period: int = 1
+    reduction_factor: int = 3
+
+
+def score(config: Mapping[str, Any], epoch: int) -> float:
+    """A learning curve that rises, with a ripple that is the same for the same config."""
+    height = 1 - (config["x"] - 0.3) ** 2 - 0.1 * (config["kind"] == "b")
+    ripple = derive_seed(0, repr(sorted(config.items())), epoch) / 2**63
+    return float(height * epoch / (epoch + 1) + 0.05 * ripple)
+
+
+def stub(trial_id: str, config: Mapping[str, Any]) -> SimpleNamespace:
+    """As much of a Ray trial as schedulers look at."""
+    return SimpleNamespace(trial_id=trial_id, config=config)
+
+
+def reports(assignment: Mapping[str, Any], rungs: Rungs) -> Iterator[dict[str, Any]]:
+    """What a trainable reports: it goes on from its last checkpoint, and some configs diverge or fail."""
+    config = assignment["config"]
+    luck = derive_seed(10, repr(sorted(config.items()))) % 6
+    marks = rung_epochs(rungs.grace_period, rungs.reduction_factor, rungs.max_epochs)
+    checkpoint = max((epoch for epoch in marks if epoch <= assignment["epochs_recorded"]), default=0)
+    for epoch in range(checkpoint + 1, rungs.max_epochs + 1):
+        if luck == 0 and epoch == 2:
+            yield {"ended": "diverged", "error": "the loss was not finite"}
+            return
+        if luck == 1:
+            yield {"ended": "failed", "error": "RuntimeError: no luck"}
+            return
+        yield {"epoch": epoch, "val_accuracy": score(config, epoch), "seconds": 1.0, "images_per_s": 10.0}
+
+
+def search(
+    study: RunStudy, num_trials: int, *, num_workers: int = 1, rungs: Rungs | None = None, order: int = 0
+) -> None:
+    """Runs a study up to `num_trials`; with several workers, reports arrive in a random `order`."""
+    rungs = rungs or Rungs()
+    scheduler = build_trial_scheduler(rungs, study)  # type: ignore[arg-type]
+    over = (TrialStatus.INTERRUPTED, TrialStatus.REJECTED)
+    num_ended = sum(record.status not in over for record in study.trials())
+    searcher = build_searcher(SPACE, study, SEED, given=GIVEN, max_concurrent=num_workers)
+    rng = random.Random(order)
+    waiting = [f"trial-{index}" for index in range(num_trials - num_ended)]
+    running: dict[str, tuple[SimpleNamespace, Iterator[dict[str, Any]]]] = {}
+    while waiting or running:
+        while waiting and len(running) < num_workers:
+            _start(waiting.pop(0), searcher, running, rungs)
+        trial_id = rng.choice(sorted(running))
+        trial, coming = running[trial_id]
+        if scheduler.on_trial_result(None, trial, next(coming)) == TrialScheduler.STOP:  # type: ignore[arg-type]
+            del running[trial_id]
+            searcher.on_trial_complete(trial_id)
+
+
+def _start(trial_id: str, searcher: StudySearcher, running: dict[str, Any], rungs: Rungs) -> None:
+    assignment = searcher.suggest(trial_id)
+    assert isinstance(assignment, dict)
+    running[trial_id] = stub(trial_id, assignment), reports(assignment, rungs)

@@ -1,0 +1,134 @@
+"""The main job through real Ray on tiny data: once from start to end, and once resumed and extended."""
+
+import math
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from model.data import load_test_data
+from search import load_run
+from search.predictions import predictions_path, read_predictions
+
+REPOSITORY = Path(__file__).parent.parent
+TINY = """
+c1_kind = "dense"
+c1_inner_width = 4
+c1_width = {kind = "int", low = 4, high = 8, default = 4}
+c2_kind = "depthwise_separable"
+c2_inner_width = 8
+c2_width = {kind = "int", low = 8, high = 16, default = 8}
+c3_kind = "dilated"
+c3_inner_width = 8
+c3_width = 8
+output_kind = "depthwise_separable"
+output_width = 8
+batch_size = 128
+lr = {kind = "log", low = 0.001, high = 0.3, default = 0.1}
+"""
+
+
+def tune(results_dir: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(REPOSITORY / "tune_main.py"), *map(str, arguments)]
+    return subprocess.run(command, cwd=results_dir, capture_output=True, text=True, timeout=600, check=False)
+
+
+@pytest.fixture(scope="module")
+def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of 5 trials, started from a folder that is not the repository."""
+    folder = tmp_path_factory.mktemp("run")
+    (folder / "tiny.toml").write_text(TINY)
+    done = tune(
+        folder,
+        *("--dataset", "digits", "--image-size", 16, "--space", "tiny.toml", "--name", "tiny", "--no-baseline"),
+        *("--trials", 5, "--epochs", 4, "--grace-period", 1, "--reduction-factor", 2, "--seed", 7, "--gpus", 1),
+        *("--precision", "fp32", "--cpus-per-trial", 1),
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    (folder / "stdout.txt").write_text(done.stdout)
+    (folder / "stderr.txt").write_text(done.stderr)
+    return folder / "results" / "tiny"
+
+
+def test_every_promised_file_is_there(run_dir: Path) -> None:
+    names = {path.name for path in run_dir.iterdir()}
+    promised = {"run.toml", "space.toml", "study.db", "trials.csv", "trials.parquet", "epochs.parquet"}
+    assert promised | {"best_config.toml", "model.safetensors", "summary.md", "report.html"} <= names
+    assert not [name for name in names if name.startswith(".")], "a temporary file was left behind"
+
+
+def test_the_report_has_the_winners_answers_to_the_test_images(run_dir: Path) -> None:
+    predictions = read_predictions(predictions_path(run_dir, "retrain:winner:0"))
+    assert predictions is not None
+    [retrain] = load_run(run_dir).retrains.to_dict("records")
+    assert predictions.is_right.mean() == pytest.approx(retrain["test_accuracy"])
+    page = (run_dir / "report.html").read_text()
+    assert f"{100 * retrain['test_accuracy']:.2f}\u00a0% of the test images right" in page
+    assert 'id="data-confusion"' in page
+    assert 'id="data-retrain"' in page
+
+
+def test_trials_have_a_row_each_with_a_reason_for_every_stop(run_dir: Path) -> None:
+    trials = load_run(run_dir).trials
+    ended = trials[trials.status != "rejected"]
+    assert len(ended) == 5
+    assert set(ended.status) <= {"completed", "stopped"}
+    stopped = ended[ended.status == "stopped"]
+    assert (stopped.stop_score < stopped.stop_cutoff).all()
+    assert np.allclose(stopped.stop_margin, stopped.stop_score - stopped.stop_cutoff)
+    completed = ended[ended.status == "completed"]
+    assert (completed.epochs_trained == 4).all()
+    assert (pd.read_csv(run_dir / "trials.csv").trial_number == trials.trial_number).all()
+
+
+def test_epochs_agree_with_trials(run_dir: Path) -> None:
+    run = load_run(run_dir)
+    counts = run.epochs.groupby("trial_number").size()
+    trained = run.trials[run.trials.epochs_trained > 0].set_index("trial_number").epochs_trained
+    assert counts.to_dict() == trained.to_dict()
+    assert run.epochs.train_loss.notna().all()
+
+
+def test_loaded_network_has_the_reported_test_accuracy(run_dir: Path) -> None:
+    run = load_run(run_dir)
+    document = tomllib.loads((run_dir / "run.toml").read_text())
+    test = load_test_data("digits", image_size=16, seed=7, data_dir=Path("data"))
+    from model.data import channel_statistics, load_training_data
+
+    training = load_training_data("digits", image_size=16, seed=7, data_dir=Path("data"))
+    mean, std = channel_statistics(training.examples.images, np.arange(len(training.examples)))
+    images = (torch.from_numpy(test.images).permute(0, 3, 1, 2) / 255 - torch.tensor(mean)[:, None, None]) / (
+        torch.tensor(std)[:, None, None]
+    )
+    with torch.inference_mode():
+        predicted = run.load_network()(images.float()).argmax(1).numpy()
+    (row,) = run.retrains.to_dict("records")
+    assert math.isclose(row["test_accuracy"], (predicted == test.labels).mean(), abs_tol=2 / len(test.labels))
+    assert document["data"]["name"] == "digits"
+
+
+def test_missing_gpu_is_told_on_the_screen_and_in_the_summary(run_dir: Path) -> None:
+    if torch.cuda.is_available() or torch.backends.mps.is_available():
+        pytest.skip("needs a machine without a GPU")
+    assert "NO GPU is visible" in (run_dir.parent.parent / "stdout.txt").read_text()
+    assert "NO GPU is visible" in (run_dir / "summary.md").read_text()
+
+
+def test_ray_is_silent(run_dir: Path) -> None:
+    output = (run_dir.parent.parent / "stdout.txt").read_text() + (run_dir.parent.parent / "stderr.txt").read_text()
+    assert "ray" not in output.lower().replace("ray 2.", "").replace("gray", "").replace("array", "")
+
+
+@pytest.mark.slow
+def test_finished_run_is_extended_in_the_same_study(run_dir: Path) -> None:
+    before = load_run(run_dir).trials.set_index("trial_number")
+    done = tune(run_dir.parent.parent, "--resume", "results/tiny", "--trials", 7)
+    assert done.returncode == 0, done.stdout + done.stderr
+    after = load_run(run_dir).trials.set_index("trial_number")
+    assert len(after[after.status != "rejected"]) == 7
+    pd.testing.assert_frame_equal(after.loc[before.index], before)

@@ -1,0 +1,218 @@
+"""The space of networks: its default file, a user's file over it, and the limits as its constraint."""
+
+from __future__ import annotations
+
+import pickle
+import random
+import re
+
+import pytest
+
+from model.config import CONFIG_KEYS, TrainConfig
+from model.profile import limit_violations, profile_network
+from search.network_space import network_space
+from search.space import SearchSpace, SpaceError
+
+LIMITS = {"max_params": 1_000_000, "min_receptive_field": 44, "num_classes": 10, "image_size": 32}
+AIRBENCH_SHAPE = {
+    "c1_inner_width": 24,
+    "c1_width": 48,
+    "c2_inner_width": 48,
+    "c2_width": 176,
+    "c3_num_convs": 2,
+    "c3_inner_width": 176,
+    "c3_width": 176,
+    "output_num_convs": 1,
+    "output_kind": "dense",
+    "output_width": 176,
+}
+"""The widths of a network known to pass 93 % on CIFAR-10, its stem a 3x3 convolution instead of a fixed 2x2 one."""
+
+
+@pytest.fixture(scope="module")
+def space() -> SearchSpace:
+    return network_space(None, **LIMITS)
+
+
+def is_drawable(space: SearchSpace, config: dict[str, object]) -> bool:
+    return all(space.parameters[key].allows(value) for key, value in config.items() if key in space.parameters) and all(
+        config[key] == value for key, value in space.fixed.items()
+    )
+
+
+def test_the_default_space_decides_every_key(space: SearchSpace) -> None:
+    assert sorted([*space.parameters, *space.fixed]) == sorted(CONFIG_KEYS)
+    assert set(space.fixed) == {
+        "c1_num_convs",
+        "c1_squeeze_width",
+        "output_squeeze_width",
+        "padding",
+        "flip",
+        "rotation_degrees",
+    }
+
+
+def test_the_default_config_keeps_all_limits(space: SearchSpace) -> None:
+    config = space.default_config()
+    assert config is not None
+    assert max(space.violations(config).values()) <= 0
+    profile = profile_network(TrainConfig.from_flat(config))
+    assert 800_000 < profile.num_params < 1_000_000
+    assert profile.num_max_pools == 3
+
+
+def test_a_strong_known_network_is_in_the_family(space: SearchSpace) -> None:
+    default = space.default_config()
+    assert default is not None
+    airbench = {**default, **AIRBENCH_SHAPE}
+    assert is_drawable(space, airbench)
+    assert 900_000 < profile_network(TrainConfig.from_flat(airbench)).num_params < 1_000_000
+    broken = {name for name, excess in space.violations(airbench).items() if excess > 0}
+    assert broken == {"num_depthwise_separable"}  # every convolution of the model is dense; the assignment wants one
+
+    legal = {
+        **airbench,
+        "output_kind": "depthwise_separable",
+        "c3_num_convs": 3,
+        "c3_width": 160,
+        "c3_inner_width": 160,
+    }
+    assert is_drawable(space, legal)
+    assert max(space.violations(legal).values()) <= 0
+
+
+def test_most_random_configs_train_and_many_keep_the_limits(space: SearchSpace) -> None:
+    rng = random.Random(1)
+    excesses = [space.violations(space.draw(rng)) for _ in range(150)]
+    assert all(excess["invalid_config"] == 0 for excess in excesses)
+    assert sum(max(excess.values()) <= 0 for excess in excesses) / len(excesses) > 0.4
+
+
+def test_no_random_config_costs_four_times_the_notebooks_network(space: SearchSpace) -> None:
+    rng = random.Random(2)
+    costs = [profile_network(TrainConfig.from_flat(space.draw(rng))).multiply_adds for _ in range(100)]
+    assert max(costs) < 4 * 48e6
+
+
+def test_the_constraint_is_the_networks_limits(space: SearchSpace) -> None:
+    config = space.draw(random.Random(3))
+    expected = limit_violations(TrainConfig.from_flat(config), **LIMITS)
+    assert space.violations(config) == {"invalid_config": 0.0, **expected}
+    tighter = network_space(None, **{**LIMITS, "max_params": 500_000})
+    assert tighter.violations(config)["num_params"] == expected["num_params"] + 500_000
+
+
+def test_values_that_do_not_fit_together_are_a_violation(space: SearchSpace) -> None:
+    config = {**space.draw(random.Random(4)), "c2_kind": "spatially_separable", "c2_num_convs": 3}
+    violations = space.violations(config)
+    assert violations["invalid_config"] == 1
+    assert violations.keys() == space.violations(space.draw(random.Random(4))).keys()
+
+
+def test_a_space_travels_between_processes(space: SearchSpace) -> None:
+    copy = pickle.loads(pickle.dumps(space))
+    config = space.draw(random.Random(5))
+    assert copy == space
+    assert copy.violations(config) == space.violations(config)
+
+
+def test_a_file_replaces_its_keys_and_keeps_the_others(space: SearchSpace) -> None:
+    narrowed = network_space('lr = {kind = "log", low = 0.2, high = 0.3}\nactivation = "silu"', **LIMITS)
+    assert narrowed.parameters["lr"].high == 0.3
+    assert narrowed.parameters["lr"].default == space.parameters["lr"].default  # kept: it lies in the new range
+    assert narrowed.fixed == {"activation": "silu", **space.fixed}
+    rest = space.parameters.keys() - {"lr", "activation"}
+    assert {key: narrowed.parameters[key] for key in rest} == {key: space.parameters[key] for key in rest}
+
+
+def test_a_default_outside_the_new_range_is_dropped() -> None:
+    moved = network_space('lr = {kind = "log", low = 0.4, high = 0.9}', **LIMITS)
+    assert moved.parameters["lr"].default is None
+    assert moved.default_config() is None
+
+
+def test_a_fixed_key_may_be_searched(space: SearchSpace) -> None:
+    wider = network_space('flip = {kind = "choice", values = [false, true]}', **LIMITS)
+    assert wider.parameters["flip"].default is True
+    assert wider.default_config() == space.default_config()
+
+
+def test_base_none_fixes_the_other_keys_at_their_own_defaults() -> None:
+    text = """
+    base = "none"
+    lr = {kind = "log", low = 0.01, high = 1.0}
+    c3_kind = "dilated"
+    output_kind = "depthwise_separable"
+    """
+    space = network_space(text, **LIMITS)
+    assert list(space.parameters) == ["lr"]
+    expected = TrainConfig().flat() | {"c3_kind": "dilated", "output_kind": "depthwise_separable"}
+    del expected["lr"]
+    assert space.fixed == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        None,
+        'base = "none"\nc2_kind = "dilated"\nc3_kind = "depthwise_separable"\nlr = {kind = "log", low = 3, high = 4}',
+    ],
+)
+def test_the_copy_of_a_space_is_the_same_space(text: str | None) -> None:
+    space = network_space(text, **LIMITS)
+    assert network_space(space.to_toml(), **LIMITS) == space
+    assert SearchSpace.from_toml(space.to_toml(), known_keys=CONFIG_KEYS) == space
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("batch_size = 0", "`batch_size` = 0 cannot be trained: `batch_size` must satisfy 1 <= batch_size"),
+        ('flip = "yes"', "`flip` = 'yes' cannot be trained: `flip` must be true or false; got 'yes'."),
+        ('momentum = {kind = "linear", low = 0.5, high = 1.0}', "`momentum` = 1.0 cannot be trained: `momentum` must"),
+        (
+            'c1_width = {kind = "linear", low = 8.0, high = 64.0}',
+            "`c1_width` = 8.0 cannot be trained: `width` must be a",
+        ),
+        (
+            'activation = {kind = "choice", values = ["relu", "tanh"]}',
+            "`activation` = 'tanh' cannot be trained: `activation` must be one of relu, gelu, silu, celu; got 'tanh'.",
+        ),
+        (
+            'c3_kind = "spatially_separable"\nc3_num_convs = 3',
+            "`num_convs` must be 2 in a spatially_separable block, a (3, 1) and a (1, 3); got 3.",
+        ),
+        ("weigth_decay = 0.1", "unknown key `weigth_decay`. Did you mean `weight_decay`? Known keys: c1_kind,"),
+        ('base = "nothing"', '`base` must be "default" or "none"; got \'nothing\'.'),
+        ('base = "none"', "the search space has nothing to search."),
+        (
+            'c2_kind = "dense"\nc3_kind = "dilated"\noutput_kind = "dense"',
+            "found to keep the limits; broken by the smallest: num_depthwise_separable in 100 of 100.",
+        ),
+    ],
+)
+def test_a_file_that_cannot_be_searched_is_refused(text: str, message: str) -> None:
+    with pytest.raises(SpaceError, match=re.escape(message)):
+        network_space(text, **LIMITS)
+
+
+def test_each_refused_value_is_named_on_a_line() -> None:
+    text = 'batch_size = 0\nlr = {kind = "linear", low = -1.0, high = 0.0}'
+    with pytest.raises(SpaceError) as caught:
+        network_space(text, **LIMITS)
+    assert [line.split(" cannot")[0] for line in str(caught.value).splitlines()] == [
+        "`batch_size` = 0",
+        "`lr` = -1.0",
+        "`lr` = 0.0",
+    ]
+
+
+def test_limits_that_no_config_can_keep_are_refused() -> None:
+    with pytest.raises(SpaceError, match=r"no config of the search space .* smallest: num_params in 100 of 100"):
+        network_space(None, **{**LIMITS, "max_params": 1000})
+    with pytest.raises(SpaceError, match=r"no config of the search space .* smallest: image_size in 100 of 100"):
+        network_space(None, **{**LIMITS, "image_size": 4})
+
+
+def test_limits_that_few_configs_can_keep_are_accepted() -> None:
+    network_space(None, **{**LIMITS, "max_params": 150_000})

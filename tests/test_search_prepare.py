@@ -1,0 +1,127 @@
+"""What a run works with, and what is named before any work."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from model.config import SEED_CONFIG
+from model.data import DataError, load_training_data
+from model.engine import Engine
+from model.seeds import derive_seed
+from search.machine import choose_device, num_gpus
+from search.parameter import SpaceError
+from search.prepare import Machine, Preparation, prepare, search_arrays
+from search.settings import SearchSettings, UserError
+from search.slots import Slots
+
+MACHINE = Machine(
+    engine=Engine(num_threads=1), slots=Slots(num_concurrent=1, cpus_per_trial=1, gpus_per_trial=0.0, gpus=0)
+)
+
+
+def prepared(**values: Any) -> Preparation:
+    settings = {"run_name": "run", "dataset": "digits", "image_size": 32, "precision": "fp32", **values}
+    return prepare(SearchSettings(**settings), kept=MACHINE)
+
+
+@pytest.fixture(scope="module")
+def preparation() -> Preparation:
+    return prepared(seed=4)
+
+
+def test_the_seed_config_then_the_default_are_given(preparation: Preparation) -> None:
+    seed, default = preparation.given_trials
+    assert (seed.origin, default.origin) == ("seed", "default")
+    assert seed.config == SEED_CONFIG.flat()
+    assert seed.params == {}
+    assert default.config == preparation.space.default_config()
+    assert set(default.params) == set(preparation.space.distributions)
+    assert max(default.violations.values()) <= 0
+    assert [trial.seed for trial in (seed, default)] == [derive_seed(4, "trial", number) for number in (0, 1)]
+    # Ten classes, as in the notebook: 657,146 parameters.
+    assert seed.profile["num_params"] == 657_146
+    assert preparation.seed_trial is seed
+
+
+def test_other_image_sizes_have_no_seed_config() -> None:
+    smaller = prepared(image_size=16)
+    assert smaller.seed_trial is None
+    assert [trial.origin for trial in smaller.given_trials][:1] in ([], ["default"])
+
+
+def test_the_retrains_cost_counts_all_images_and_the_baseline(preparation: Preparation) -> None:
+    ratio = len(preparation.data.examples) / len(preparation.arrays.train_indices)
+    assert preparation.retrain_epochs_of_trial == pytest.approx(2 * 25 * ratio)
+    alone = dataclasses.replace(preparation, settings=dataclasses.replace(preparation.settings, baseline=False))
+    assert alone.retrain_epochs_of_trial == pytest.approx(25 * ratio)
+
+
+def test_the_split_is_the_runs_own_and_statistics_are_of_what_is_trained_on() -> None:
+    data = load_training_data("digits", image_size=None, seed=0, data_dir=Path("data"))
+    settings = SearchSettings(run_name="run", dataset="digits", search_examples=200)
+    arrays = search_arrays(settings, data)
+    whole = search_arrays(dataclasses.replace(settings, search_examples=None), data)
+    assert len(arrays.train_indices) == 200
+    assert set(arrays.train_indices) <= set(whole.train_indices)
+    assert set(whole.train_indices).isdisjoint(whole.val_indices)
+    assert len(whole.train_indices) + len(whole.val_indices) == len(data.examples)
+    assert np.array_equal(arrays.val_indices, whole.val_indices)
+    expected = (data.examples.images[arrays.train_indices] / 255).reshape(-1, 3)
+    np.testing.assert_allclose(arrays.mean, expected.mean(axis=0), atol=1e-6)
+    np.testing.assert_allclose(arrays.std, expected.std(axis=0), atol=1e-6)
+    assert search_arrays(dataclasses.replace(settings, seed=1), data).split_hash != arrays.split_hash
+
+
+def test_few_search_examples_are_warned_of() -> None:
+    assert any("trials train on 300 of the training images" in line for line in prepared(search_examples=300).warnings)
+
+
+def test_more_search_examples_than_images_are_refused() -> None:
+    with pytest.raises(UserError, match=r"--search-examples 5000: the training split has \d+ images. Give fewer or"):
+        prepared(search_examples=5000)
+
+
+def test_a_space_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    missing, binary = tmp_path / "missing.toml", tmp_path / "binary.toml"
+    binary.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UserError, match=re.escape(f"--space {missing} cannot be read (No such file or directory).")):
+        prepared(space=missing)
+    with pytest.raises(UserError, match=re.escape(f"--space {tmp_path} cannot be read (Is a directory).")):
+        prepared(space=tmp_path)
+    with pytest.raises(UserError, match=re.escape(f"--space {binary} is not text. Give a TOML file.")):
+        prepared(space=binary)
+
+
+def test_a_space_file_with_a_typo_names_the_key(tmp_path: Path) -> None:
+    (tmp_path / "space.toml").write_text('lrr = {kind = "log", low = 0.01, high = 1.0}\n')
+    with pytest.raises(SpaceError, match="lrr"):
+        prepared(space=tmp_path / "space.toml")
+
+
+def test_an_unknown_data_set_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no/such"):
+        prepared(dataset="no/such")
+
+
+@pytest.mark.skipif(num_gpus() > 0, reason="needs a machine without a GPU")
+def test_a_missing_gpu_is_one_warning_or_an_error() -> None:
+    settings = SearchSettings(run_name="run", gpus=1)
+    device, warnings = choose_device(settings)
+    assert device == "cpu"
+    assert len(warnings) == 1
+    assert "--gpus 1 was asked for but NO GPU is visible" in warnings[0]
+    assert choose_device(SearchSettings(run_name="run")) == ("cpu", [])
+    with pytest.raises(UserError, match=r"--gpus 1: no GPU is visible here. Leave out --strict to train on the CPU"):
+        choose_device(dataclasses.replace(settings, strict=True))
+
+
+def test_more_gpus_than_there_are_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("search.machine.num_gpus", lambda: 1)
+    with pytest.raises(UserError, match=r"--gpus 2: only 1 visible here. Ask for 1 or fewer"):
+        choose_device(SearchSettings(run_name="run", gpus=2))

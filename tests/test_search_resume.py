@@ -1,0 +1,236 @@
+"""A search that is killed before any write and resumed ends as the one that was never killed."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from optuna.storages import InMemoryStorage
+from search_worlds import SPACE, Rungs, search
+
+from search.rungs import decide, rung_epochs
+from search.selection import rank_trials
+from search.study import RunStudy, TrialStatus
+
+NUM_TRIALS = 14
+STRIDE = 3
+STRIDE_IN_DATABASE = 53
+Undisturbed = tuple[list[dict[str, Any]], list[bytes]]
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing that handles errors may catch it."""
+
+
+def _nothing() -> None:
+    pass
+
+
+class WatchedStorage(InMemoryStorage):
+    """A storage that outlives the process that writes to it, and says so before each write."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.before_write: Callable[[], None] = _nothing
+        self.scores: list[tuple[int, int, float]] = []
+        """(trial number, epoch, score) in the order of arrival."""
+
+    def create_new_trial(self, *args: Any, **options: Any) -> int:
+        self.before_write()
+        return super().create_new_trial(*args, **options)
+
+    def set_trial_user_attr(self, *args: Any) -> None:
+        self.before_write()
+        super().set_trial_user_attr(*args)
+
+    def set_trial_intermediate_value(self, trial_id: int, step: int, intermediate_value: float) -> None:
+        self.before_write()
+        super().set_trial_intermediate_value(trial_id, step, intermediate_value)
+        self.scores.append((self.get_trial_number_from_id(trial_id), step, intermediate_value))
+
+    def set_trial_state_values(self, *args: Any) -> bool:
+        self.before_write()
+        return super().set_trial_state_values(*args)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "before_write": _nothing}
+
+
+def dies_after(num_writes: int) -> Callable[[], None]:
+    left = num_writes
+
+    def die() -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise Killed
+
+    return die
+
+
+def story(study: RunStudy) -> list[dict[str, Any]]:
+    """Everything that a record says of its trials, but for the clock; the ranking last."""
+    rows = []
+    for record in study.trials():
+        row = {name: value for name, value in vars(record).items() if name not in ("started", "ended", "epoch_metrics")}
+        row["epoch_metrics"] = {
+            epoch: {name: value for name, value in metrics.items() if name != "recorded_at"}
+            for epoch, metrics in record.epoch_metrics.items()
+        }
+        rows.append(row)
+    return [*rows, {"ranking": [record.number for record in rank_trials(study.trials())]}]
+
+
+@pytest.fixture(scope="module")
+def undisturbed() -> Undisturbed:
+    """The story of a run that was never killed, and what a kill before each of its writes leaves."""
+    storage = WatchedStorage()
+    study = RunStudy(storage, "run")
+    left_by_kill: list[bytes] = []
+    storage.before_write = lambda: left_by_kill.append(pickle.dumps(storage))
+    search(study, NUM_TRIALS)
+    return story(study), left_by_kill
+
+
+def test_the_search_has_every_ending(undisturbed: Undisturbed) -> None:
+    trials = undisturbed[0][:-1]
+    endings = {trial["status"] for trial in trials}
+    assert endings == set(TrialStatus) - {TrialStatus.RUNNING, TrialStatus.INTERRUPTED}
+    assert sum(trial["status"] is not TrialStatus.REJECTED for trial in trials) == NUM_TRIALS
+    assert len({repr(trial["config"]) for trial in trials}) == len(trials)
+    assert len({trial["seed"] for trial in trials}) == len(trials)
+
+
+def test_a_kill_before_any_write_changes_nothing(undisturbed: Undisturbed) -> None:
+    expected, left_by_kill = undisturbed
+    assert len(left_by_kill) > 100
+    for kill in range(0, len(left_by_kill), STRIDE):
+        study = RunStudy(pickle.loads(left_by_kill[kill]), "run")
+        search(study, NUM_TRIALS)
+        assert story(study) == expected, f"killed before write {kill}"
+
+
+@pytest.mark.parametrize("lifetime", [5, 8, 19])
+def test_many_kills_in_one_run_change_nothing(undisturbed: Undisturbed, lifetime: int) -> None:
+    storage = WatchedStorage()
+    num_kills = _live_on(storage, NUM_TRIALS, lifetimes=iter([lifetime] * 100))
+    assert num_kills > 5
+    assert story(RunStudy(storage, "run")) == undisturbed[0]
+
+
+@pytest.mark.parametrize("num_before", [1, 7, NUM_TRIALS])
+def test_an_extended_run_is_the_longer_run(undisturbed: Undisturbed, num_before: int) -> None:
+    study = RunStudy.in_memory()
+    search(study, num_before)
+    search(study, NUM_TRIALS)
+    assert story(study) == undisturbed[0]
+
+
+def test_a_kill_before_a_commit_to_a_database_changes_nothing(undisturbed: Undisturbed, tmp_path: Path) -> None:
+    path, left_by_kill = tmp_path / "study.db", []
+    with _in_database(path) as study:
+        _before_each_commit(study, lambda: left_by_kill.append(path.read_bytes()))
+        search(study, NUM_TRIALS)
+        assert story(study) == undisturbed[0]
+    assert len(left_by_kill) == len(undisturbed[1])
+    for kill in range(7, len(left_by_kill), STRIDE_IN_DATABASE):
+        copy = tmp_path / f"{kill}.db"
+        copy.write_bytes(left_by_kill[kill])
+        with _in_database(copy) as study:
+            search(study, NUM_TRIALS)
+            assert story(study) == undisturbed[0], f"killed before commit {kill}"
+
+
+@pytest.mark.parametrize("order", range(12))
+def test_with_several_workers_every_stop_is_right_for_the_scores_before_it(order: int) -> None:
+    storage, rungs = WatchedStorage(), Rungs()
+    lifetimes = chain([5 + order] * 40, [10**6])
+    _live_on(storage, NUM_TRIALS, lifetimes=lifetimes, num_workers=3, order=order)
+    study = RunStudy(storage, "run")
+    _check_whole(study, rungs)
+    written = {(record.number, rung.epoch): rung for record in study.trials() for rung in record.rungs}
+    assert written == _decisions_in_order(storage.scores, rungs)
+
+
+def _live_on(storage: WatchedStorage, num_trials: int, *, lifetimes: Iterator[int], **options: Any) -> int:
+    """Searches in one life after the other, each so many writes long; returns how many were cut short."""
+    num_kills = 0
+    while True:
+        storage.before_write = dies_after(next(lifetimes))
+        try:
+            search(RunStudy(storage, "run"), num_trials, **options)
+        except Killed:
+            num_kills += 1
+        else:
+            return num_kills
+
+
+def _check_whole(study: RunStudy, rungs: Rungs) -> None:
+    """No trial lost, doubled or shortened."""
+    records = study.trials()
+    trained = [record for record in records if record.status is not TrialStatus.REJECTED]
+    assert [record.number for record in records] == list(range(len(records)))
+    assert len(trained) == NUM_TRIALS
+    assert TrialStatus.INTERRUPTED not in {record.status for record in records}
+    assert len({repr(record.config) for record in records}) == len(records)
+    for record in trained:
+        assert list(record.val_accuracies) == list(range(1, record.epochs_trained + 1))
+        if record.status is TrialStatus.COMPLETED:
+            assert record.epochs_trained == rungs.max_epochs
+        if record.status is TrialStatus.STOPPED:
+            assert record.rungs[-1].is_stopped
+            assert record.rungs[-1].epoch == record.epochs_trained
+    assert all(set(record.params) == set(SPACE.parameters) for record in records[1:])
+
+
+def _decisions_in_order(scores: list[tuple[int, int, float]], rungs: Rungs) -> dict[tuple[int, int], Any]:
+    """Every decision made again from the scores in the order in which they arrived."""
+    expected = {}
+    for rung_epoch in rung_epochs(rungs.grace_period, rungs.reduction_factor, rungs.max_epochs):
+        earlier: list[float] = []
+        for number, epoch, value in scores:
+            if epoch == rung_epoch:
+                expected[number, epoch] = decide(epoch, value, earlier, rungs.reduction_factor)
+                earlier.append(value)
+    return expected
+
+
+def _hurry(connection: Any, _record: Any) -> None:
+    """A killed process loses nothing that it handed to the system; only a power cut would."""
+    connection.execute("PRAGMA synchronous = OFF")
+
+
+@contextmanager
+def _in_database(path: Path) -> Iterator[RunStudy]:
+    sa.event.listen(sa.Engine, "connect", _hurry)
+    study = RunStudy.in_database(f"sqlite:///{path}", "run")
+    try:
+        yield study
+    finally:
+        sa.event.remove(sa.Engine, "connect", _hurry)
+        study.storage.remove_session()
+        study.storage.engine.dispose()  # type: ignore[attr-defined]
+
+
+def _before_each_commit(study: RunStudy, call: Callable[[], None]) -> None:
+    """Calls just before every transaction that writes to a trial is committed."""
+    engine = study.storage.engine  # type: ignore[attr-defined]
+    has_written = False
+
+    @sa.event.listens_for(engine, "before_cursor_execute")
+    def note(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
+        nonlocal has_written
+        has_written = has_written or statement.startswith(("INSERT", "UPDATE", "DELETE"))
+
+    @sa.event.listens_for(engine, "commit")
+    def commit(connection: Any) -> None:
+        nonlocal has_written
+        if has_written:
+            has_written = False
+            call()

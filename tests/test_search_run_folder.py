@@ -1,0 +1,178 @@
+"""A run's folder: made once, held by one process, taken up only as what it was."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from model.engine import Engine
+from search.prepare import Machine, Preparation, prepare
+from search.run_folder import RunFolder, read_machine, read_settings, run_document
+from search.settings import SearchSettings, UserError
+from search.slots import Slots
+from search.space import SearchSpace
+
+REPOSITORY = Path(__file__).parent.parent
+MACHINE = Machine(
+    engine=Engine(num_threads=1), slots=Slots(num_concurrent=2, cpus_per_trial=1, gpus_per_trial=0.0, gpus=0)
+)
+HOLD = """
+import sys, time
+from pathlib import Path
+from search.run_folder import RunFolder
+with RunFolder(Path(sys.argv[1])).locked():
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def settings_in(folder: Path, **values: Any) -> SearchSettings:
+    given = {"run_name": "run", "dataset": "digits", "image_size": 16, "precision": "fp32", **values}
+    return SearchSettings(results_dir=folder, **given)
+
+
+@pytest.fixture(scope="module")
+def preparation(tmp_path_factory: pytest.TempPathFactory) -> Preparation:
+    return prepare(settings_in(tmp_path_factory.mktemp("unused"), search_examples=500), kept=MACHINE)
+
+
+def written(preparation: Preparation, folder: Path) -> tuple[RunFolder, Preparation]:
+    """A run's folder under `folder`, described on disk."""
+    settings = dataclasses.replace(preparation.settings, results_dir=folder)
+    moved = dataclasses.replace(preparation, settings=settings)
+    run_folder = RunFolder(settings.run_dir)
+    with run_folder.created():
+        run_folder.write_new(moved)
+    return run_folder, moved
+
+
+def test_a_name_is_used_once(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "trials.csv").write_text("precious")
+    with pytest.raises(UserError, match=r"run .*exists.*Give another --"), RunFolder(tmp_path / "run").created():
+        pytest.fail("it was made")
+    assert (tmp_path / "run" / "trials.csv").read_text() == "precious"
+
+
+@pytest.mark.parametrize("path", ["file/run", "file/results/run"])
+def test_a_file_in_the_place_of_a_folder_is_named(tmp_path: Path, path: str) -> None:
+    (tmp_path / "file").write_text("precious")
+    with pytest.raises(UserError, match=r"file.*Give a"), RunFolder(tmp_path / path).created():
+        pytest.fail("it was made")
+    assert (tmp_path / "file").read_text() == "precious"
+
+
+def test_a_run_that_fails_before_it_is_described_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="bad input"), RunFolder(tmp_path / "run").created():
+        raise RuntimeError("bad input")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lock_held_by_another_process_names_it_and_ends_with_it(tmp_path: Path) -> None:
+    holder = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, cwd=REPOSITORY)
+    try:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        message = rf"is in use by process {holder.pid} on .+\. Wait for it to end or stop it\."
+        with pytest.raises(UserError, match=message), RunFolder(tmp_path).locked():
+            pytest.fail("it was locked twice")
+    finally:
+        holder.kill()
+        holder.communicate()
+    with RunFolder(tmp_path).locked():
+        pass
+
+
+def test_a_folder_that_is_not_there_cannot_be_locked(tmp_path: Path) -> None:
+    message = r"cannot be written to \(No such file or directory\). Check its permissions"
+    with pytest.raises(UserError, match=message), RunFolder(tmp_path / "missing").locked():
+        pytest.fail("it was locked")
+
+
+def test_settings_come_back_as_they_were(preparation: Preparation, tmp_path: Path) -> None:
+    folder, written_preparation = written(preparation, tmp_path)
+    assert read_settings(folder.path) == written_preparation.settings
+    assert read_machine(folder.path) == MACHINE
+    assert SearchSpace.from_toml((folder.path / "space.toml").read_text()) == preparation.space
+
+
+def test_the_document_says_what_was_run(preparation: Preparation) -> None:
+    document = run_document(preparation)
+    assert document["data"]["split_hash"] == preparation.arrays.split_hash
+    assert document["data"]["num_train"] == 500
+    assert set(document["versions"]) >= {"python", "torch", "ray", "optuna", "commit"}
+    assert document["settings"]["seed"] == 0
+
+
+def test_a_moved_run_goes_on_where_it_is_now(preparation: Preparation, tmp_path: Path) -> None:
+    folder, _ = written(preparation, tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    moved = folder.path.rename(tmp_path / "elsewhere" / "run")
+    assert read_settings(moved).run_dir == moved
+
+
+def test_a_renamed_run_is_refused(preparation: Preparation, tmp_path: Path) -> None:
+    folder, _ = written(preparation, tmp_path)
+    renamed = folder.path.rename(tmp_path / "other")
+    with pytest.raises(UserError, match=r"other was made with the name run, under which its record is kept. Rename it"):
+        read_settings(renamed)
+
+
+def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"holds no run: it has no readable run.toml. Give a folder under results/"):
+        read_settings(tmp_path)
+
+
+def test_a_damaged_description_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "run.toml").write_text("[settings\n")
+    with pytest.raises(UserError, match=r"run.toml is damaged \(.+\). Restore it from a copy"):
+        read_settings(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["[record]\nversion = 99\n", "a = 1\n"])
+def test_a_run_of_another_version_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "run.toml").write_text(text)
+    with pytest.raises(UserError, match=r"was made by another version \(record (99|None), this is 1\)"):
+        read_settings(tmp_path)
+
+
+def test_a_grown_run_keeps_its_description_and_its_new_number_of_trials(
+    preparation: Preparation, tmp_path: Path
+) -> None:
+    folder, unchanged = written(preparation, tmp_path)
+    before = tomllib.loads((folder.path / "run.toml").read_text())
+    settings = dataclasses.replace(unchanged.settings, num_trials=40)
+    folder.check_unchanged(dataclasses.replace(unchanged, settings=settings))
+    after = tomllib.loads((folder.path / "run.toml").read_text())
+    assert read_settings(folder.path).num_trials == 40
+    assert {**after, "settings": None} == {**before, "settings": None}
+
+
+def test_other_images_or_another_split_are_refused(preparation: Preparation, tmp_path: Path) -> None:
+    folder, unchanged = written(preparation, tmp_path)
+    data = dataclasses.replace(unchanged.data, fingerprint="f" * 64)
+    arrays = dataclasses.replace(unchanged.arrays, split_hash="e" * 64)
+    fewer = dataclasses.replace(unchanged.arrays, train_indices=unchanged.arrays.train_indices[:400])
+    advice = "Bring the old one back or start a new run"
+    before = (folder.path / "run.toml").read_text()
+    for changed, message in (
+        (dataclasses.replace(unchanged, data=data), rf"another data set \(.+\): \w+ then, f+ now. {advice}"),
+        (dataclasses.replace(unchanged, arrays=arrays), rf"another train/validation split: \w+ then, e+ now. {advice}"),
+        (dataclasses.replace(unchanged, arrays=fewer), rf"number of training images: 500 then, 400 now. {advice}"),
+    ):
+        with pytest.raises(UserError, match=message):
+            folder.check_unchanged(changed)
+    assert (folder.path / "run.toml").read_text() == before
+
+
+def test_another_search_space_is_refused(preparation: Preparation, tmp_path: Path) -> None:
+    folder, unchanged = written(preparation, tmp_path)
+    space = SearchSpace(unchanged.space.parameters, {**unchanged.space.fixed, "flip": False})
+    with pytest.raises(UserError, match=r"was made with another search space, kept in its space.toml. Start a new run"):
+        folder.check_unchanged(dataclasses.replace(unchanged, space=space))

@@ -1,0 +1,94 @@
+"""Where trials are compared and who goes on, against integer powers and Ray's own ASHA."""
+
+from __future__ import annotations
+
+import random
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
+from ray.tune.schedulers.async_hyperband import _Bracket
+from search_worlds import Rungs, stub
+
+from search.rungs import decide, rung_epochs
+from search.study import RunStudy, TrialStatus
+from search.trial_scheduler import build_trial_scheduler
+
+
+@pytest.mark.parametrize("grace_period", [1, 2, 3, 5])
+@pytest.mark.parametrize("reduction_factor", [2, 3, 4])
+def test_rungs_are_the_grace_period_times_powers_below_the_end(grace_period: int, reduction_factor: int) -> None:
+    powers = [grace_period * reduction_factor**power for power in range(12)]
+    for max_epochs in range(grace_period, 300):
+        expected = tuple(epoch for epoch in powers if epoch < max_epochs)
+        assert rung_epochs(grace_period, reduction_factor, max_epochs) == expected
+
+
+def test_the_last_power_is_not_lost_to_rounding() -> None:
+    assert rung_epochs(1, 3, 244) == (1, 3, 9, 27, 81, 243)
+    assert rung_epochs(1, 3, 243) == (1, 3, 9, 27, 81)
+    assert rung_epochs(3, 3, 25) == (3, 9)
+    assert rung_epochs(5, 3, 5) == ()
+
+
+def test_the_first_at_a_rung_goes_on() -> None:
+    decision = decide(3, 0.0, [], 3)
+    assert (decision.cutoff, decision.num_scores, decision.is_stopped) == (None, 1, False)
+
+
+def test_a_score_at_the_cutoff_goes_on() -> None:
+    assert not decide(1, 0.5, [0.5, 0.5], 3).is_stopped
+    assert decide(1, np.nextafter(0.5, 0), [0.5, 0.5], 3).is_stopped
+
+
+@pytest.mark.parametrize("reduction_factor", [2, 3, 4])
+def test_decisions_are_those_of_rays_bracket(reduction_factor: int) -> None:
+    rng = random.Random(reduction_factor)
+    bracket = _Bracket(1, 4, reduction_factor, 0)
+    recorded: list[float] = []
+    for index in range(200):
+        score = rng.choice([rng.random(), round(rng.random(), 1)])
+        action = bracket.on_result(SimpleNamespace(trial_id=str(index)), 1, score)
+        assert decide(1, score, recorded, reduction_factor).is_stopped == (action == TrialScheduler.STOP)
+        recorded.append(score)
+
+
+@pytest.mark.parametrize("rungs", [Rungs(), Rungs(max_epochs=25, grace_period=3), Rungs(reduction_factor=2)])
+def test_a_whole_search_stops_as_with_rays_scheduler(rungs: Rungs) -> None:
+    """Reports of 40 trials, interleaved at random; both schedulers hear the same until either stops a trial."""
+    rng = random.Random(5)
+    study = RunStudy.in_memory()
+    ours = build_trial_scheduler(rungs, study)  # type: ignore[arg-type]
+    theirs = AsyncHyperBandScheduler(
+        time_attr="epoch",
+        metric="val_accuracy",
+        mode="max",
+        max_t=rungs.max_epochs,
+        grace_period=rungs.grace_period,
+        reduction_factor=rungs.reduction_factor,
+    )
+    trials = [stub(str(number), {"trial_number": number}) for number in range(40)]
+    for _ in trials:
+        study.add_trial(_new_trial())
+    for trial in trials:
+        theirs.on_trial_add(None, trial)  # type: ignore[arg-type]
+    epochs = dict.fromkeys(range(len(trials)), 0)
+    num_stopped = 0
+    while epochs:
+        number = rng.choice(list(epochs)[:4])
+        epochs[number] += 1
+        report = {"epoch": epochs[number], "val_accuracy": rng.random()}
+        action = ours.on_trial_result(None, trials[number], report)  # type: ignore[arg-type]
+        assert action == theirs.on_trial_result(None, trials[number], report)  # type: ignore[arg-type]
+        if action == TrialScheduler.STOP:
+            num_stopped += epochs.pop(number) < rungs.max_epochs
+    statuses = [record.status for record in study.trials()]
+    assert statuses.count(TrialStatus.STOPPED) == num_stopped > 10
+    assert statuses.count(TrialStatus.COMPLETED) == 40 - num_stopped > 0
+
+
+def _new_trial():  # type: ignore[no-untyped-def]
+    from search.study import NewTrial
+
+    return NewTrial(config={}, seed=0)

@@ -1,0 +1,133 @@
+"""Which trial comes next: unfinished ones, given ones, drawn ones, and when none."""
+
+from __future__ import annotations
+
+import dataclasses
+import pickle
+from typing import Any
+
+import pytest
+from ray.tune.search import Searcher
+from search_worlds import GIVEN, SEED, SPACE, search
+
+from search import searcher as searcher_room
+from search.searcher import StudySearcher, build_searcher
+from search.study import NewTrial, RunStudy, TrialStatus
+
+
+def propose(searcher: StudySearcher, trial_id: str = "t") -> dict[str, Any]:
+    proposed = searcher.suggest(trial_id)
+    assert isinstance(proposed, dict)
+    return proposed
+
+
+def test_given_trials_come_first_and_are_recorded_as_they_are_proposed() -> None:
+    study = RunStudy.in_memory()
+    searcher = build_searcher(SPACE, study, SEED, given=GIVEN)
+    proposed = [propose(searcher, f"t{index}") for index in range(3)]
+    assert [trial["trial_number"] for trial in proposed] == [0, 1, 2]
+    assert [trial["trial_seed"] for trial in proposed[:2]] == [1, 2]
+    assert proposed[0] == {"trial_number": 0, "trial_seed": 1, "config": GIVEN[0].config, "epochs_recorded": 0}
+    assert [record.origin for record in study.trials()] == ["seed", "default", "sampled"]
+    assert [dict(record.config) for record in study.trials()] == [trial["config"] for trial in proposed]
+    assert set(proposed[2]["config"]) == {"x", "y", "kind", "fixed"}
+
+
+def test_unfinished_trials_come_before_all_others() -> None:
+    study = RunStudy.in_memory()
+    first = build_searcher(SPACE, study, SEED, given=GIVEN)
+    proposed = [propose(first, f"t{index}") for index in range(3)]
+    study.record_epoch(1, epoch=1, val_accuracy=0.5, metrics={})
+    study.finish(0, TrialStatus.FAILED, error="e")
+    second = build_searcher(SPACE, study, SEED, given=GIVEN)
+    assert propose(second, "a") == {**proposed[1], "epochs_recorded": 1}
+    assert propose(second, "b") == proposed[2]
+    assert propose(second, "c")["trial_number"] == study.num_trials - 1 > 2
+
+
+def test_no_trial_starts_while_all_slots_are_taken() -> None:
+    study = RunStudy.in_memory()
+    searcher = build_searcher(SPACE, study, SEED, max_concurrent=2)
+    propose(searcher, "a")
+    propose(searcher, "b")
+    assert searcher.suggest("c") is None
+    number = study.num_trials
+    study.record_epoch(number - 1, epoch=1, val_accuracy=0.5, metrics={})
+    study.finish(number - 1, TrialStatus.COMPLETED, value=0.5)
+    searcher.on_trial_complete("b")
+    assert propose(searcher, "c")["trial_number"] >= number
+
+
+def test_a_spent_budget_ends_new_trials_but_not_unfinished_ones() -> None:
+    study = RunStudy.in_memory()
+    propose(build_searcher(SPACE, study, SEED))
+    searcher = build_searcher(SPACE, study, SEED, may_start=lambda: False)
+    assert propose(searcher, "a")["trial_number"] == study.num_trials - 1
+    assert searcher.suggest("b") == Searcher.FINISHED
+
+
+def test_over_limit_draws_are_recorded_as_rejected_and_never_trained() -> None:
+    study = RunStudy.in_memory()
+    search(study, 12)
+    rejected = [record for record in study.trials() if record.status is TrialStatus.REJECTED]
+    sampled = [record for record in study.trials() if record.origin == "sampled"]
+    assert rejected
+    assert all(not record.is_within_limits and not record.val_accuracies for record in rejected)
+    assert all(not record.profile and record.violations == SPACE.violations(dict(record.config)) for record in rejected)
+    assert all(record.is_within_limits for record in sampled if record not in rejected)
+
+
+def test_only_legal_configs_are_described() -> None:
+    study = RunStudy.in_memory()
+    searcher = build_searcher(SPACE, study, SEED, describe=lambda config: {"num_params": config["fixed"]})
+    for index in range(15):
+        propose(searcher, f"t{index}")
+    profiles = {record.status: record.profile for record in study.trials()}
+    assert profiles == {TrialStatus.REJECTED: {}, TrialStatus.INTERRUPTED: {"num_params": 3}}
+
+
+def test_a_space_without_legal_configs_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(searcher_room, "MAX_REJECTIONS_IN_A_ROW", 15)
+    space = dataclasses.replace(SPACE, constraint=lambda _config: {"size": 1.0, "depth": -1.0})
+    searcher = build_searcher(space, RunStudy.in_memory(), SEED)
+    with pytest.raises(ValueError, match=r"15 draws in a row were over them \(the last one over: size\). Narrow the"):
+        searcher.suggest("t")
+
+
+def test_another_seed_draws_other_configs() -> None:
+    configs = [propose(build_searcher(SPACE, RunStudy.in_memory(), seed))["config"] for seed in (1, 1, 2)]
+    assert configs[0] == configs[1] != configs[2]
+
+
+def test_a_bad_config_is_told_as_worse_than_any_other() -> None:
+    """The best tenth of the record is what stopped trials alone make up, near x = 1."""
+    study = RunStudy.in_memory()
+    space = dataclasses.replace(SPACE, constraint=None)
+    for index in range(40):
+        x = (index + 0.5) / 40
+        params = {"x": x, "y": 0.1, "kind": "a"}
+        trial = NewTrial(config=params, seed=index, params=params, distributions=space.distributions)
+        number = study.add_trial(trial)
+        if x < 0.9:
+            study.finish(number, TrialStatus.FAILED, error="e")
+        else:
+            study.record_epoch(number, epoch=1, val_accuracy=0.1, metrics={})
+            study.finish(number, TrialStatus.STOPPED)
+    searcher = build_searcher(space, study, SEED)
+    drawn = [propose(searcher, f"t{index}")["config"]["x"] for index in range(20)]
+    assert sum(x > 0.6 for x in drawn) >= 15
+
+
+def test_a_trial_that_was_cut_off_is_not_told_as_ended() -> None:
+    study = RunStudy.in_memory()
+    searcher = build_searcher(SPACE, study, SEED)
+    propose(searcher, "a")
+    searcher.on_trial_complete("a")
+    searcher.on_trial_complete("unknown", error=True)
+    assert study.trials()[-1].status is TrialStatus.INTERRUPTED
+
+
+def test_its_pickle_holds_nothing_of_the_record() -> None:
+    study = RunStudy.in_memory()
+    search(study, 4)
+    assert len(pickle.dumps(build_searcher(SPACE, study, SEED))) < 200

@@ -1,0 +1,146 @@
+"""One trial on a few random images: its reports, its checkpoints, its bad ends."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from model.checkpoint import newest_checkpoint
+from model.config import BlockConfig, TrainConfig
+from model.engine import Engine
+from model.training import SharedImages
+from search.trainable import TrialPlan, train_trial
+
+BLOCK = BlockConfig(num_convs=1, inner_width=4, width=4)
+TINY = TrainConfig(
+    c1=BLOCK, c2=BLOCK, c3=BLOCK, output=BLOCK, batch_size=3, lr=0.05, dropout=0.1, ema_decay=0.9, rotation_degrees=5.0
+)
+CLOCK = ("seconds", "images_per_s")
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing that handles errors may catch it."""
+
+
+def images() -> SharedImages:
+    generator = torch.Generator().manual_seed(3)
+    return SharedImages(
+        images=torch.randint(0, 256, (8, 8, 8, 3), generator=generator, dtype=torch.uint8),
+        labels=torch.arange(8) % 2,
+        train_indices=torch.arange(6),
+        val_indices=torch.arange(6, 8),
+        mean=(0.5, 0.5, 0.5),
+        std=(0.3, 0.3, 0.3),
+        num_classes=2,
+    )
+
+
+def plan_in(folder: Path) -> TrialPlan:
+    return TrialPlan(
+        max_epochs=6, rung_epochs=(2, 4, 6), engine=Engine(num_threads=1), checkpoints_dir=folder / "checkpoints"
+    )
+
+
+def train(folder: Path, *, config: TrainConfig = TINY, kill_at: int = 99, recorded: int = 0) -> list[dict[str, Any]]:
+    """The reports of a trial that is killed while it sends its `kill_at`-th, without what the clock says."""
+    reports: list[dict[str, Any]] = []
+
+    def report(metrics: dict[str, Any]) -> None:
+        if len(reports) + 1 == kill_at:
+            raise Killed
+        reports.append({name: value for name, value in metrics.items() if name not in CLOCK})
+
+    assignment = {"trial_number": 7, "trial_seed": 5, "config": config.flat(), "epochs_recorded": recorded}
+    with contextlib.suppress(Killed):
+        train_trial(assignment, images(), plan_in(folder), report)
+    return reports
+
+
+def last_state(folder: Path) -> dict[str, torch.Tensor]:
+    checkpoint = newest_checkpoint(plan_in(folder).checkpoint_dir(7))
+    assert checkpoint is not None
+    assert checkpoint[1]["training"]["epoch"] == 6
+    return checkpoint[0]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[dict[str, Any]], dict[str, torch.Tensor]]:
+    folder = tmp_path_factory.mktemp("whole")
+    return train(folder), last_state(folder)
+
+
+def test_one_report_an_epoch(whole: tuple[list[dict[str, Any]], Any]) -> None:
+    reports = whole[0]
+    assert [report["epoch"] for report in reports] == [1, 2, 3, 4, 5, 6]
+    assert set(reports[0]) == {"epoch", "train_loss", "val_loss", "val_accuracy", "lr"}
+    assert all(0 <= report["val_accuracy"] <= 1 for report in reports)
+
+
+@pytest.mark.parametrize("kill_at", range(1, 7))
+def test_a_killed_trial_goes_on_to_the_same_bits(
+    whole: tuple[list[dict[str, Any]], dict[str, torch.Tensor]], tmp_path: Path, kill_at: int
+) -> None:
+    before = train(tmp_path, kill_at=kill_at)
+    after = train(tmp_path, recorded=len(before))
+    by_epoch = {report["epoch"]: report for report in before}
+    for report in after:
+        assert by_epoch.setdefault(report["epoch"], report) == report
+    assert list(by_epoch.values()) == whole[0]
+    state = last_state(tmp_path)
+    assert state.keys() == whole[1].keys()
+    assert all(torch.equal(value, whole[1][name]) for name, value in state.items())
+
+
+def test_an_epoch_saved_but_not_recorded_is_reported_from_the_checkpoint(
+    whole: tuple[list[dict[str, Any]], Any], tmp_path: Path
+) -> None:
+    train(tmp_path, kill_at=2)
+    assert train(tmp_path, recorded=1) == whole[0][1:]
+    assert train(tmp_path, recorded=3) == whole[0][3:]
+
+
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(
+    whole: tuple[list[dict[str, Any]], Any], tmp_path: Path
+) -> None:
+    train(tmp_path, kill_at=5)
+    newest = max(plan_in(tmp_path).checkpoint_dir(7).iterdir())
+    newest.write_bytes(newest.read_bytes()[:-9])
+    reports = train(tmp_path, recorded=4)
+    assert reports == [report for report in whole[0] if report["epoch"] >= reports[0]["epoch"]]
+    assert reports[0]["epoch"] in (3, 4, 5)
+
+
+def test_divergence_is_reported_as_the_end(tmp_path: Path) -> None:
+    config = dataclasses.replace(TINY, lr=1e30, schedule="step")
+    reports = train(tmp_path, config=config)
+    assert reports[-1]["ended"] == "diverged"
+    assert reports[-1]["error"].startswith("diverged: the loss was not finite")
+    assert all("ended" not in report for report in reports[:-1])
+
+
+def test_a_config_that_cannot_be_trained_fails_with_one_line(tmp_path: Path) -> None:
+    reports: list[dict[str, Any]] = []
+    assignment = {
+        "trial_number": 0,
+        "trial_seed": 1,
+        "config": {**TINY.flat(), "optimizer": "magic"},
+        "epochs_recorded": 0,
+    }
+    train_trial(assignment, images(), plan_in(tmp_path), reports.append)
+    assert [report["ended"] for report in reports] == ["failed"]
+    assert reports[0]["error"].startswith("ValueError: ")
+    assert "\n" not in reports[0]["error"]
+
+
+def test_images_too_small_for_the_network_fail_with_one_line(tmp_path: Path) -> None:
+    small = dataclasses.replace(images(), images=images().images[:, :4, :4].contiguous())
+    reports: list[dict[str, Any]] = []
+    assignment = {"trial_number": 0, "trial_seed": 1, "config": TINY.flat(), "epochs_recorded": 0}
+    train_trial(assignment, small, plan_in(tmp_path), reports.append)
+    assert reports[-1]["ended"] == "failed"
+    assert "\n" not in reports[-1]["error"]

@@ -1,0 +1,126 @@
+"""What the scheduler writes into the record for each report, and what it makes of a record."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+import pytest
+from ray.tune.schedulers import TrialScheduler
+from search_worlds import Rungs, stub
+
+from search.study import NewTrial, RungDecision, RunStudy, TrialStatus
+from search.trial_scheduler import StudyASHAScheduler
+
+RUNGS = Rungs(max_epochs=4, grace_period=1, reduction_factor=2)
+
+
+def study_of(num_trials: int) -> RunStudy:
+    study = RunStudy.in_memory()
+    for number in range(num_trials):
+        study.add_trial(NewTrial(config={"lr": 0.1}, seed=number))
+    return study
+
+
+def scheduler_of(study: RunStudy) -> StudyASHAScheduler:
+    return StudyASHAScheduler(RUNGS, study)  # type: ignore[arg-type]
+
+
+def report(scheduler: StudyASHAScheduler, number: int, **result: Any) -> str:
+    trial = stub(f"t{number}", {"trial_number": number})
+    return scheduler.on_trial_result(None, trial, result)  # type: ignore[arg-type]
+
+
+def test_every_epoch_is_recorded_with_its_metrics() -> None:
+    study = study_of(1)
+    scheduler = scheduler_of(study)
+    action = report(scheduler, 0, epoch=1, val_accuracy=0.5, lr=0.1, seconds=2.0, time_total_s=9.0, config={})
+    assert action == TrialScheduler.CONTINUE
+    record = study.trial(0)
+    assert record.val_accuracies == {1: 0.5}
+    assert record.epoch_metrics[1]["lr"] == 0.1
+    assert set(record.epoch_metrics[1]) == {"lr", "seconds", "recorded_at"}
+    assert record.rungs == (RungDecision(epoch=1, score=0.5, cutoff=None, num_scores=1, is_stopped=False),)
+
+
+def test_an_epoch_never_counts_twice() -> None:
+    study = study_of(2)
+    scheduler = scheduler_of(study)
+    report(scheduler, 0, epoch=1, val_accuracy=0.9)
+    for score in (0.3, 0.8):
+        assert report(scheduler, 0, epoch=1, val_accuracy=score) == TrialScheduler.CONTINUE
+    assert report(scheduler_of(study), 0, epoch=1, val_accuracy=0.2) == TrialScheduler.CONTINUE
+    assert study.trial(0).val_accuracies == {1: 0.9}
+    report(scheduler, 1, epoch=1, val_accuracy=0.1)
+    assert study.trial(1).rungs[0].num_scores == 2
+
+
+def test_a_stop_says_where_and_why() -> None:
+    study = study_of(2)
+    scheduler = scheduler_of(study)
+    report(scheduler, 0, epoch=1, val_accuracy=0.9)
+    assert report(scheduler, 1, epoch=1, val_accuracy=0.4) == TrialScheduler.STOP
+    record = study.trial(1)
+    assert record.status is TrialStatus.STOPPED
+    assert record.rungs == (RungDecision(epoch=1, score=0.4, cutoff=0.9, num_scores=2, is_stopped=True),)
+
+
+def test_the_last_epoch_completes_a_trial_without_a_comparison() -> None:
+    study = study_of(1)
+    scheduler = scheduler_of(study)
+    actions = [report(scheduler, 0, epoch=epoch, val_accuracy=epoch / 10) for epoch in range(1, 5)]
+    assert actions == [TrialScheduler.CONTINUE] * 3 + [TrialScheduler.STOP]
+    assert study.trial(0).status is TrialStatus.COMPLETED
+    assert [rung.epoch for rung in study.trial(0).rungs] == [1, 2]
+
+
+@pytest.mark.parametrize("ended", ["diverged", "failed"])
+def test_a_bad_end_is_recorded_with_its_error(ended: str) -> None:
+    study = study_of(1)
+    assert report(scheduler_of(study), 0, ended=ended, error="one line") == TrialScheduler.STOP
+    assert (study.trial(0).status, study.trial(0).error) == (TrialStatus(ended), "one line")
+
+
+def test_a_dead_worker_fails_its_trial_and_keeps_its_scores() -> None:
+    study = study_of(1)
+    scheduler = scheduler_of(study)
+    report(scheduler, 0, epoch=1, val_accuracy=0.5)
+    trial = stub("t0", {"trial_number": 0})
+    trial.should_recover = lambda: False
+    scheduler.on_trial_error(None, trial)  # type: ignore[arg-type]
+    record = study.trial(0)
+    assert record.status is TrialStatus.FAILED
+    assert str(record.error).startswith("the worker process died")
+    assert record.val_accuracies == {1: 0.5}
+
+
+def test_failed_and_diverged_trials_scores_still_count_at_a_rung() -> None:
+    study = study_of(2)
+    scheduler = scheduler_of(study)
+    report(scheduler, 0, epoch=1, val_accuracy=0.9)
+    report(scheduler, 0, ended="diverged", error="e")
+    assert report(scheduler_of(study), 1, epoch=1, val_accuracy=0.4) == TrialScheduler.STOP
+
+
+def test_a_score_without_its_decision_is_decided_on_all_scores_of_its_rung() -> None:
+    study = study_of(3)
+    scheduler = scheduler_of(study)
+    report(scheduler, 2, epoch=1, val_accuracy=0.9)
+    study.record_epoch(0, epoch=1, val_accuracy=0.4, metrics={})
+    scheduler_of(study)
+    assert study.trial(0).status is TrialStatus.STOPPED
+    assert study.trial(0).rungs == (RungDecision(epoch=1, score=0.4, cutoff=0.9, num_scores=2, is_stopped=True),)
+    assert [record.status for record in study.trials()][1:] == [TrialStatus.INTERRUPTED] * 2
+
+
+def test_a_stop_or_an_end_without_its_status_is_made_up_for() -> None:
+    study = study_of(2)
+    study.record_epoch(0, epoch=1, val_accuracy=0.4, metrics={})
+    study.record_rung(0, RungDecision(epoch=1, score=0.4, cutoff=0.5, num_scores=2, is_stopped=True))
+    study.record_epoch(1, epoch=4, val_accuracy=0.6, metrics={})
+    scheduler_of(study)
+    assert [record.status for record in study.trials()] == [TrialStatus.STOPPED, TrialStatus.COMPLETED]
+
+
+def test_its_pickle_holds_nothing_of_the_record() -> None:
+    assert len(pickle.dumps(scheduler_of(study_of(5)))) < 200

@@ -1,0 +1,119 @@
+"""The command line: what it passes on, and what it says about bad input before any work."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import tune_main
+
+REPOSITORY = Path(__file__).parent.parent
+
+
+def run_main(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str]:
+    code = tune_main.main([str(argument) for argument in arguments])
+    return code, capsys.readouterr().err
+
+
+def assert_refused(capsys: pytest.CaptureFixture[str], results_dir: Path, message: str, *arguments: object) -> None:
+    """Exit code 2, the message on one line, no traceback, and no run folder left behind."""
+    code, err = run_main(capsys, "--results-dir", results_dir, "--name", "r", "--dataset", "digits", *arguments)
+    assert code == 2
+    assert message in err
+    assert "Traceback" not in err
+    assert not (results_dir / "r").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--trials", 0), "`trials` must be at least 1; got 0"),
+        (("--epochs", 0), "`epochs` must be at least 1; got 0"),
+        (("--grace-period", 9, "--epochs", 8), "got grace-period 9 with epochs 8"),
+        (("--reduction-factor", 1), "`reduction-factor` must be at least 2; got 1"),
+        (("--precision", "fp8"), "`precision` must be one of auto, bf16, fp32; got 'fp8'"),
+        (("--image-size", 4), "`image-size` must be at least 8; got 4"),
+        (("--dataset", "no/such/folder"), "no/such/folder is no known data set and no folder"),
+        (("--search-examples", 5000), "--search-examples 5000: the training split has"),
+        (("--cpus-per-trial", 4096), "--cpus-per-trial 4096: this machine has"),
+        (("--max-params", 10), "to keep the limits"),
+        (("--space", "no-such-file.toml"), "--space no-such-file.toml cannot be read (No such file or directory)"),
+        (("--storage", "nonsense"), "--storage nonsense cannot be opened"),
+    ],
+)
+def test_bad_input_is_refused_in_one_line(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, arguments: tuple[object, ...], message: str
+) -> None:
+    assert_refused(capsys, tmp_path, message, *arguments)
+
+
+def test_typo_in_a_space_file_names_the_known_keys(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    space = tmp_path / "space.toml"
+    space.write_text('lrr = {kind = "log", low = 0.01, high = 1.0}\n')
+    assert_refused(capsys, tmp_path / "results", "Did you mean `lr`?", "--space", space)
+
+
+def test_missing_gpu_is_an_error_when_strict(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    import torch
+
+    if torch.cuda.is_available() or torch.backends.mps.is_available():
+        pytest.skip("needs a machine without a GPU")
+    assert_refused(capsys, tmp_path, "--gpus 1: no GPU is visible here", "--gpus", 1, "--strict")
+
+
+def test_existing_run_name_is_refused_and_untouched(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "r").mkdir()
+    (tmp_path / "r" / "trials.csv").write_text("precious")
+    code, err = run_main(capsys, "--results-dir", tmp_path, "--name", "r", "--dataset", "digits")
+    assert code == 2
+    assert "exists already" in err
+    assert (tmp_path / "r" / "trials.csv").read_text() == "precious"
+
+
+def test_results_dir_that_is_a_file_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "results").write_text("")
+    code, err = run_main(capsys, "--results-dir", tmp_path / "results", "--name", "r", "--dataset", "digits")
+    assert code == 2
+    assert "results is a file. Give a folder." in err
+
+
+def test_resume_of_no_run_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    code, err = run_main(capsys, "--resume", tmp_path)
+    assert code == 2
+    assert "holds no run" in err
+
+
+def test_resume_takes_no_other_settings(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    code, err = run_main(capsys, "--resume", tmp_path, "--seed", 3)
+    assert code == 2
+    assert "leave out --seed" in err
+
+
+@pytest.mark.parametrize(("text", "expected"), [("90", 90.0), ("90s", 90.0), ("45min", 2700.0), ("1.5h", 5400.0)])
+def test_time_budget_is_read_in_its_unit(text: str, expected: float) -> None:
+    assert tune_main.seconds(text) == expected
+
+
+def test_unreadable_time_budget_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        tune_main.main(["--time-budget", "soon"])
+    assert "must be a time such as 90s, 45min or 2h; got 'soon'" in capsys.readouterr().err
+
+
+def test_help_names_every_setting_with_its_default_and_is_quick() -> None:
+    start = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "tune_main.py", "--help"], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
+    assert "default 20" in done.stdout
+    for flag in ("gpus", "trials", "epochs", "time-budget", "dataset", "space", "resume", "no-baseline", "strict"):
+        assert f"--{flag}" in done.stdout
+    assert time.monotonic() - start < 20, "--help must not import torch and Ray"
+
+
+def test_version_is_the_distribution_s(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        tune_main.main(["--version"])
+    assert capsys.readouterr().out.startswith("convladder ")
