@@ -1,0 +1,52 @@
+"""Trials side by side against one alone: `python -m benchmarks.packing --out F`.
+
+Trains the seed network in processes of their own, as `tune_main.py` does when it measures how many trials fill the
+machine: one on all cores, then more of them on fewer cores each. The figure is the summed images/s of the best packing
+over those of the best single trial.
+"""
+
+from __future__ import annotations
+
+import statistics
+
+from benchmarks.conditions import parser, write_result
+from model.config import SEED_CONFIG
+from model.engine import choose_engine
+from search.packing import cpu_candidates, gpu_candidates, throughput_processes
+
+
+def main() -> None:
+    options = parser(__doc__ or "")
+    options.add_argument("--device", default="cpu", help="cpu or cuda (cpu)")
+    arguments = options.parse_args()
+    engine, _ = choose_engine(arguments.device, num_threads=arguments.threads)
+    candidates = cpu_candidates(arguments.threads)
+    if arguments.device != "cpu":
+        candidates = gpu_candidates(arguments.threads, gpus=1)
+    speeds: dict[tuple[int, int], list[float]] = {candidate: [] for candidate in candidates}
+    with throughput_processes(SEED_CONFIG, engine, image_size=32) as measure:
+        for _ in range(arguments.repeats):
+            for candidate in candidates:
+                speeds[candidate].append(measure(*candidate))
+    singles = speeds[candidates[0]]
+    rows = []
+    for (num_trials, cpus_per_trial), measured in speeds.items():
+        ratios = sorted(speed / single for speed, single in zip(measured, singles, strict=True))
+        rows.append(
+            {
+                "num_trials": num_trials,
+                "cpus_per_trial": cpus_per_trial,
+                "images_per_s": statistics.median(measured),
+                "ratio": statistics.median(ratios),
+                "ratio_range": [ratios[0], ratios[-1]],
+            }
+        )
+        print(
+            f"{num_trials} trials of {cpus_per_trial} cores: {rows[-1]['images_per_s']:.0f} images/s, "
+            f"{rows[-1]['ratio']:.2f} times one alone ({ratios[0]:.2f} to {ratios[-1]:.2f}, n={len(ratios)})"
+        )
+    write_result(arguments.out, {"benchmark": "packing", "packings": rows})
+
+
+if __name__ == "__main__":
+    main()
