@@ -56,6 +56,15 @@ def decode_images(encoded: Sequence[EncodedImage], *, image_size: int | None) ->
     return images
 
 
+def read_images(paths: Sequence[Path], *, image_size: int) -> NDArray[np.uint8]:
+    """Image files of any size to (N, image_size, image_size, 3) uint8; DataError names the first that is none."""
+    for path in paths:
+        if not path.is_file():
+            fault = "is a folder" if path.is_dir() else "is not there"
+            raise DataError(f"{path} {fault}. Give image files.")
+    return decode_images([EncodedImage(str(path), path) for path in paths], image_size=image_size)
+
+
 def resize_images(images: NDArray[np.uint8], image_size: int) -> NDArray[np.uint8]:
     """Images (N, H, W, 3) -> (N, image_size, image_size, 3), bilinear with antialiasing; itself if nothing changes."""
     if images.shape[1:3] == (image_size, image_size):

@@ -9,10 +9,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
+from model.classifier import Classifier
 from model.config import CONFIG_KEYS, TrainConfig
-from model.network import Network, build_network
+from model.network import Network
+from search.inference import load_classifier, load_network, predict
 from search.selection import rank_trials
 from search.settings import UserError
 from search.study import RunStudy, TrialRecord, TrialStatus
@@ -133,17 +137,34 @@ class Run:
             raise UserError(f"{self.run_dir} has no trial with a score yet, so no best config. Resume the run.")
         return TrainConfig.from_flat(dict(ranked[0].config))
 
-    def load_network(self) -> Network:
-        """The retrained winner on the CPU, ready to evaluate. UserError before the retrain has ended."""
-        from safetensors.torch import load_file
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The name of class k at position k."""
+        return tuple(self.document["data"]["class_names"])
 
-        path = self.run_dir / "model.safetensors"
-        if not path.exists():
-            raise UserError(f"{path} is not there: the winner has not been retrained. Resume the run.")
-        best = tomllib.loads((self.run_dir / "best_config.toml").read_text())
-        network = build_network(TrainConfig.from_flat(best), len(self.document["data"]["class_names"]))
-        network.load_state_dict(load_file(path))
-        return network.eval()
+    @property
+    def image_size(self) -> int:
+        """Side in pixels of the images that the network takes."""
+        return int(self.document["data"]["image_size"])
+
+    def load_network(self) -> Network:
+        """The retrained winner on the CPU, ready to evaluate. UserError before the retrain has ended.
+
+        Normalised images (N, 3, H, W) to logits (N, K); `load_classifier` normalises by itself.
+        """
+        return load_network(self.run_dir, self.document)
+
+    def load_classifier(self) -> Classifier:
+        """The retrained winner on the CPU: uint8 (N, image_size, image_size, 3) RGB to probabilities (N, K)."""
+        return load_classifier(self.run_dir, self.document)
+
+    def predict(self, images: Sequence[str | Path] | NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Class probabilities (N, K) of N image files, or of uint8 images (N, H, W, 3) RGB of any one size.
+
+        Column k is `class_names[k]`. Images are decoded and resized as those of the training were. UserError before
+        the retrain has ended, DataError for a file that is not there or no image.
+        """
+        return predict(self.load_classifier(), images, image_size=self.image_size)
 
 
 def trials_frame(records: Sequence[TrialRecord]) -> pd.DataFrame:

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save
 
 from model.checkpoint import delete_checkpoints, newest_checkpoint, save_checkpoint
 from model.config import TrainConfig
@@ -20,10 +19,10 @@ from model.seeds import derive_seed
 from model.training import EpochMetrics, Training, train_epochs
 from search.arrays import SearchArrays, shared_images
 from search.checkpoint_pace import CheckpointPace
-from search.files import write_atomically
 from search.predictions import predictions_path, write_predictions
 from search.settings import SearchSettings
 from search.study import RunStudy
+from search.weights import write_weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,8 +86,7 @@ def retrain(
         "epochs": history,
     }
     if task.weights_file is not None:
-        weights = {name: value.detach().cpu().contiguous() for name, value in training.network.state_dict().items()}
-        write_atomically(task.weights_file, save(weights))
+        write_weights(task.weights_file, training.network, mean=arrays.mean, std=arrays.std)
     study.set_note(task.key, row)
     delete_checkpoints(checkpoints)
     return row

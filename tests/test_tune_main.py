@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import tune_main
+from search.command_line import seconds
 
 REPOSITORY = Path(__file__).parent.parent
 
@@ -93,7 +94,7 @@ def test_resume_takes_no_other_settings(capsys: pytest.CaptureFixture[str], tmp_
 
 @pytest.mark.parametrize(("text", "expected"), [("90", 90.0), ("90s", 90.0), ("45min", 2700.0), ("1.5h", 5400.0)])
 def test_time_budget_is_read_in_its_unit(text: str, expected: float) -> None:
-    assert tune_main.seconds(text) == expected
+    assert seconds(text) == expected
 
 
 def test_unreadable_time_budget_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

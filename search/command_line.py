@@ -1,0 +1,129 @@
+"""What can be said on the command line: the options of a search, and the commands beside it."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from search.settings import SearchSettings, UserError
+
+# How the settings are spelled on the command line, where that differs from the field's name.
+FIELDS = {
+    "trials": "num_trials",
+    "epochs": "max_epochs",
+    "time_budget": "time_budget_s",
+    "trial_timeout": "trial_timeout_s",
+    "name": "run_name",
+    "no_baseline": "baseline",
+}
+_SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The options, grouped, with defaults and units."""
+    parser = argparse.ArgumentParser(
+        prog="tune_main.py",
+        description="Searches the best small convolutional network for a folder of images, retrains it and tests it.",
+        epilog=_commands_text(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"convladder {_version()}")
+    defaults = {field.name: field.default for field in SearchSettings.__dataclass_fields__.values()}
+    for title, options in _OPTIONS.items():
+        group = parser.add_argument_group(title)
+        for name, kind, metavar, text in options:
+            key = name.replace("-", "_")
+            if kind is bool:
+                group.add_argument(f"--{name}", action="store_true", default=None, help=text)
+                continue
+            default = defaults.get(FIELDS.get(key, key))
+            shown = text if "default" in text else f"{text} (default {default})"
+            group.add_argument(f"--{name}", type=kind, metavar=metavar, help=shown.replace("%", "%%"))
+    return parser
+
+
+def command_parser(name: str) -> argparse.ArgumentParser:
+    """The options of one of `COMMANDS`; UserError for a name that is none."""
+    if name not in COMMANDS:
+        raise UserError(f"unknown command `{name}`. Known: {', '.join(COMMANDS)}; a search starts without one.")
+    text, arguments = COMMANDS[name]
+    parser = argparse.ArgumentParser(prog=f"tune_main.py {name}", description=f"{text[0].upper()}{text[1:]}.")
+    for flag, settings in arguments.items():
+        parser.add_argument(flag, **settings)
+    return parser
+
+
+def _commands_text() -> str:
+    lines = [f"  {name:<9}{text}" for name, (text, _arguments) in COMMANDS.items()]
+    return "commands on finished runs, each with a --help of its own:\n" + "\n".join(lines)
+
+
+def seconds(text: str) -> float:
+    """Seconds from text such as 90s, 45min, 2h or a plain number of seconds."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]*)", text.strip().lower())
+    if match is None or (match[2] or "s") not in _SECONDS:
+        raise argparse.ArgumentTypeError(f"must be a time such as 90s, 45min or 2h; got {text!r}")
+    return float(match[1]) * _SECONDS[match[2] or "s"]
+
+
+_OPTIONS: dict[str, list[tuple[str, Callable[[str], object] | type, str | None, str]]] = {
+    "the search": [
+        ("trials", int, "N", "trials to train; configs over the limits do not count"),
+        ("epochs", int, "N", "length of a full training, in trials and in the retrain, in epochs"),
+        ("grace-period", int, "N", "epochs that every trial gets before it may be stopped"),
+        ("reduction-factor", int, "N", "one trial in N goes on past each rung"),
+        ("time-budget", seconds, "TIME", "time for everything, as 90s, 45min or 2h (default: no limit)"),
+        ("space", Path, "FILE", "search space, a TOML file (default: the space that comes with the program)"),
+        ("max-params", int, "N", "networks must have fewer parameters"),
+        ("min-receptive-field", int, "N", "networks must have a larger receptive field, in pixels"),
+        ("seed", int, "N", "seed of everything that is drawn"),
+        ("no-baseline", bool, None, "do not train the seed config to compare with"),
+    ],
+    "the images": [
+        (
+            "dataset",
+            str,
+            "WHAT",
+            "cifar10, digits, auto (CIFAR-10 if it can be had, else digits), or a folder of images or image parquet",
+        ),
+        ("data-dir", Path, "DIR", "where downloaded data sets are kept"),
+        ("image-size", int, "N", "resize images to N x N pixels (default: the size they have)"),
+        ("search-examples", int, "N", "training images that each trial uses; the retrain uses all (default: all)"),
+    ],
+    "the machine": [
+        ("gpus", int, "N", "GPUs to spread trials over; 0 trains on CPU cores"),
+        ("trials-per-gpu", int, "N", "trials side by side on each GPU (default: as many as are measured to pay)"),
+        ("cpus-per-trial", int, "N", "CPU cores of each trial (default: as few as are measured to pay)"),
+        ("precision", str, "auto|bf16|fp32", "arithmetic; auto measures what is faster here"),
+        ("max-failures", int, "N", "how often a trial whose worker process died starts again"),
+        ("trial-timeout", seconds, "TIME", "a trial that ends no epoch for so long is killed (default 1h)"),
+        ("strict", bool, None, "fail if a GPU was asked for and none is there"),
+    ],
+    "the run": [
+        ("name", str, "NAME", "name of the run's folder (default: the time of the start)"),
+        ("results-dir", Path, "DIR", "where run folders are made"),
+        ("storage", str, "URL", "SQLAlchemy URL of the run's record (default: SQLite in the run's folder)"),
+        ("resume", Path, "RUN_DIR", "go on with a run that was cut off; with --trials, extend it (default: a new run)"),
+    ],
+}
+
+COMMANDS: dict[str, tuple[str, dict[str, dict[str, Any]]]] = {
+    "predict": (
+        "class and probability of image files, by the network of a run",
+        {
+            "run_dir": {"type": Path, "metavar": "RUN_DIR", "help": "a run's folder"},
+            "images": {"type": Path, "metavar": "IMAGE", "nargs": "+", "help": "an image file of any kind and size"},
+        },
+    ),
+}
+
+
+def _version() -> str:
+    try:
+        return metadata.version("convladder")
+    except metadata.PackageNotFoundError:
+        return "(not installed)"

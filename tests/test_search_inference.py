@@ -1,0 +1,161 @@
+"""The network taken away: what a run's folder alone says about images."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from retrained_run import make_retrained_run, some_digits
+from safetensors.torch import load_file, save_file
+
+import tune_main
+from model.augment import normalise
+from model.classifier import Classifier
+from model.data import DataError, channel_statistics, load_test_data
+from model.decoding import resize_images
+from search.predictions import predictions_path, read_predictions
+from search.results import Run, load_run
+from search.settings import UserError
+from search.weights import read_weights
+
+
+@pytest.fixture(scope="module")
+def retrained(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return make_retrained_run(tmp_path_factory.mktemp("runs") / "run")
+
+
+@pytest.fixture
+def run(retrained: Run, tmp_path: Path) -> Run:
+    """The folder moved away, with nothing beside what the network needs."""
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    for name in ("run.toml", "best_config.toml", "model.safetensors"):
+        shutil.copy(retrained.run_dir / name, folder)
+    return load_run(folder)
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    """A real digit, larger, not square, with a palette."""
+    path = tmp_path / "photo.png"
+    Image.fromarray(some_digits(1).examples.images[0]).resize((90, 60)).convert("P").save(path)
+    return path
+
+
+def test_predictions_are_those_of_the_retrain(retrained: Run, run: Run) -> None:
+    test = load_test_data("digits", image_size=None, seed=0, data_dir=Path("data"))
+    answers = read_predictions(predictions_path(retrained.run_dir, "retrain:winner:0"))
+    assert answers is not None
+    probabilities = run.predict(test.images)
+    assert probabilities.dtype == np.float32
+    np.testing.assert_allclose(probabilities, answers.probabilities, atol=1e-5)
+
+
+def test_the_statistics_are_of_all_images_that_were_retrained_on(run: Run) -> None:
+    images = some_digits(320).examples.images
+    mean, std = channel_statistics(images, np.arange(len(images)))
+    weights = read_weights(run.run_dir / "model.safetensors")
+    assert (weights.mean, weights.std) == (mean, std)
+    assert list(mean) != run.document["data"]["mean"]
+
+
+def test_a_folder_without_the_statistics_takes_those_of_the_search(run: Run) -> None:
+    path = run.run_dir / "model.safetensors"
+    save_file(load_file(path), path)  # as they were written before
+    data = run.document["data"]
+    expected = Classifier(run.load_network(), mean=tuple(data["mean"]), std=tuple(data["std"]))
+    images = some_digits(3).examples.images
+    with torch.inference_mode():
+        np.testing.assert_array_equal(run.predict(images), expected(torch.from_numpy(images)).numpy())
+
+
+def test_the_classifier_normalises_as_the_training_does(run: Run) -> None:
+    images = torch.from_numpy(some_digits(5).examples.images)
+    mean, std = (0.1, 0.2, 0.3), (0.4, 0.5, 0.6)
+    network = run.load_network()
+    batch = normalise(images, mean=mean, std=std, dtype=torch.float32).contiguous()
+    with torch.inference_mode():
+        expected = network(batch).softmax(1)
+        torch.testing.assert_close(Classifier(network, mean=mean, std=std)(images), expected)
+
+
+def test_files_and_arrays_are_resized_alike(run: Run, photo: Path) -> None:
+    pixels = np.asarray(Image.open(photo).convert("RGBA").convert("RGB"))
+    np.testing.assert_array_equal(run.predict([photo]), run.predict(resize_images(pixels[None], 32)))
+    np.testing.assert_array_equal(run.predict([str(photo)]), run.predict(pixels[None]))
+
+
+def test_the_command_tells_class_and_probability(run: Run, photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert tune_main.main(["predict", str(run.run_dir), str(photo), str(photo)]) == 0
+    (probabilities,) = run.predict([photo])
+    best = int(probabilities.argmax())
+    assert capsys.readouterr().out == f"{photo}: {best} {100 * probabilities[best]:.2f} %\n" * 2
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (np.zeros((1, 8, 8, 3), np.float32), r"must be uint8 \(N, H, W, 3\) RGB; got float32 \(1, 8, 8, 3\)"),
+        (np.zeros((8, 8, 3), np.uint8), r"got uint8 \(8, 8, 3\)"),
+        ([], "there are no images to predict"),
+    ],
+)
+def test_what_is_no_image_batch_is_refused(run: Run, images: object, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        run.predict(images)  # type: ignore[arg-type]
+
+
+def test_a_file_that_is_no_image_is_named(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("no image")
+    with pytest.raises(DataError, match=r"notes\.txt cannot be read as an image"):
+        run.predict([tmp_path / "notes.txt"])
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("model.safetensors", None, "model.safetensors is not there: the winner has not been retrained"),
+        ("model.safetensors", "torn", "model.safetensors is damaged"),
+        ("best_config.toml", None, "best_config.toml cannot be read (No such file or directory)"),
+        ("best_config.toml", "c1_width = 'x", "best_config.toml does not fit model.safetensors"),
+        ("best_config.toml", "c1_width = 8", "best_config.toml does not fit model.safetensors"),
+        ("run.toml", None, "holds no run"),
+    ],
+)
+def test_a_folder_that_is_not_whole_is_told_in_one_line(
+    run: Run, photo: Path, name: str, content: str | None, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = run.run_dir / name
+    path.unlink() if content is None else path.write_text(content)
+    assert tune_main.main(["predict", str(run.run_dir), str(photo)]) == 2
+    err = capsys.readouterr().err
+    assert message in err
+    assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(("make", "message"), [(None, "is not there"), (Path.mkdir, "is a folder")])
+def test_a_path_that_is_no_file_is_told_in_one_line(
+    run: Run, tmp_path: Path, make: object, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "image.png"
+    if callable(make):
+        make(path)
+    assert tune_main.main(["predict", str(run.run_dir), str(path)]) == 2
+    assert capsys.readouterr().err == f"tune_main.py: error: {path} {message}. Give image files.\n"
+
+
+def test_an_unknown_command_names_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
+    assert tune_main.main(["predikt", "results/x"]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("tune_main.py: error: unknown command `predikt`. Known: predict")
+    assert len(err.splitlines()) == 1
+
+
+def test_help_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        tune_main.main(["--help"])
+    assert "predict  class and probability of image files" in capsys.readouterr().out
