@@ -119,6 +119,25 @@ COMMANDS: dict[str, tuple[str, dict[str, dict[str, Any]]]] = {
             "images": {"type": Path, "metavar": "IMAGE", "nargs": "+", "help": "an image file of any kind and size"},
         },
     ),
+    "export": (
+        "the network of a run as one file for other programs, checked against the original",
+        {
+            "run_dir": {"type": Path, "metavar": "RUN_DIR", "help": "a run's folder"},
+            "--format": {"required": True, "choices": ("onnx", "torch-export"), "help": "kind of file"},
+            "--out": {
+                "type": Path,
+                "metavar": "FILE",
+                "help": "the file (default: model.onnx or .pt2 in RUN_DIR)",
+            },
+            "--images": {
+                "type": Path,
+                "metavar": "IMAGE",
+                "nargs": "+",
+                "default": (),
+                "help": "image files to check with (default: those kept in RUN_DIR, else training images)",
+            },
+        },
+    ),
 }
 
 
