@@ -64,7 +64,20 @@ def _export(options: argparse.Namespace) -> None:
     )
 
 
-_COMMANDS = {"predict": _predict, "export": _export}
+def _compare(options: argparse.Namespace) -> None:
+    from search.comparison import compare_runs
+    from search.comparison_page import write_comparison
+    from search.display import Display
+    from search.results import load_run
+
+    comparison = compare_runs(load_run(options.run_a), load_run(options.run_b))
+    Display().comparison(comparison)
+    if options.page is not None:
+        write_comparison(comparison, options.page)
+        print(f"the page is {options.page}")
+
+
+_COMMANDS = {"predict": _predict, "export": _export, "compare": _compare}
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -138,6 +138,14 @@ COMMANDS: dict[str, tuple[str, dict[str, dict[str, Any]]]] = {
             },
         },
     ),
+    "compare": (
+        "two runs side by side: spaces, budgets, winners, gains and costs",
+        {
+            "run_a": {"type": Path, "metavar": "RUN_A", "help": "a run's folder"},
+            "run_b": {"type": Path, "metavar": "RUN_B", "help": "another's"},
+            "--page": {"type": Path, "metavar": "FILE", "help": "write the comparison as an HTML page, too"},
+        },
+    ),
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -14,6 +14,9 @@ from rich.text import Text
 
 from search.progress import Progress, duration, percent
 from search.study import TrialRecord, TrialStatus
+
+if TYPE_CHECKING:
+    from search.comparison import Comparison, Section
 
 REFRESH_INTERVAL_S = 0.5
 
@@ -34,6 +37,16 @@ class Display:
     def warning(self, text: str) -> None:
         """One loud line."""
         self._console.print(Text(f"WARNING: {text}", style="bold yellow"))
+
+    def comparison(self, comparison: Comparison) -> None:
+        """Two runs side by side."""
+        self.message(comparison.verdict)
+        for section in comparison.sections:
+            self.message(f"\n{section.title}")
+            if section.rows:
+                self._console.print(_section_table(section, comparison.names))
+            if section.same:
+                self.message(f"  {section.same} more are the same in both" if section.rows else "  no difference")
 
     def start_trials(self, progress: Progress) -> None:
         """From here to `end_trials` trials run."""
@@ -86,6 +99,15 @@ def _ending(record: TrialRecord, progress: Progress) -> str:
     left = progress.seconds_left()
     tail = "" if left is None else f", about {duration(left)} left"
     return f"[{progress.num_ended}/{progress.num_trials}] {text}{tail}"
+
+
+def _section_table(section: Section, names: tuple[str, str]) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 2))
+    for heading in ("", *names):
+        table.add_column(Text(heading), overflow="fold")
+    for row in section.rows:
+        table.add_row(Text(row.name), *(Text(value, style="bold" if row.differs else "") for value in row.values))
+    return table
 
 
 def _panel(progress: Progress) -> Group:

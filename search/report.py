@@ -75,22 +75,28 @@ def report_page(data: ReportData) -> Html:
         main,
         footer,
         trial_labels(data),
-        Html(f"<script>{_plotly_script()}</script>"),
-        Html(f"<script>{_own_file('report.js')}</script>"),
+        page_scripts(),
     )
-    return Html(f'<!doctype html>\n<html lang="en">{_head(data)}{body}</html>\n')
+    head = page_head(data.name, reloads=data.state == "running")
+    return Html(f'<!doctype html>\n<html lang="en">{head}{body}</html>\n')
 
 
-def _head(data: ReportData) -> Html:
+def page_scripts() -> Html:
+    """What draws a page's pictures; they need `json_data("trial-labels", ...)` beside them."""
+    return Html(f"<script>{_plotly_script()}</script><script>{_own_file('report.js')}</script>")
+
+
+def page_head(title: str, *, reloads: bool = False) -> Html:
+    """Title and style of a page; one of a running search loads itself again."""
     reload = element("meta", http_equiv="refresh", content=f"{REWRITE_INTERVAL_S:.0f}")
     return element(
         "head",
         element("meta", charset="utf-8"),
         element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        reload if data.state == "running" else Html(""),
+        reload if reloads else Html(""),
         # An empty icon, or a browser asks the server for one.
         element("link", rel="icon", href="data:,"),
-        element("title", f"{data.name} - convladder"),
+        element("title", f"{title} - convladder"),
         Html(f"<style>{_own_file('report.css')}</style>"),
     )
 

@@ -9,6 +9,8 @@ import pytest
 from fabricated_run import add_retrains, add_trials, make_run
 from test_search_report import all_failed
 
+from search.comparison import compare_runs
+from search.comparison_page import write_comparison
 from search.report import write_report
 
 browser = pytest.importorskip("browser", reason="websocket-client is not installed")
@@ -72,3 +74,17 @@ def test_a_page_without_pictures_is_no_error(page: browser.Page, tmp_path: Path)
     page.show(run.run_dir / "report.html", width=390, is_dark=True)
     assert page.complaints == []
     assert "No trial ended with a score" in page.evaluate("document.querySelector('h1').textContent")
+
+
+@pytest.mark.parametrize(("width", "is_dark"), [(1280, False), (390, True)])
+def test_a_comparison_is_drawn_without_errors_or_requests(
+    page: browser.Page, tmp_path: Path, width: int, is_dark: bool
+) -> None:
+    runs = [make_run(tmp_path / name, lambda study: add_trials(study, 9)) for name in ("a", "b")]
+    path = tmp_path / "both.html"
+    write_comparison(compare_runs(*runs), path)
+    page.show(path, width=width, is_dark=is_dark)
+    assert page.complaints == []
+    assert page.requests == [path.as_uri()]
+    assert page.evaluate("document.querySelectorAll('.plot .main-svg').length") > 0
+    assert page.evaluate("document.documentElement.scrollWidth") == width

@@ -1,0 +1,168 @@
+"""Two runs side by side: the words, the numbers behind them, the terminal and the page."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fabricated_run import add_retrains, add_trials, make_run
+
+import tune_main
+from search.comparison import Comparison, Section, compare_runs
+from search.comparison_page import both_curves, comparison_page, write_comparison
+from search.display import Display
+from search.predictions import predictions_path, read_predictions
+from search.results import Run, load_run
+from search.settings import UserError
+from search.study import RunStudy
+
+
+def run_of(
+    folder: Path, *, num_trials: int = 12, accuracy: float | None = None, num_seeds: int = 1, **settings: object
+) -> Run:
+    run = make_run(folder, lambda study: add_trials(study, num_trials), **settings)  # type: ignore[arg-type]
+    if accuracy is not None:
+        add_retrains(run, accuracies={"winner": accuracy, "seed": 0.6}, num_seeds=num_seeds)
+    return run
+
+
+@pytest.fixture
+def comparison(tmp_path: Path) -> Comparison:
+    first = run_of(tmp_path / "first", accuracy=0.7)
+    second = run_of(tmp_path / "second", num_trials=15, accuracy=0.9, num_trials_asked=15, seed=4)
+    return compare_runs(first, second)
+
+
+def section(comparison: Comparison, title: str) -> Section:
+    return next(section for section in comparison.sections if section.title == title)
+
+
+def values(comparison: Comparison, title: str, name: str) -> tuple[str, str]:
+    return next(row.values for row in section(comparison, title).rows if row.name == name)
+
+
+def test_the_verdict_is_the_paired_difference_on_the_test_images(tmp_path: Path, comparison: Comparison) -> None:
+    rights = []
+    for name in ("first", "second"):
+        answers = read_predictions(predictions_path(tmp_path / name, "retrain:winner:0"))
+        assert answers is not None
+        rights.append(answers.is_right)
+    gains = rights[1].astype(int) - rights[0].astype(int)
+    margin = 1.959964 * gains.std(ddof=1) / np.sqrt(len(gains))
+    assert comparison.verdict == (
+        f"The network of second is {100 * gains.mean():.2f} points better than that of first "
+        f"(95 % interval {100 * (gains.mean() - margin):.2f} to {100 * (gains.mean() + margin):.2f})."
+    )
+    shown = values(comparison, "what came of it", "test accuracy")
+    assert shown == tuple(f"{100 * right.mean():.2f} %" for right in rights)
+
+
+def test_the_other_way_round_the_verdict_names_the_same_network(tmp_path: Path) -> None:
+    runs = [run_of(tmp_path / name, accuracy=accuracy) for name, accuracy in (("a", 0.9), ("b", 0.7))]
+    assert compare_runs(*runs).verdict.startswith("The network of a is ")
+
+
+def test_a_small_difference_may_be_chance(tmp_path: Path) -> None:
+    verdict = compare_runs(*(run_of(tmp_path / str(acc), accuracy=acc) for acc in (0.8, 0.803))).verdict
+    assert verdict.endswith("which may be chance.") or "same number" in verdict
+
+
+def test_several_seeds_are_compared_by_their_means(tmp_path: Path) -> None:
+    runs = [run_of(tmp_path / str(acc), accuracy=acc, num_seeds=3) for acc in (0.6, 0.9)]
+    means = [run.retrains.query("config_name == 'winner'")["test_accuracy"].mean() for run in runs]
+    assert f"{100 * (means[1] - means[0]):.2f} points better" in compare_runs(*runs).verdict
+
+
+def test_other_images_do_not_compare(tmp_path: Path) -> None:
+    first, second = run_of(tmp_path / "a", accuracy=0.7), run_of(tmp_path / "b", accuracy=0.9)
+    second.document["data"]["fingerprint"] = "e" * 64
+    comparison = compare_runs(first, second)
+    assert comparison.verdict == "The runs were made on different images, so their accuracies do not compare."
+    assert values(comparison, "what was asked for", "data: fingerprint") == ("f" * 64, "e" * 64)
+
+
+def test_a_run_without_a_winner_has_its_place(tmp_path: Path) -> None:
+    comparison = compare_runs(run_of(tmp_path / "a", accuracy=0.7), make_run(tmp_path / "b", lambda study: None))
+    assert comparison.verdict == "There is no test accuracy to compare yet: b has no retrained winner."
+    assert values(comparison, "what came of it", "test accuracy")[1] == "-"
+    assert comparison.curves[1] is None
+    assert "both" not in comparison_page(comparison).split("<script>")[0].split("<h1>")[0]
+
+
+def test_only_what_differs_is_told_of_settings_spaces_and_configs(tmp_path: Path, comparison: Comparison) -> None:
+    asked = section(comparison, "what was asked for")
+    assert {row.name for row in asked.rows} == {"seed", "num_trials_asked"}
+    assert asked.same > 5
+    assert section(comparison, "search spaces").rows == []
+    assert section(comparison, "search spaces").same > 20
+
+
+def test_spaces_are_told_in_words(tmp_path: Path) -> None:
+    first, second = run_of(tmp_path / "a"), run_of(tmp_path / "b")
+    text = (second.run_dir / "space.toml").read_text().splitlines(keepends=True)
+    kept = [line for line in text if not line.startswith(("lr =", "flip =", "activation ="))]
+    added = (
+        'lr = {kind = "log", low = 0.1, high = 0.4}\nflip = false\nactivation = {kind = "choice", values = ["gelu"]}\n'
+    )
+    (second.run_dir / "space.toml").write_text("".join(kept) + added)
+    comparison = compare_runs(first, second)
+    assert values(comparison, "search spaces", "lr")[1] == "0.1 to 0.4, log"
+    assert values(comparison, "search spaces", "flip")[1] == "false, fixed"
+    assert values(comparison, "search spaces", "activation")[1] == "one of gelu"
+
+
+def test_costs_are_those_of_the_record(comparison: Comparison) -> None:
+    epochs = values(comparison, "what it cost", "epochs in trials")
+    assert [curve.costs[-1] for curve in comparison.curves if curve] == [float(text) for text in epochs]
+
+
+def test_runs_of_one_name_are_told_by_their_paths(tmp_path: Path) -> None:
+    (tmp_path / "x").mkdir()
+    comparison = compare_runs(run_of(tmp_path / "run"), run_of(tmp_path / "x" / "run"))
+    assert comparison.names == (str(tmp_path / "run"), str(tmp_path / "x" / "run"))
+
+
+def test_the_figure_has_a_line_for_each_run(comparison: Comparison) -> None:
+    traces = both_curves(comparison)["data"]
+    assert [trace["name"] for trace in traces] == ["first", "second"]
+    assert traces[1]["y"] == comparison.curves[1].best  # type: ignore[union-attr]
+
+
+def test_the_terminal_shows_every_section(comparison: Comparison) -> None:
+    stream = io.StringIO()
+    Display(stream).comparison(comparison)
+    text = stream.getvalue()
+    assert text.startswith(comparison.verdict)
+    assert all(f"\n{section.title}\n" in text for section in comparison.sections)
+    assert "test accuracy" in text
+    assert "no difference" in text
+
+
+def test_names_are_no_markup(tmp_path: Path) -> None:
+    first = run_of(tmp_path / "a", dataset="<img src=x>")
+    page = comparison_page(compare_runs(first, run_of(tmp_path / "b")))
+    assert "<img src=x>" not in page
+    assert "&lt;img src=x&gt;" in page
+
+
+def test_a_page_that_cannot_be_written_is_told(comparison: Comparison) -> None:
+    with pytest.raises(UserError, match=r"--page no/such/page.html cannot be written \(No such file or directory\)"):
+        write_comparison(comparison, Path("no/such/page.html"))
+
+
+def test_the_command_writes_both(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("a", "b"):
+        make_run(tmp_path / name, lambda study: None)
+        RunStudy.in_database(f"sqlite:///{tmp_path / name / 'study.db'}", name)
+        load_run(tmp_path / name)
+    page = tmp_path / "both.html"
+    assert tune_main.main(["compare", str(tmp_path / "a"), str(tmp_path / "b"), "--page", str(page)]) == 0
+    assert f"the page is {page}" in capsys.readouterr().out
+    assert page.read_text().startswith("<!doctype html>")
+
+
+def test_a_folder_without_a_run_is_told_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert tune_main.main(["compare", str(tmp_path), str(tmp_path)]) == 2
+    assert "holds no run" in capsys.readouterr().err
