@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,9 +82,18 @@ class Training:
     """
 
     def __init__(
-        self, config: TrainConfig, images: SharedImages, *, max_epochs: int, seed: int, engine: Engine
+        self,
+        config: TrainConfig,
+        images: SharedImages,
+        *,
+        max_epochs: int,
+        seed: int,
+        engine: Engine,
+        on_step: Callable[[int, int, int], None] | None = None,
     ) -> None:
+        """`on_step` is called with (epoch, step, steps of the epoch), from 1, after each step; it must be quick."""
         engine.apply()
+        self._on_step = on_step
         self.config, self.images, self.engine = config, images, engine
         self.max_epochs, self.seed = max_epochs, seed
         self.epoch = 0
@@ -174,6 +183,8 @@ class Training:
             total_loss += self._train_step(order[part], draws[part])
             if self._average:
                 self._average.update(first_step + step)
+            if self._on_step:
+                self._on_step(epoch, step + 1, self.steps_per_epoch)
             is_last = step + 1 == self.steps_per_epoch
             if (is_last or (step + 1) % _STEPS_BETWEEN_CHECKS == 0) and not total_loss.isfinite().item():
                 raise DivergedError(epoch, step + 1)

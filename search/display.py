@@ -12,7 +12,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from search.progress import Progress, duration, percent
+from search.progress import Forecasts, Progress, duration, percent
+from search.step_counts import StepCounts
 from search.study import TrialRecord, TrialStatus
 
 if TYPE_CHECKING:
@@ -28,7 +29,10 @@ class Display:
         self._console = Console(file=stream or sys.stdout, highlight=False, soft_wrap=True)
         self._live: Live | None = None
         self._progress: Progress | None = None
+        self._steps: StepCounts | None = None
+        self._forecasts = Forecasts()
         self._last_drawn = 0.0
+        self._is_stopping = False
 
     def message(self, text: str) -> None:
         """One line of information."""
@@ -48,9 +52,18 @@ class Display:
             if section.same:
                 self.message(f"  {section.same} more are the same in both" if section.rows else "  no difference")
 
+    def stopping(self) -> None:
+        """The run was asked to stop; said once."""
+        if not self._is_stopping:
+            self._is_stopping = True
+            self.message(
+                "stopping: the trials are ended, then tables and page are written. Every epoch that a trial finished "
+                "is in the record. Ctrl-C again ends at once, without tables; the record is kept then, too."
+            )
+
     def start_trials(self, progress: Progress) -> None:
         """From here to `end_trials` trials run."""
-        self._progress = progress
+        self._progress, self._forecasts = progress, Forecasts()
         if self._console.is_terminal:
             self._live = Live(console=self._console, auto_refresh=False, transient=True)
             self._live.start()
@@ -59,12 +72,27 @@ class Display:
         """The live panel gives way to plain lines."""
         if self._live is not None:
             self._live.stop()
-        self._live = self._progress = None
+        self._live = self._progress = self._steps = None
+
+    def review(self) -> None:
+        """All trials have ended: how far off the time that was left turned out to be."""
+        text = None if self._progress is None else self._forecasts.review(self._progress.started)
+        if text is not None:
+            self.message(text)
+
+    def watch(self, steps: StepCounts) -> None:
+        """From here on the trials' steps can be read there."""
+        self._steps = steps
+
+    def tick(self) -> None:
+        """Time went by: trials are further within their epochs."""
+        self._draw()
 
     def report(self, number: int, metrics: Mapping[str, Any]) -> None:
         """A trial finished an epoch."""
         if self._progress is not None:
             self._progress.report(number, metrics)
+            self._forecasts.note(self._progress.seconds_left())
             self._draw()
 
     def end(self, record: TrialRecord) -> None:
@@ -84,6 +112,8 @@ class Display:
         now = time.monotonic()
         if self._live is not None and self._progress is not None and now - self._last_drawn >= REFRESH_INTERVAL_S:
             self._last_drawn = now
+            if self._steps is not None:
+                self._progress.steps = self._steps.read()
             self._live.update(_panel(self._progress), refresh=True)
 
 
@@ -97,7 +127,7 @@ def _ending(record: TrialRecord, progress: Progress) -> str:
     if record.error:
         text += f": {record.error}"
     left = progress.seconds_left()
-    tail = "" if left is None else f", about {duration(left)} left"
+    tail = "" if left is None else f", about {duration(left)} of search left"
     return f"[{progress.num_ended}/{progress.num_trials}] {text}{tail}"
 
 
@@ -112,11 +142,18 @@ def _section_table(section: Section, names: tuple[str, str]) -> Table:
 
 def _panel(progress: Progress) -> Group:
     table = Table(box=None, pad_edge=False)
-    for heading in ("trial", "epoch", "val accuracy", "images/s"):
+    for heading in ("trial", "epochs done", "of the next", "val accuracy", "images/s"):
         table.add_column(heading, justify="right")
-    for number, metrics in sorted(progress.running.items()):
-        epoch = f"{metrics['epoch']}/{progress.max_epochs}"
-        table.add_row(str(number), epoch, percent(metrics["val_accuracy"]), f"{metrics['images_per_s']:,.0f}")
+    for number, done in progress.underway.items():
+        metrics = progress.running.get(number, {})
+        speed = metrics.get("images_per_s")
+        table.add_row(
+            str(number),
+            f"{int(done)}/{progress.max_epochs}",
+            f"{100 * (done - int(done)):.0f} %",
+            percent(metrics.get("val_accuracy")),
+            "-" if speed is None else f"{speed:,.0f}",
+        )
     best = "none yet"
     if progress.best is not None:
         accuracy, best_trial, best_epoch = progress.best
@@ -125,6 +162,6 @@ def _panel(progress: Progress) -> Group:
     headline = (
         f"{progress.num_ended}/{progress.num_trials} trials ({counts}), {progress.num_epochs} epochs, "
         f"best validation accuracy {best}, {progress.images_per_s:,.0f} images/s, "
-        f"{duration(progress.seconds_left())} left. Ctrl-C stops and keeps everything."
+        f"{duration(progress.seconds_left())} of search left. Ctrl-C stops and keeps everything."
     )
     return Group(Text(headline), table)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
+import time
 from collections.abc import Collection, Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -25,7 +27,8 @@ from search.rungs import rung_epochs
 from search.searcher import StudySearcher, build_searcher
 from search.selection import rank_trials
 from search.settings import SearchSettings, UserError
-from search.stopping import RunFailed, StopRequest
+from search.step_counts import StepCounts
+from search.stopping import RunFailed, RunInterrupted, StopRequest
 from search.study import RunStudy, TrialRecord, TrialStatus, open_study
 from search.summary import write_results
 from search.toml_text import toml_document
@@ -82,7 +85,7 @@ def _run(preparation: Preparation, study: RunStudy, display: Display, stop: Stop
     for warning in preparation.warnings:
         display.warning(warning)
     page = LivePage(settings.run_dir, display.warning)
-    with _search_results_kept(settings.run_dir, page):
+    with _search_results_kept(settings.run_dir, page, display):
         _search(preparation, study, display, page, stop)
         page.update()
         _retrain_all(preparation, study, display)
@@ -90,11 +93,13 @@ def _run(preparation: Preparation, study: RunStudy, display: Display, stop: Stop
 
 
 @contextlib.contextmanager
-def _search_results_kept(run_dir: Path, page: LivePage) -> Iterator[None]:
+def _search_results_kept(run_dir: Path, page: LivePage, display: Display) -> Iterator[None]:
     """However the run ends, its tables, summary and page are written; failing at that hides no earlier failure."""
     try:
         yield
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, RunInterrupted):
+            display.stopping()
         with contextlib.suppress(Exception):
             write_results(load_run(run_dir))
             page.finish()
@@ -112,12 +117,20 @@ def _search(preparation: Preparation, study: RunStudy, display: Display, page: L
     num_ended = sum(_is_ended(record) for record in records)
     if num_ended >= settings.num_trials:
         return
-    progress = Progress(settings.num_trials, settings.max_epochs)
+    progress = Progress(
+        settings.num_trials,
+        settings.max_epochs,
+        rung_epochs=rung_epochs(settings.grace_period, settings.reduction_factor, settings.max_epochs),
+        reduction_factor=settings.reduction_factor,
+        num_workers=preparation.machine.slots.num_concurrent,
+        deadline=time.monotonic() + (settings.time_budget_s or math.inf),
+    )
     for record in filter(_is_ended, records):
         progress.end(record)
     display.start_trials(progress)
     try:
         _train_trials(preparation, study, scheduler, settings.num_trials - num_ended, display, page, stop)
+        display.review()
     finally:
         display.end_trials()
 
@@ -135,14 +148,17 @@ def _train_trials(
     from search.tuner import ray_cluster, run_trials
 
     settings, machine = preparation.settings, preparation.machine
-    plan = TrialPlan(
-        max_epochs=settings.max_epochs,
-        rung_epochs=rung_epochs(settings.grace_period, settings.reduction_factor, settings.max_epochs),
-        engine=machine.engine,
-        checkpoints_dir=(settings.run_dir / "checkpoints").absolute(),
-    )
     streak = FailureStreak()
     with stop.deferred(), ray_cluster(machine.slots, settings.run_dir / "ray.log") as scratch:
+        steps = StepCounts(scratch / "steps")
+        display.watch(steps)
+        plan = TrialPlan(
+            max_epochs=settings.max_epochs,
+            rung_epochs=rung_epochs(settings.grace_period, settings.reduction_factor, settings.max_epochs),
+            engine=machine.engine,
+            checkpoints_dir=(settings.run_dir / "checkpoints").absolute(),
+            steps=steps,
+        )
         run_trials(
             _searcher(preparation, study),
             scheduler,
@@ -153,7 +169,7 @@ def _train_trials(
             max_failures=settings.max_failures,
             clock=TrialClock(settings.trial_timeout_s),
             scratch=scratch,
-            check=partial(_check, stop, streak),
+            check=partial(_check, stop, streak, display),
             on_report=partial(_show_report, display, page, plan.rung_epochs),
             on_end=lambda number: _note_end(display, streak, study.trial(number)),
         )
@@ -186,8 +202,11 @@ def _show_report(
         page.update()
 
 
-def _check(stop: StopRequest, streak: FailureStreak) -> None:
+def _check(stop: StopRequest, streak: FailureStreak, display: Display) -> None:
     """Ends the search, wherever its trials are, once it was asked to stop or is pointless."""
+    display.tick()
+    if stop:
+        display.stopping()
     stop.check()
     if streak.verdict is not None:
         raise RunFailed(streak.verdict)

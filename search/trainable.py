@@ -14,6 +14,7 @@ from model.config import TrainConfig
 from model.engine import Engine
 from model.training import DivergedError, SharedImages, Training, train_epochs
 from search.checkpoint_pace import CheckpointPace
+from search.step_counts import StepCounts
 from search.world import DISK_ERRORS
 
 
@@ -26,6 +27,8 @@ class TrialPlan:
     engine: Engine
     checkpoints_dir: Path
     """Absolute folder; each trial has a folder of its own in it."""
+    steps: StepCounts | None = None
+    """Where trials tell how far they are within an epoch; None where nobody looks."""
 
     def checkpoint_dir(self, trial_number: int) -> Path:
         """Where one trial's checkpoints are."""
@@ -86,7 +89,14 @@ def _training(
 
     def start() -> Training:
         config = TrainConfig.from_flat(dict(assignment["config"]))
-        return Training(config, images, max_epochs=plan.max_epochs, seed=assignment["trial_seed"], engine=plan.engine)
+        return Training(
+            config,
+            images,
+            max_epochs=plan.max_epochs,
+            seed=assignment["trial_seed"],
+            engine=plan.engine,
+            on_step=plan.steps.writer(assignment["trial_number"]) if plan.steps else None,
+        )
 
     training = start()
     checkpoint = newest_checkpoint(folder)

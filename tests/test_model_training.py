@@ -205,3 +205,10 @@ def test_derived_seeds_are_fixed_and_apart():
     assert len(seeds) == 5
     assert all(0 <= seed < 2**63 for seed in seeds)
     assert derive_seed(7, "epoch", 3) == 4738941080608759763
+
+
+def test_steps_are_told_and_change_nothing():
+    told = []
+    training = Training(BUSY, shared(), max_epochs=2, seed=7, engine=PLAIN, on_step=lambda *step: told.append(step))
+    assert scores(training) == scores(make(BUSY, max_epochs=2))
+    assert told == [(epoch, step, 3) for epoch in (1, 2) for step in (1, 2, 3)]

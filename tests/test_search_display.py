@@ -1,18 +1,22 @@
 """What a person sees: plain lines where the output is no terminal, one live panel where it is."""
 
 import io
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from search.display import Display
-from search.progress import Progress
+from search.progress import Forecasts, Progress
+from search.step_counts import StepCount, StepCounts
 from search.study import NewTrial, RungDecision, RunStudy, TrialStatus
 
 
 def metrics(epoch: int, accuracy: float) -> dict[str, object]:
-    return {"epoch": epoch, "val_accuracy": accuracy, "images_per_s": 1234.0}
+    return {"epoch": epoch, "val_accuracy": accuracy, "images_per_s": 1234.0, "seconds": 5.0}
 
 
 @pytest.fixture
@@ -88,10 +92,109 @@ def test_the_best_of_a_resumed_run_counts_from_before(study: RunStudy) -> None:
 
 
 def test_time_left_counts_what_waits_and_what_runs(study: RunStudy) -> None:
-    progress = Progress(4, 9, started=0.0)
+    progress = Progress(4, 9, rung_epochs=(1, 3), reduction_factor=3)
     assert progress.seconds_left(now=10.0) is None
-    progress.report(0, metrics(1, 0.25))
+    progress.report(0, metrics(1, 0.25), now=10.0)  # began at 5.0
     progress.end(study.trial(0))
-    progress.report(2, metrics(3, 0.3))
-    # 2 epochs took 10 s; 2 trials wait for 1 epoch each, and one has outlived that and has 6 to go.
-    assert progress.seconds_left(now=10.0) == pytest.approx(5 * (2 * 1 + 6))
+    progress.report(2, metrics(2, 0.3), now=15.0)
+    # 2 epochs took 10 s. Trial 0 was stopped at a rung, trial 2 went past one: with three decisions that count as seen
+    # before, of which one passed, 2 of 5 pass. Trial 2 has 1 epoch to its rung at 3 and then 6 more with that chance.
+    of_trial_2 = 1 + 0.4 * 6
+    # Trials 3 and 4 wait: 1 epoch, 2 more with one chance, 6 more with both.
+    waiting = 1 + 0.4 * 2 + 0.4**2 * 6
+    assert progress.seconds_left(now=15.0) == pytest.approx(5 * (2 * waiting + of_trial_2))
+
+
+def test_time_left_is_shared_by_the_workers_but_no_trial_is_faster_than_itself() -> None:
+    progress = Progress(2, 9, num_workers=2)
+    for number in (0, 1):
+        progress.report(number, metrics(1, 0.3), now=5.0)
+    assert progress.seconds_left(now=5.0) == pytest.approx(5 * 8)  # 16 epochs by two workers, 5 s each
+    progress.num_trials = 1
+    progress.running.pop(0)
+    assert progress.seconds_left(now=5.0) == pytest.approx(5 * 8)  # 8 epochs that only one worker can train
+
+
+def test_time_left_is_never_more_than_the_budget() -> None:
+    progress = Progress(100, 9, deadline=30.0)
+    progress.report(0, metrics(1, 0.3), now=5.0)
+    assert progress.seconds_left(now=10.0) == 20.0
+    assert progress.seconds_left(now=40.0) == 0.0
+
+
+def test_steps_make_parts_of_epochs_and_ended_trials_have_none(study: RunStudy) -> None:
+    progress = Progress(3, 9)
+    progress.steps = {0: StepCount(2, 1, 4), 2: StepCount(1, 3, 4)}
+    progress.report(0, metrics(1, 0.25))
+    assert progress.underway == {0: 1.25, 2: 0.75}
+    progress.end(study.trial(0))
+    assert progress.underway == {2: 0.75}
+    progress.report(2, metrics(1, 0.3))  # the report is newer than the count
+    assert progress.underway == {2: 1.0}
+
+
+def test_forecasts_are_held_against_what_came() -> None:
+    forecasts = Forecasts()
+    for now, left in ((10.0, 150.0), (40.0, 70.0), (60.0, 30.0), (90.0, 10.0)):
+        forecasts.note(left, now=now)
+    forecasts.note(None, now=95.0)
+    # From 0 to 100 s: first 160 s were foreseen, at half time 110 s.
+    assert forecasts.review(0.0, now=100.0) == (
+        "the search took 1 min 40 s; 1 min 00 s shorter than foreseen by the first forecast, "
+        "10 s shorter than foreseen by the one at half time"
+    )
+    assert Forecasts().review(0.0, now=100.0) is None
+    late = Forecasts()
+    late.note(0.0, now=90.0)
+    assert late.review(0.0, now=100.0) == (
+        "the search took 1 min 40 s; 10 s longer than foreseen by the first forecast"
+    )
+
+
+def test_a_whole_search_reviews_its_forecasts(study: RunStudy) -> None:
+    def play(display: Display) -> None:
+        display.start_trials(Progress(1, 9))
+        display.report(0, metrics(1, 0.25))
+        display.end(study.trial(0))
+        display.review()
+        display.end_trials()
+
+    assert "than foreseen by the first forecast" in shown(play).splitlines()[-1]
+
+
+def test_what_happens_on_ctrl_c_is_told_once() -> None:
+    def play(display: Display) -> None:
+        display.stopping()
+        display.stopping()
+
+    (line,) = shown(play).splitlines()
+    assert line.startswith("stopping: the trials are ended, then tables and page are written.")
+    assert "Ctrl-C again ends at once" in line
+
+
+def test_steps_written_by_another_process_are_read(tmp_path: Path) -> None:
+    counts = StepCounts(tmp_path / "steps")
+    assert counts.read() == {}
+    write = "from search.step_counts import StepCounts; from pathlib import Path; import os, sys;" + (
+        "StepCounts(Path(sys.argv[1])).writer(7)(2, 30, 120); os._exit(9)"  # as if killed
+    )
+    assert subprocess.run([sys.executable, "-c", write, str(tmp_path / "steps")], check=False).returncode == 9
+    assert counts.read() == {7: StepCount(2, 30, 120)}
+    assert counts.read()[7].fraction == 0.25
+    counts.writer(7)  # started again
+    assert counts.read() == {7: StepCount(0, 0, 0)}
+    assert counts.read()[7].fraction == 0.0
+
+
+def test_the_panel_shows_a_trial_in_its_first_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.StringIO()
+    display = Display(stream)
+    display._console = Console(file=stream, force_terminal=True, width=200)
+    monkeypatch.setattr("search.display.REFRESH_INTERVAL_S", 0.0)
+    steps = StepCounts(tmp_path / "steps")
+    steps.writer(5)(1, 45, 100)
+    display.start_trials(Progress(3, 9))
+    display.watch(steps)
+    display.tick()
+    display.end_trials()
+    assert "0/9         45 %" in stream.getvalue()

@@ -14,6 +14,7 @@ from model.checkpoint import newest_checkpoint
 from model.config import BlockConfig, TrainConfig
 from model.engine import Engine
 from model.training import SharedImages
+from search.step_counts import StepCount, StepCounts
 from search.trainable import TrialPlan, train_trial
 
 BLOCK = BlockConfig(num_convs=1, inner_width=4, width=4)
@@ -144,3 +145,12 @@ def test_images_too_small_for_the_network_fail_with_one_line(tmp_path: Path) -> 
     train_trial(assignment, small, plan_in(tmp_path), reports.append)
     assert reports[-1]["ended"] == "failed"
     assert "\n" not in reports[-1]["error"]
+
+
+def test_its_steps_can_be_watched(tmp_path: Path) -> None:
+    steps = StepCounts(tmp_path / "steps")
+    seen = []
+    assignment = {"trial_number": 7, "trial_seed": 5, "config": TINY.flat(), "epochs_recorded": 0}
+    plan = dataclasses.replace(plan_in(tmp_path), steps=steps)
+    train_trial(assignment, images(), plan, lambda metrics: seen.append(steps.read()))
+    assert seen == [{7: StepCount(epoch, 2, 2)} for epoch in range(1, 7)]
