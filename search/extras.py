@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.util import find_spec
+from typing import Any
 
 EXTRAS = {
     "export": ("onnx", "onnxruntime", "onnxscript"),
@@ -18,3 +20,9 @@ def missing_extra(option: str, extra: str) -> str | None:
     if not missing:
         return None
     return f"{option} needs {', '.join(missing)}, not installed here: pip install -e '.[{extra}]'"
+
+
+def tracker_problems(settings: Mapping[str, Any]) -> list[str]:
+    """One line for each tracker that was asked for and whose library is not installed."""
+    problems = [missing_extra(f"--{name}", name) for name in ("mlflow", "wandb") if settings.get(name) is not None]
+    return [problem for problem in problems if problem is not None]

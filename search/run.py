@@ -9,7 +9,7 @@ import time
 from collections.abc import Collection, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from model.config import TrainConfig
 from model.training import EpochMetrics
@@ -37,6 +37,9 @@ from search.trial_clock import TrialClock
 from search.trial_scheduler import StudyASHAScheduler, build_trial_scheduler
 from search.trouble import trouble_named
 from search.world import new_run_problems, resume_problems
+
+if TYPE_CHECKING:
+    from search.trackers import Tracking
 
 
 def run_search(settings: SearchSettings, *, display: Display | None = None) -> Run:
@@ -145,11 +148,16 @@ def _train_trials(
     stop: StopRequest,
 ) -> None:
     # Ray takes seconds to import, and bad input is to be named before that.
+    from search.trackers import tracking
     from search.tuner import ray_cluster, run_trials
 
     settings, machine = preparation.settings, preparation.machine
     streak = FailureStreak()
-    with stop.deferred(), ray_cluster(machine.slots, settings.run_dir / "ray.log") as scratch:
+    with (
+        stop.deferred(),
+        ray_cluster(machine.slots, settings.run_dir / "ray.log") as scratch,
+        tracking(settings, study, display.warning) as trackers,
+    ):
         steps = StepCounts(scratch / "steps")
         display.watch(steps)
         plan = TrialPlan(
@@ -170,8 +178,8 @@ def _train_trials(
             clock=TrialClock(settings.trial_timeout_s),
             scratch=scratch,
             check=partial(_check, stop, streak, display),
-            on_report=partial(_show_report, display, page, plan.rung_epochs),
-            on_end=lambda number: _note_end(display, streak, study.trial(number)),
+            on_report=partial(_show_report, display, page, trackers, plan.rung_epochs),
+            on_end=lambda number: _note_end(display, streak, trackers, study.trial(number)),
         )
 
 
@@ -195,9 +203,15 @@ def _searcher(preparation: Preparation, study: RunStudy) -> StudySearcher:
 
 
 def _show_report(
-    display: Display, page: LivePage, rung_epochs: Collection[int], number: int, metrics: Mapping[str, Any]
+    display: Display,
+    page: LivePage,
+    trackers: Tracking,
+    rung_epochs: Collection[int],
+    number: int,
+    metrics: Mapping[str, Any],
 ) -> None:
     display.report(number, metrics)
+    trackers.report(number, metrics)
     if metrics["epoch"] in rung_epochs:
         page.update()
 
@@ -212,9 +226,10 @@ def _check(stop: StopRequest, streak: FailureStreak, display: Display) -> None:
         raise RunFailed(streak.verdict)
 
 
-def _note_end(display: Display, streak: FailureStreak, record: TrialRecord) -> None:
+def _note_end(display: Display, streak: FailureStreak, trackers: Tracking, record: TrialRecord) -> None:
     streak.add(record)
     display.end(record)
+    trackers.end(record)
 
 
 def _is_ended(record: TrialRecord) -> bool:

@@ -64,6 +64,13 @@ class SearchSettings:
     strict: bool = False
     """Treat a missing GPU as an error instead of a warning."""
 
+    tensorboard: bool = False
+    """Write TensorBoard event files into the run's folder."""
+    mlflow: str | None = None
+    """URI of an MLflow tracking server or database that is told of the trials."""
+    wandb: str | None = None
+    """Project in Weights & Biases that is told of the trials."""
+
     run_name: str
     results_dir: Path = Path("results")
     storage: str | None = None

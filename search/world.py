@@ -11,6 +11,7 @@ import tempfile
 import tomllib
 from pathlib import Path
 
+from search.extras import tracker_problems
 from search.run_lock import run_lock
 from search.settings import SearchSettings, UserError
 
@@ -28,7 +29,7 @@ _RECORD_BYTES_PER_EPOCH = 2048
 
 def new_run_problems(settings: SearchSettings) -> list[str]:
     """One line for each thing that keeps a new run from being made; empty when all is well."""
-    return [*_results_problems(settings), *_temp_problems()]
+    return [*_results_problems(settings), *_temp_problems(), *tracker_problems(vars(settings))]
 
 
 def resume_problems(run_dir: Path) -> list[str]:
@@ -132,8 +133,9 @@ def _database_problems(run_dir: Path) -> list[str]:
         settings = tomllib.loads((run_dir / "run.toml").read_text()).get("settings", {})
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         return [f"{run_dir / 'run.toml'} is damaged ({error}). Restore it from a copy."]
-    if "storage" in settings:
-        return []
+    problems = tracker_problems(settings)
+    if problems or "storage" in settings:
+        return problems
     path = run_dir / "study.db"
     if not path.is_file():
         return [database_advice(run_dir, "it is missing")]
