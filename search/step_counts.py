@@ -6,6 +6,7 @@ numbers in memory that is a file, which costs nothing that a training could noti
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import struct
 from collections.abc import Callable
@@ -39,19 +40,24 @@ class StepCounts:
         self._folder = folder
 
     def writer(self, trial_number: int) -> Callable[[int, int, int], None]:
-        """A function of (epoch, step, number of steps) that stores them for one trial; begins at nothing."""
-        self._folder.mkdir(exist_ok=True)
+        """A function of (epoch, step, number of steps) that stores them for one trial; begins at nothing.
+
+        On a disk that takes no more it stores nothing: to be watched is worth no trial.
+        """
         path = self._folder / str(trial_number)
-        path.write_bytes(bytes(_FORMAT.size))
-        with path.open("r+b") as file:
-            memory = mmap.mmap(file.fileno(), _FORMAT.size)
+        try:
+            self._folder.mkdir(exist_ok=True)
+            path.write_bytes(bytes(_FORMAT.size))
+            with path.open("r+b") as file:
+                memory = mmap.mmap(file.fileno(), _FORMAT.size)
+        except OSError:
+            return lambda epoch, step, num_steps: None
         return lambda epoch, step, num_steps: _FORMAT.pack_into(memory, 0, epoch, step, num_steps)
 
     def read(self) -> dict[int, StepCount]:
         """By trial number, of all trials that ever began to train."""
         counts = {}
         for path in self._folder.glob("*"):
-            content = path.read_bytes()
-            if len(content) == _FORMAT.size:
-                counts[int(path.name)] = StepCount(*_FORMAT.unpack(content))
+            with contextlib.suppress(OSError, struct.error):  # one that is being made just now is not whole
+                counts[int(path.name)] = StepCount(*_FORMAT.unpack(path.read_bytes()))
         return counts

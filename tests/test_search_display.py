@@ -198,3 +198,8 @@ def test_the_panel_shows_a_trial_in_its_first_epoch(tmp_path: Path, monkeypatch:
     display.tick()
     display.end_trials()
     assert "0/9         45 %" in stream.getvalue()
+
+
+def test_steps_that_cannot_be_stored_cost_nothing(tmp_path: Path) -> None:
+    (tmp_path / "steps").write_text("a file where the folder should be")
+    StepCounts(tmp_path / "steps").writer(1)(1, 2, 3)
