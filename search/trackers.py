@@ -14,9 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
-from typing import Any
-
-from ray.tune.logger import LoggerCallback
+from typing import Any, Protocol
 
 from model.training import EpochMetrics
 from search.settings import SearchSettings
@@ -27,6 +25,16 @@ PATIENCE_S = 60.0
 _METRICS = tuple(field.name for field in fields(EpochMetrics))
 _MLFLOW_PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
 """For a server that is down; MLflow's own patience is many minutes. What the user has set stays."""
+
+
+class TrialListener(Protocol):
+    """The part of Ray's LoggerCallback that is called here."""
+
+    def setup(self) -> None: ...
+    def log_trial_start(self, trial: Any) -> None: ...
+    def log_trial_result(self, iteration: int, trial: Any, result: dict[str, Any]) -> None: ...
+    def log_trial_end(self, trial: Any, failed: bool = False) -> None: ...
+    def on_experiment_end(self, trials: list[Any]) -> None: ...
 
 
 @dataclass(eq=False, kw_only=True)
@@ -57,14 +65,14 @@ class TrackedTrial:
 class Tracker:
     """One of Ray's callbacks in a thread of its own, told what happens in the order in which it happens."""
 
-    def __init__(self, name: str, make: Callable[[], LoggerCallback], warn: Callable[[str], None]) -> None:
+    def __init__(self, name: str, make: Callable[[], TrialListener], warn: Callable[[str], None]) -> None:
         self._name = name
         self._warn = warn
-        self._calls: queue.SimpleQueue[Callable[[LoggerCallback], None] | None] = queue.SimpleQueue()
+        self._calls: queue.SimpleQueue[Callable[[TrialListener], None] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, args=(make,), name=name, daemon=True)
         self._thread.start()
 
-    def tell(self, call: Callable[[LoggerCallback], None]) -> None:
+    def tell(self, call: Callable[[TrialListener], None]) -> None:
         """Something to do with the callback, later."""
         self._calls.put(call)
 
@@ -75,7 +83,7 @@ class Tracker:
         if self._thread.is_alive():
             self._warn(f"{self._name} did not catch up within {PATIENCE_S:.0f} s; what it lacks is in the run's record")
 
-    def _work(self, make: Callable[[], LoggerCallback]) -> None:
+    def _work(self, make: Callable[[], TrialListener]) -> None:
         try:
             callback = make()
             callback.setup()
@@ -131,18 +139,18 @@ class Tracking:
         )
         self._trials[number] = trial
 
-        def start(callback: LoggerCallback) -> None:
+        def start(callback: TrialListener) -> None:
             trial.init_local_path()
             callback.log_trial_start(trial)
 
         self._tell(start)
 
-    def _tell(self, call: Callable[[LoggerCallback], None]) -> None:
+    def _tell(self, call: Callable[[TrialListener], None]) -> None:
         for tracker in self._trackers:
             tracker.tell(call)
 
 
-def _end(callback: LoggerCallback, *, trial: TrackedTrial, is_failed: bool) -> None:
+def _end(callback: TrialListener, *, trial: TrackedTrial, is_failed: bool) -> None:
     callback.log_trial_end(trial, failed=is_failed)
 
 
@@ -158,7 +166,7 @@ def tracking(settings: SearchSettings, study: RunStudy, warn: Callable[[str], No
         told.close()
 
 
-def _asked(settings: SearchSettings, run_dir: Path) -> Iterator[tuple[str, Callable[[], LoggerCallback]]]:
+def _asked(settings: SearchSettings, run_dir: Path) -> Iterator[tuple[str, Callable[[], TrialListener]]]:
     if settings.tensorboard:
         yield "TensorBoard", _tensorboard
     if settings.mlflow is not None:
@@ -167,13 +175,14 @@ def _asked(settings: SearchSettings, run_dir: Path) -> Iterator[tuple[str, Calla
         yield "Weights & Biases", lambda: _wandb(str(settings.wandb), run_dir)
 
 
-def _tensorboard() -> LoggerCallback:
+def _tensorboard() -> TrialListener:
     from ray.tune.logger import TBXLoggerCallback
 
-    return TBXLoggerCallback()
+    callback: TrialListener = TBXLoggerCallback()  # type: ignore[no-untyped-call]
+    return callback
 
 
-def _mlflow(uri: str, run_name: str) -> LoggerCallback:
+def _mlflow(uri: str, run_name: str) -> TrialListener:
     for name, value in _MLFLOW_PATIENCE.items():
         os.environ.setdefault(name, value)
     from ray.air.integrations.mlflow import MLflowLoggerCallback
@@ -181,7 +190,7 @@ def _mlflow(uri: str, run_name: str) -> LoggerCallback:
     return MLflowLoggerCallback(tracking_uri=uri, experiment_name=run_name)
 
 
-def _wandb(project: str, run_dir: Path) -> LoggerCallback:
+def _wandb(project: str, run_dir: Path) -> TrialListener:
     from ray.air.integrations.wandb import WandbLoggerCallback
 
     return WandbLoggerCallback(project=project, upload_timeout=int(PATIENCE_S), dir=str(run_dir), resume="allow")

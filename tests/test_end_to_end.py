@@ -47,7 +47,7 @@ def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
         folder,
         *("--dataset", "digits", "--image-size", 16, "--space", "tiny.toml", "--name", "tiny", "--no-baseline"),
         *("--trials", 5, "--epochs", 4, "--grace-period", 1, "--reduction-factor", 2, "--seed", 7, "--gpus", 1),
-        *("--precision", "fp32", "--cpus-per-trial", 1),
+        *("--precision", "fp32", "--cpus-per-trial", 1, "--tensorboard"),
     )
     assert done.returncode == 0, done.stdout + done.stderr
     (folder / "stdout.txt").write_text(done.stdout)
@@ -60,6 +60,13 @@ def test_every_promised_file_is_there(run_dir: Path) -> None:
     promised = {"run.toml", "space.toml", "study.db", "trials.csv", "trials.parquet", "epochs.parquet"}
     assert promised | {"best_config.toml", "model.safetensors", "summary.md", "report.html"} <= names
     assert not [name for name in names if name.startswith(".")], "a temporary file was left behind"
+
+
+def test_trackers_and_forecasts_have_followed_the_run(run_dir: Path) -> None:
+    followed = {path.name for path in (run_dir / "tensorboard").glob("trial-*") if list(path.glob("events.*"))}
+    trained = [record.number for record in load_run(run_dir).records if record.val_accuracies]
+    assert followed == {f"trial-{number:04d}" for number in trained}
+    assert "than foreseen by the first forecast" in (run_dir.parent.parent / "stdout.txt").read_text()
 
 
 def test_the_report_has_the_winners_answers_to_the_test_images(run_dir: Path) -> None:
