@@ -93,8 +93,10 @@ class Run:
 
     @cached_property
     def study(self) -> RunStudy:
-        """The record."""
-        settings = self.document["settings"]
+        """The record. UserError if it is not there: opening it would make an empty one."""
+        settings, path = self.document["settings"], self.run_dir / "study.db"
+        if "storage" not in settings and not path.exists():
+            raise UserError(f"{path} is not there, and with it the record of the run. Restore it from a copy.")
         url = settings.get("storage") or f"sqlite:///{(self.run_dir / 'study.db').absolute()}"
         return RunStudy.in_database(url, settings["run_name"])
 

@@ -104,11 +104,11 @@ def test_spaces_are_told_in_words(tmp_path: Path) -> None:
     text = (second.run_dir / "space.toml").read_text().splitlines(keepends=True)
     kept = [line for line in text if not line.startswith(("lr =", "flip =", "activation ="))]
     added = (
-        'lr = {kind = "log", low = 0.1, high = 0.4}\nflip = false\nactivation = {kind = "choice", values = ["gelu"]}\n'
+        'lr = {kind = "log", low = 0.07, high = 0.9}\nflip = false\nactivation = {kind = "choice", values = ["gelu"]}\n'
     )
     (second.run_dir / "space.toml").write_text("".join(kept) + added)
     comparison = compare_runs(first, second)
-    assert values(comparison, "search spaces", "lr")[1] == "0.1 to 0.4, log"
+    assert values(comparison, "search spaces", "lr")[1] == "0.07 to 0.9, log"
     assert values(comparison, "search spaces", "flip")[1] == "false, fixed"
     assert values(comparison, "search spaces", "activation")[1] == "one of gelu"
 
@@ -166,3 +166,15 @@ def test_the_command_writes_both(tmp_path: Path, capsys: pytest.CaptureFixture[s
 def test_a_folder_without_a_run_is_told_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert tune_main.main(["compare", str(tmp_path), str(tmp_path)]) == 2
     assert "holds no run" in capsys.readouterr().err
+
+
+def test_a_run_without_its_record_is_told_and_gets_no_empty_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_run(tmp_path / "a", lambda study: None)
+    assert tune_main.main(["compare", str(tmp_path / "a"), str(tmp_path / "a")]) == 2
+    assert capsys.readouterr().err == (
+        f"tune_main.py: error: {tmp_path / 'a' / 'study.db'} is not there, and with it the record of the run. "
+        "Restore it from a copy.\n"
+    )
+    assert not (tmp_path / "a" / "study.db").exists()
