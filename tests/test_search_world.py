@@ -153,8 +153,9 @@ def test_a_locked_run_names_its_holder(run_dir: Path) -> None:
     assert resume_problems(run_dir) == []
 
 
-@pytest.mark.parametrize("name", [".", "study.db", "run.toml"])
+@pytest.mark.parametrize("name", [".", "study.db", "run.toml", "checkpoints/trial-0000"])
 def test_a_run_that_others_can_write_to_is_refused(run_dir: Path, name: str) -> None:
+    (run_dir / "checkpoints" / "trial-0000").mkdir(mode=0o755, parents=True)
     path = run_dir / name
     path.chmod(path.stat().st_mode | 0o002)
     (problem,) = resume_problems(run_dir)
