@@ -159,9 +159,10 @@ def _database_problems(run_dir: Path) -> list[str]:
         with sqlite3.connect(f"file:{path.absolute()}", uri=True) as connection:
             # The quick check passes a file that was copied while it was being written, where an index lacks a row.
             (verdict,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
+            is_torn = connection.execute("PRAGMA foreign_key_check").fetchone() is not None
             (num_incomplete,) = connection.execute(_INCOMPLETE_TRIALS).fetchone()
     except sqlite3.Error as error:
         return [database_advice(run_dir, str(error))]
-    if verdict == "ok" and num_incomplete:
-        verdict = f"{num_incomplete} trials are there in part only"
+    if verdict == "ok" and (is_torn or num_incomplete):
+        verdict = "some trials are there in part only"
     return [] if verdict == "ok" else [database_advice(run_dir, " ".join(verdict.split()))]
