@@ -46,6 +46,7 @@ SPACE = SearchSpace(
 SLOTS = Slots(num_concurrent=1, cpus_per_trial=1, gpus_per_trial=0.0, gpus=0)
 NUM_TRIALS = 3
 EPOCH_S = 0.3
+NUM_STARTS = 5
 STRIKE_AT = (1, 2)
 """(trial number, epoch) whose report brings the fault."""
 
@@ -104,27 +105,32 @@ def cluster_of_three(scratch: Path) -> Iterator[Nodes]:
     """A head that takes no trial, to which this process belongs, and two nodes with a place for one each."""
     os.environ.update(tuner._SETTINGS)
     os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
-    # A frozen node is given up after some seconds instead of a minute.
-    patience = {"health_check_period_ms": 1000, "health_check_timeout_ms": 3000, "health_check_failure_threshold": 3}
-    cluster = Cluster(
-        initialize_head=True,
-        head_node_args={
-            "num_cpus": 0,
-            "include_dashboard": False,
-            "temp_dir": str(scratch / "ray"),
-            "_system_config": patience,
-        },
-    )
-    ray.init(address=cluster.address, log_to_driver=False, configure_logging=False, logging_level=logging.ERROR)
-    for _ in range(2):
-        cluster.add_node(num_cpus=1)
-    nodes = Nodes(cluster)
+    os.environ["RAY_TMPDIR"] = str(scratch)
+    nodes = Nodes(start_cluster())
     try:
         yield nodes
     finally:
         nodes.thaw()
         ray.shutdown()
-        cluster.shutdown()
+        nodes.cluster.shutdown()
+
+
+def start_cluster() -> Cluster:
+    """On a machine too busy for Ray's patience of 30 s with a node, again."""
+    for attempt in range(NUM_STARTS):
+        cluster = Cluster()
+        try:
+            cluster.add_node(num_cpus=0, include_dashboard=False)
+            ray.init(address=cluster.address, log_to_driver=False, configure_logging=False, logging_level=logging.ERROR)
+            for _ in range(2):
+                cluster.add_node(num_cpus=1)
+        except Exception as error:  # Ray raises plain Exceptions here
+            print(f"start {attempt}: {error}", file=sys.stderr)
+            ray.shutdown()
+            cluster.shutdown()
+        else:
+            return cluster
+    raise SystemExit("the cluster did not start")
 
 
 def images() -> SearchArrays:
