@@ -89,14 +89,14 @@ def starts(folder: Path) -> dict[int, int]:
 
 
 def test_each_trials_trouble_stays_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = settings_in(tmp_path, max_failures=1)
+    settings = settings_in(tmp_path, max_failures=1, grace_period=4)
     search_with(troubled, settings, monkeypatch)
     run = load_run(settings.run_dir)
     trials = run.trials.set_index("trial_number")
     assert list(trials.index) == list(range(7))
     assert starts(tmp_path) == {0: 1, 1: 1, 2: 1, 3: 2, 4: 1, 5: 2, 6: 1}, "only a worker that died starts again"
     assert trials.status[[1, 2, 3, 4]].tolist() == ["failed", "diverged", "failed", "failed"]
-    assert set(trials.status[[0, 5, 6]]) <= {"completed", "stopped"}
+    assert trials.status[[0, 5, 6]].tolist() == ["completed"] * 3
     assert trials.error[1] == "ValueError: the network is no good"
     assert trials.error[2].startswith("diverged: the loss was not finite by step ")
     assert trials.error[3].startswith("the worker process died again and again")
