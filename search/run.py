@@ -17,6 +17,7 @@ from search.budget import Budget
 from search.display import Display
 from search.failures import FailureStreak
 from search.files import write_atomically
+from search.made_with import check_made_with, note_made_with
 from search.prepare import Preparation, prepare
 from search.progress import Progress
 from search.report import LivePage
@@ -56,6 +57,7 @@ def run_search(settings: SearchSettings, *, display: Display | None = None) -> R
         if study.num_trials:
             raise UserError(f"--storage already holds a run named {settings.run_name}. Give another --name.")
         preparation = prepare(settings)
+        note_made_with(study, preparation)
         folder.write_new(preparation)
         return _run(preparation, study, shown, stop)
 
@@ -74,7 +76,8 @@ def resume_search(run_dir: Path, *, num_trials: int | None = None, display: Disp
         if settings.num_trials < num_started:
             raise UserError(f"--trials {num_trials}: this run has {num_started} already. Give that many or more.")
         preparation = prepare(settings, kept=read_machine(run_dir))
-        folder.check_unchanged(preparation)
+        check_made_with(study, preparation)
+        folder.write_settings(settings)
         return _run(preparation, study, shown, stop)
 
 

@@ -63,28 +63,17 @@ class RunFolder:
         write_atomically(self.path / "space.toml", preparation.space.to_toml())
         write_atomically(self.path / "run.toml", toml_document(run_document(preparation)))
 
-    def check_unchanged(self, preparation: Preparation) -> None:
-        """UserError names what differs from the run that is taken up, and then nothing is resumed."""
+    def write_settings(self, settings: SearchSettings) -> None:
+        """Writes the settings of a run that is taken up again; the rest of run.toml stays what it was."""
         earlier = tomllib.loads((self.path / "run.toml").read_text())
-        now = tomllib.loads(toml_document(run_document(preparation)))
-        for section, key, name in _UNCHANGEABLE:
-            if earlier[section][key] != now[section][key]:
-                raise UserError(
-                    f"{self.path} was made with another {name}: {earlier[section][key]} then, {now[section][key]} now. "
-                    "Bring the old one back or start a new run."
-                )
-        if (self.path / "space.toml").read_text() != preparation.space.to_toml():
-            raise UserError(f"{self.path} was made with another search space, kept in its space.toml. Start a new run.")
-        document = {**earlier, "settings": now["settings"]}
+        document = {**earlier, "settings": settings_table(settings)}
         write_atomically(self.path / "run.toml", toml_document(document))
 
 
-_UNCHANGEABLE = (
-    ("data", "fingerprint", "data set (sha256 of its images)"),
-    ("data", "split_hash", "train/validation split"),
-    ("data", "num_train", "number of training images"),
-    ("record", "version", "version of the record"),
-)
+def settings_table(settings: SearchSettings) -> dict[str, Any]:
+    """The settings as run.toml has them."""
+    values = dataclasses.asdict(settings)
+    return {key: str(value) if isinstance(value, Path) else value for key, value in values.items()}
 
 
 def run_document(preparation: Preparation) -> dict[str, Any]:
@@ -95,10 +84,7 @@ def run_document(preparation: Preparation) -> dict[str, Any]:
         "command": shlex.join(["python", *sys.argv]),
         "warnings": preparation.warnings,
         "record": {"version": RECORD_VERSION},
-        "settings": {
-            key: str(value) if isinstance(value, Path) else value
-            for key, value in dataclasses.asdict(preparation.settings).items()
-        },
+        "settings": settings_table(preparation.settings),
         "data": {
             "name": data.name,
             "fingerprint": data.fingerprint,

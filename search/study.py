@@ -124,7 +124,10 @@ class RunStudy:
             self._study_id = known[name]
             version = storage.get_study_user_attrs(self._study_id).get("record_version")
             if version != RECORD_VERSION:
-                raise ValueError(f"it was made by another version (record {version}, this is {RECORD_VERSION})")
+                raise UserError(
+                    f"the record of {name} was made by another version (record {version}, this is {RECORD_VERSION}). "
+                    "Use that version or start a new run."
+                )
         else:
             self._study_id = storage.create_new_study([StudyDirection.MAXIMIZE], name)
             storage.set_study_user_attr(self._study_id, "record_version", RECORD_VERSION)
@@ -219,6 +222,8 @@ def open_study(settings: SearchSettings) -> RunStudy:
     """The record of a run; UserError if its database cannot be opened."""
     try:
         return RunStudy.in_database(settings.storage_url, settings.run_name)
+    except UserError:
+        raise
     except (SQLAlchemyError, RuntimeError, ImportError, ValueError) as error:
         reason = str(error).splitlines()[0]
         if settings.storage is None:

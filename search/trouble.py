@@ -12,7 +12,14 @@ from sqlalchemy.exc import DBAPIError
 
 from search.settings import SearchSettings
 from search.stopping import RunFailed
-from search.world import DISK_ERRORS, bytes_needed, database_advice, size_text
+from search.world import (
+    DISK_ERRORS,
+    MIN_TEMP_BYTES,
+    bytes_needed,
+    database_advice,
+    short_temp_dir,
+    size_text,
+)
 
 _DISK_TEXTS = ("disk is full", "disk I/O error", "readonly database", "unable to open database file")
 _DAMAGE_TEXTS = ("malformed", "not a database")
@@ -43,6 +50,12 @@ def explain(error: Exception, settings: SearchSettings) -> str | None:
 
 
 def _with_room(reason: str, settings: SearchSettings) -> str:
+    temp = short_temp_dir()
+    if temp is not None and shutil.disk_usage(temp).free < MIN_TEMP_BYTES:
+        return (
+            f"{reason}. The temporary folder {temp} has {shutil.disk_usage(temp).free:,} bytes left; Ray needs "
+            f"{MIN_TEMP_BYTES:,}. Make room or set TMPDIR to another, then resume."
+        )
     free, needed = shutil.disk_usage(settings.run_dir).free, bytes_needed(settings)
     return (
         f"{reason}. {settings.run_dir} has {free:,} bytes left; the run may need {needed:,} ({size_text(needed)}). "

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import os
 import secrets
-import signal
+import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -25,9 +25,10 @@ from model.checkpoint import delete_checkpoints
 from model.training import SharedImages
 from search.arrays import SearchArrays, shared_images
 from search.private_folder import private_folder
+from search.process_guard import signals_stay_ours, words_go_to
 from search.ray_state import StateIsInStudy
 from search.slots import Slots
-from search.stopping import STOP_SIGNALS, RunFailed
+from search.stopping import RunFailed
 from search.trainable import Report, TrialPlan, train_trial
 from search.trial_clock import TrialClock
 from search.trial_scheduler import StudyASHAScheduler
@@ -48,8 +49,7 @@ _SETTINGS = {
     "TUNE_GLOBAL_CHECKPOINT_S": "86400",
 }
 _MAX_STARTS = 3
-# Says at every start, on a handler of its own, that the token is in use.
-_TOKEN_LOGGER = "ray._private.authentication.authentication_token_setup"
+_NODE_PATIENCE_S = 30.0
 
 
 class _NodeDied(BaseException):
@@ -65,13 +65,13 @@ def ray_cluster(slots: Slots, log_file: Path) -> Iterator[Path]:
     os.environ.update(_SETTINGS)
     # Ray's ports listen on all interfaces: only processes that inherit this token may speak to the cluster.
     os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-    with private_folder() as folder, _logging_to(log_file):
+    with private_folder() as folder, words_go_to(log_file):
         try:
             _start_ray(slots, folder)
             yield folder
-        except _NodeDied:
+        except _NodeDied as death:
             # Ray's shutdown without its node ends this process on the spot; left to the end of the process, it may.
-            raise RunFailed("Ray's node died, and all trials with it") from None
+            raise RunFailed(str(death)) from None
         except BaseException:
             ray.shutdown()
             raise
@@ -82,7 +82,7 @@ def _start_ray(slots: Slots, folder: Path) -> None:
     """Starts the cluster; on a machine too busy for Ray's patience of 30 s, again."""
     for attempt in range(1, _MAX_STARTS + 1):
         try:
-            with _signals_stay_ours():
+            with signals_stay_ours():
                 ray.init(
                     address="local",
                     num_cpus=slots.num_concurrent * slots.cpus_per_trial,
@@ -99,34 +99,6 @@ def _start_ray(slots: Slots, folder: Path) -> None:
             ray.shutdown()
             if attempt == _MAX_STARTS:
                 raise RunFailed(f"Ray did not start: {str(error).splitlines()[0]}") from error
-
-
-@contextlib.contextmanager
-def _logging_to(log_file: Path) -> Iterator[None]:
-    """Ray's words go to a file; a disk too full for them does not matter."""
-    handler = logging.FileHandler(log_file, delay=True)
-    handler.handleError = lambda record: None  # type: ignore[method-assign]
-    for name in ("ray", "ray.tune", "ray.train", _TOKEN_LOGGER):
-        logger = logging.getLogger(name)
-        logger.handlers[:] = [handler]
-        logger.propagate = False
-    try:
-        yield
-    finally:
-        handler.close()
-
-
-@contextlib.contextmanager
-def _signals_stay_ours() -> Iterator[None]:
-    """Keeps the handlers that Ray puts its own in place of; what starts within does not die of a closing terminal."""
-    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
-    handlers = {number: signal.getsignal(number) for number in STOP_SIGNALS}
-    try:
-        yield
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
 def run_trials(
@@ -168,7 +140,7 @@ def run_trials(
             callbacks=[
                 _RunCallback(plan, check, on_report, on_end),
                 _TimeoutCallback(clock, scheduler),
-                _ClusterCallback(),
+                _ClusterCallback(slots),
             ],
         ),
     )
@@ -287,9 +259,26 @@ class _TimeoutCallback(StateIsInStudy, Callback):
 
 
 class _ClusterCallback(StateIsInStudy, Callback):
-    """Notices that a process of Ray's has died: the next word to it would end this process without one of ours."""
+    """Notices that Ray's processes have died, or that no node is left on which Tune would ever start a trial."""
+
+    def __init__(self, slots: Slots) -> None:
+        self._needed = {"CPU": slots.cpus_per_trial, "GPU": slots.gpus_per_trial}
+        self._last_look = self._last_seen = time.monotonic()
 
     def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        # The next word to a process that is gone would end this one without a word of ours.
         dead = {kind for kind, _process in ray._private.worker._global_node.dead_processes()}  # type: ignore[attr-defined]
         if dead & {"raylet", "gcs_server"}:
-            raise _NodeDied
+            raise _NodeDied("Ray's node died, and all trials with it")
+        now = time.monotonic()
+        if now - self._last_look < _NODE_PATIENCE_S / 10:
+            return
+        self._last_look = now
+        if any(self._has_room(node) for node in ray.nodes()):
+            self._last_seen = now
+        elif now - self._last_seen > _NODE_PATIENCE_S:
+            raise _NodeDied(f"no node of Ray's on which a trial fits has answered for {_NODE_PATIENCE_S:.0f} s")
+
+    def _has_room(self, node: Mapping[str, Any]) -> bool:
+        """Whether a trial fits on a node, be it in use or not. A node that froze is no longer alive after a minute."""
+        return node["Alive"] and all(node["Resources"].get(name, 0) >= need for name, need in self._needed.items())

@@ -21,6 +21,20 @@ DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 MAX_TEMP_LENGTH = 28
 UNBORN_FILES = {"run.lock", "study.db", "study.db-journal", "space.toml"}
 MIN_TEMP_BYTES = 64 * 2**20
+# A trial enters the record with five facts and, if it was drawn, all its values, at once; a copy made by hand may not.
+_INCOMPLETE_TRIALS = """
+WITH counted AS (
+    SELECT
+        (SELECT count(*) FROM trial_user_attributes AS fact WHERE fact.trial_id = trials.trial_id
+            AND fact.key IN ('status', 'origin', 'seed', 'config', 'profile')) AS num_facts,
+        (SELECT count(*) FROM trial_params AS value WHERE value.trial_id = trials.trial_id) AS num_values,
+        (SELECT value_json = '"sampled"' FROM trial_user_attributes AS fact
+            WHERE fact.trial_id = trials.trial_id AND fact.key = 'origin') AS is_drawn
+    FROM trials
+)
+SELECT count(*) FROM counted
+WHERE num_facts < 5 OR is_drawn AND num_values < (SELECT max(num_values) FROM counted)
+"""
 _CHECKPOINTS_PER_TRIAL = 3
 _NUMBERS_PER_PARAMETER = 4
 _RECORD_BYTES = 8 * 2**20
@@ -117,8 +131,12 @@ def _temp_problems() -> list[str]:
 
 def _writable_by_others(run_dir: Path) -> list[str]:
     """Whoever can write to a run could have its weights and settings be anything; such a run is not taken up."""
-    for path in (run_dir, *sorted(run_dir.iterdir())):
-        status = path.stat()
+    for path in (run_dir, *sorted(run_dir.rglob("*"))):
+        try:
+            status = path.stat()
+        except FileNotFoundError:
+            # A checkpoint of a run that goes on; the lock tells of that.
+            continue
         is_foreign = status.st_uid not in (0, os.geteuid())
         is_open = bool(status.st_mode & stat.S_IWOTH)
         is_open_to_group = bool(status.st_mode & stat.S_IWGRP) and status.st_gid not in (0, os.getegid())
@@ -141,8 +159,12 @@ def _database_problems(run_dir: Path) -> list[str]:
         return [database_advice(run_dir, "it is missing")]
     try:
         with sqlite3.connect(f"file:{path.absolute()}", uri=True) as connection:
-            (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-            connection.execute("SELECT count(*) FROM trials")
+            # The quick check passes a file that was copied while it was being written, where an index lacks a row.
+            (verdict,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
+            is_torn = connection.execute("PRAGMA foreign_key_check").fetchone() is not None
+            (num_incomplete,) = connection.execute(_INCOMPLETE_TRIALS).fetchone()
     except sqlite3.Error as error:
         return [database_advice(run_dir, str(error))]
+    if verdict == "ok" and (is_torn or num_incomplete):
+        verdict = "some trials are there in part only"
     return [] if verdict == "ok" else [database_advice(run_dir, " ".join(verdict.split()))]

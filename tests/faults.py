@@ -19,7 +19,7 @@ from search import load_run
 from search.selection import rank_trials
 
 REPOSITORY = Path(__file__).parent.parent
-PATIENCE_S = float(os.environ.get("FAULTS_PATIENCE_S", "300"))
+PATIENCE_S = float(os.environ.get("FAULTS_PATIENCE_S", "900"))
 TINY = """
 c1_kind = "dense"
 c1_inner_width = 4
@@ -84,8 +84,10 @@ class Started:
 
 
 @contextlib.contextmanager
-def started(folder: Path, *arguments: object, environment: dict[str, str] | None = None) -> Iterator[Started]:
-    """The program in `folder` on one core, so that one trial runs at a time and the order of events is fixed."""
+def started(
+    folder: Path, *arguments: object, environment: dict[str, str] | None = None, num_cores: int = 1
+) -> Iterator[Started]:
+    """The program in `folder`; on one core, one trial runs at a time and the order of events is fixed."""
     mark = uuid.uuid4().hex
     run = Started(
         subprocess.Popen(
@@ -95,7 +97,7 @@ def started(folder: Path, *arguments: object, environment: dict[str, str] | None
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
-            preexec_fn=_use_one_core,
+            preexec_fn=lambda: _use_cores(num_cores),
             env={**os.environ, _MARK: mark, "RAY_worker_niceness": "0", **(environment or {})},
         ),
         mark,
@@ -170,5 +172,8 @@ def _is_alive(folder: Path) -> bool:
     return ") Z " not in (folder / "stat").read_text()
 
 
-def _use_one_core() -> None:
-    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+def _use_cores(num_cores: int) -> None:
+    """As many of the machine's; tests that run side by side begin with different ones."""
+    cores = sorted(os.sched_getaffinity(0))
+    first = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    os.sched_setaffinity(0, {cores[(first + index) % len(cores)] for index in range(num_cores)})

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
-from faults import Started, new_run, num_epochs, started, story, wait_until
+from faults import NUM_TRIALS, Started, new_run, num_epochs, started, story, wait_until
+
+from search import load_run
+from search.rungs import decide
 
 pytestmark = pytest.mark.faults
 NUM_KILLS = int(os.environ.get("FAULTS_KILLS", "10"))
@@ -86,6 +91,58 @@ def test_many_random_kills_change_nothing(seed: int, tmp_path: Path, undisturbed
             end_after(run, kind if has_ended else "worker")
         arguments = [*RESUME]
     assert finish(tmp_path) == undisturbed
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
+def test_two_at_a_time_killed_lose_nothing_and_every_stop_is_right(tmp_path: Path) -> None:
+    """The order in which scores arrive is free here, so there is no story to compare with."""
+    run_dir = tmp_path / "results" / "tiny"
+    arguments: list[object] = new_run(tmp_path)
+    for epochs in (4, 9, 14):
+        with started(tmp_path, *arguments, num_cores=2) as run:
+            strike(run, "driver", run_dir, epochs)
+            end_after(run, "driver")
+        arguments = [*RESUME]
+    with started(tmp_path, *RESUME, num_cores=2) as run:
+        code, output = run.wait()
+        assert code == 0, output
+    records = [record for record in load_run(run_dir).records if record.status != "rejected"]
+    assert len(records) == NUM_TRIALS
+    assert {record.status for record in records} <= {"completed", "stopped"}
+    scores = sorted(
+        (record.epoch_metrics[epoch]["recorded_at"], record.number, epoch, score)
+        for record in records
+        for epoch, score in record.val_accuracies.items()
+    )
+    for record in records:
+        assert list(record.val_accuracies) == list(range(1, record.epochs_trained + 1))
+        assert record.epochs_trained == 6 or record.rungs[-1].is_stopped
+        for rung in record.rungs:
+            at_rung = [(number, score) for _, number, epoch, score in scores if epoch == rung.epoch]
+            place = [number for number, _ in at_rung].index(record.number)
+            assert rung == decide(rung.epoch, rung.score, [score for _, score in at_rung[:place]], 2)
+
+
+def test_a_folder_copied_while_it_is_written_ends_the_same(tmp_path: Path, undisturbed: dict[str, Any]) -> None:
+    run_dir, elsewhere = tmp_path / "results" / "tiny", tmp_path / "copy"
+    with started(tmp_path, *new_run(tmp_path)) as run:
+        wait_until(lambda: num_epochs(run_dir) >= 4)
+        for path in sorted(run_dir.rglob("*")):
+            target = elsewhere / path.relative_to(tmp_path)
+            # Checkpoints come and go meanwhile.
+            with contextlib.suppress(FileNotFoundError):
+                if path.is_file():
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copyfile(path, target)
+        run.process.kill()
+        run.assert_nothing_is_left(within_s=90)
+    with started(elsewhere, *RESUME) as run:
+        code, output = run.wait()
+    if code == 2:
+        assert "study.db is damaged" in output, output
+        return
+    assert code == 0, output
+    assert story(elsewhere / "results" / "tiny") == undisturbed
 
 
 @pytest.mark.parametrize("damage", ["truncated", "flipped"])

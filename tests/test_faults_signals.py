@@ -67,6 +67,22 @@ def test_a_signal_while_loading_leaves_nothing(tmp_path: Path) -> None:
         assert not (tmp_path / "results" / "tiny").exists()
 
 
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one core leaves nothing to measure")
+def test_a_signal_while_the_machine_is_measured_leaves_nothing(tmp_path: Path) -> None:
+    arguments = new_run(tmp_path)
+    index = arguments.index("--cpus-per-trial")
+    with started(tmp_path, *arguments[:index], *arguments[index + 2 :], num_cores=2) as run:
+        wait_until(lambda: any("model.throughput" in line for line in run.family().values()))
+        # As a terminal sends it: to the processes that are measured, too.
+        os.killpg(run.process.pid, signal.SIGINT)
+        code, output = run.wait()
+        run.assert_nothing_is_left()
+    assert code == 128 + signal.SIGINT, output
+    assert "Traceback" not in output
+    assert "the run had not begun" in output
+    assert not (tmp_path / "results" / "tiny").exists()
+
+
 def test_a_signal_while_retraining_keeps_its_epochs(tmp_path: Path) -> None:
     run_dir = tmp_path / "results" / "tiny"
     with started(tmp_path, *new_run(tmp_path, "--trials", 1, "--epochs", 30, "--grace-period", 30)) as run:

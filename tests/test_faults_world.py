@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import stat
 import subprocess
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from faults import new_run, num_epochs, num_trials, started, wait_until
+from image_files import encode_png, random_image
 
 from search import load_run
 
@@ -75,33 +78,168 @@ def test_a_worker_that_always_dies_fails_its_trial_alone(tmp_path: Path) -> None
     assert "the worker process died" in trials.error[0]
 
 
+def test_a_frozen_node_ends_the_search_which_can_go_on(tmp_path: Path) -> None:
+    run_dir = tmp_path / "results" / "tiny"
+    with started(tmp_path, *new_run(tmp_path, "--trials", 2)) as run:
+        wait_until(lambda: num_epochs(run_dir) >= 1)
+        raylet = run.pid_of("raylet")
+        assert raylet is not None
+        os.kill(raylet, signal.SIGSTOP)
+        code, output = run.wait()
+        run.assert_nothing_is_left(within_s=90)
+    assert code == 1, output
+    assert "no node of Ray's on which a trial fits has answered for 30 s" in output
+    assert "Traceback" not in output
+    with started(tmp_path, "--resume", "results/tiny") as run:
+        code, output = run.wait()
+        assert code == 0, output
+    assert set(load_run(run_dir).trials.status) <= {"completed", "stopped", "rejected"}
+
+
+def run_onto_a_full_disk(
+    folder: Path, disk: Path, is_time: Callable[[], object], *more: object, environment: dict[str, str] | None = None
+) -> str:
+    """A run whose disk is filled at a certain time; returns its one line. Then there is room again, and it ends."""
+    run_dir = folder / "results" / "tiny"
+    with started(folder, *new_run(folder, *more), environment=environment) as run:
+        wait_until(lambda: is_time() or run.process.poll() is not None)
+        _fill(disk / "ballast")
+        code, output = run.wait()
+        run.assert_nothing_is_left()
+    assert code == 1, output
+    (line,) = [line for line in output.splitlines() if line.startswith("tune_main.py: error: ")]
+    assert "Traceback" not in output
+    assert "Go on with: python tune_main.py --resume results/tiny" in output
+    (disk / "ballast").unlink()
+    with started(folder, "--resume", "results/tiny", environment=environment) as run:
+        code, output = run.wait()
+    assert code == 0, output
+    trials = load_run(run_dir).trials
+    assert set(trials[trials.status != "rejected"].status) <= {"completed", "stopped"}
+    return line
+
+
 def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
-    with small_disk(tmp_path / "disk", "80m") as disk:
-        run_dir = disk / "tiny"
-        with started(tmp_path, *new_run(tmp_path, "--results-dir", "disk")) as run:
-            wait_until(lambda: num_epochs(run_dir) >= 3)
+    run_dir = tmp_path / "results" / "tiny"
+    with small_disk(tmp_path / "results", "80m") as disk:
+        line = run_onto_a_full_disk(tmp_path, disk, lambda: num_epochs(run_dir) >= 3)
+        assert "bytes left; the run may need" in line
+        assert num_epochs(run_dir) > 3
+
+
+def test_a_disk_that_fills_while_retraining_loses_nothing(tmp_path: Path) -> None:
+    checkpoints = tmp_path / "results" / "tiny" / "checkpoints"
+    with small_disk(tmp_path / "results", "80m") as disk:
+        line = run_onto_a_full_disk(
+            tmp_path,
+            disk,
+            lambda: list(checkpoints.glob("retrain*/*.safetensors")),
+            *("--trials", 1, "--epochs", 30, "--grace-period", 30),
+        )
+        assert "bytes left; the run may need" in line
+
+
+def test_a_full_disk_under_the_record_alone_loses_nothing(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "database", "4m") as disk:
+        run_dir = tmp_path / "results" / "tiny"
+        url = f"sqlite:///{disk / 'record.db'}"
+        line = run_onto_a_full_disk(
+            tmp_path, disk, lambda: list(run_dir.glob("checkpoints/*/*.safetensors")), "--storage", url
+        )
+        assert line.startswith(f"tune_main.py: error: --storage {url}: ")
+        assert "disk is full" in line
+
+
+def test_a_full_temporary_folder_loses_nothing(tmp_path: Path) -> None:
+    """Ray's sessions are in it; a run may survive that, but must end well or be resumed."""
+    run_dir = tmp_path / "results" / "tiny"
+    # Ray's sockets need a short path.
+    with tempfile.TemporaryDirectory(prefix="t", dir="/tmp") as short, small_disk(Path(short) / "d", "100m") as disk:
+        environment = {"TMPDIR": str(disk)}
+        with started(tmp_path, *new_run(tmp_path), environment=environment) as run:
+            wait_until(lambda: num_epochs(run_dir) >= 3 or run.process.poll() is not None)
+            assert list(disk.glob("cl-*")), "Ray is elsewhere"
             _fill(disk / "ballast")
             code, output = run.wait()
             run.assert_nothing_is_left()
-        assert code == 1, output
-        assert output.count("tune_main.py: error: ") == 1, output
-        assert "bytes left; the run may need" in output
+        assert code in (0, 1), output
         assert "Traceback" not in output
+        with started(tmp_path, "--resume", "results/tiny", environment=environment) as run:
+            refused, output = run.wait()
+        assert refused == 2
+        assert "the temporary folder" in output
+        assert "Make room or set TMPDIR to another." in output
         (disk / "ballast").unlink()
-        recorded = num_epochs(run_dir)
-        assert recorded >= 3
-        with started(tmp_path, "--resume", "disk/tiny") as run:
+        with started(tmp_path, "--resume", "results/tiny", environment=environment) as run:
             code, output = run.wait()
         assert code == 0, output
-        trials = load_run(run_dir).trials
-        assert set(trials[trials.status != "rejected"].status) <= {"completed", "stopped"}
+        assert not list(disk.glob("cl-*/[0-9]*")), "something is left in the temporary folder"
+    trials = load_run(run_dir).trials
+    assert set(trials[trials.status != "rejected"].status) <= {"completed", "stopped"}
+
+
+def test_two_runs_at_once_and_a_lock_that_frees_itself(tmp_path: Path) -> None:
+    run_dir = tmp_path / "results" / "tiny"
+    arguments = new_run(tmp_path, "--trials", 2)
+    with started(tmp_path, *arguments) as first:
+        wait_until(lambda: num_epochs(run_dir) >= 1)
+        for second_arguments, message in (
+            (arguments, "results/tiny exists already. Give another --name, or go on with it: --resume results/tiny."),
+            (["--resume", "results/tiny"], f"is in use by process {first.process.pid} on {os.uname().nodename}. Wait"),
+        ):
+            with started(tmp_path, *second_arguments) as second:
+                code, output = second.wait()
+            assert code == 2, output
+            assert message in output
+        assert first.process.poll() is None, "it was disturbed"
+        first.process.kill()
+        first.process.wait()
+        # Its workers may still be dying; the lock went with the process that held it.
+        with started(tmp_path, "--resume", "results/tiny") as second:
+            code, output = second.wait()
+            assert code == 0, output
+    assert set(load_run(run_dir).trials.status) <= {"completed", "stopped", "rejected"}
+
+
+def test_images_that_changed_since_the_run_began_are_named(tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    for name in ("cat", "dog"):
+        (images / name).mkdir(parents=True)
+        for index in range(60):
+            (images / name / f"{index:02}.png").write_bytes(encode_png(random_image(16)))
+    run_dir = tmp_path / "results" / "tiny"
+    with started(tmp_path, *new_run(tmp_path, "--dataset", "images", "--trials", 2, "--epochs", 2)) as run:
+        wait_until(lambda: num_epochs(run_dir) >= 1)
+        run.process.kill()
+        run.process.wait()
+    shutil.copytree(images, tmp_path / "as they were")
+    for change, message in (
+        (lambda: (images / "cat" / "07.png").write_bytes(encode_png(random_image(16))), "another data set (sha256"),
+        (lambda: (images / "cat" / "07.png").rename(images / "dog" / "99.png"), "another data set (sha256"),
+        (lambda: os.truncate(images / "dog" / "11.png", 300), "11.png"),
+        (lambda: os.truncate(images / "dog" / "11.png", 0), "11.png"),
+        (lambda: shutil.rmtree(images / "dog"), "one class only"),
+    ):
+        change()
+        with started(tmp_path, "--resume", "results/tiny") as run:
+            code, output = run.wait()
+        assert code == 2, output
+        assert message in output
+        assert "Traceback" not in output
+        shutil.rmtree(images)
+        shutil.copytree(tmp_path / "as they were", images)
+    with started(tmp_path, "--resume", "results/tiny") as run:
+        code, output = run.wait()
+    assert code == 0, output
 
 
 def test_a_cluster_that_ray_address_names_is_never_joined(tmp_path: Path) -> None:
     run_dir = tmp_path / "results" / "tiny"
     home = tmp_path / "home"
     home.mkdir()
-    address = {"RAY_ADDRESS": "192.0.2.77:6379", "HOME": str(home)}
+    too_long = tmp_path / ("x" * 80)
+    too_long.mkdir()
+    address = {"RAY_ADDRESS": "192.0.2.77:6379", "HOME": str(home), "TMPDIR": str(too_long)}
     with started(tmp_path, *new_run(tmp_path, "--trials", 1, "--epochs", 2), environment=address) as run:
         wait_until(lambda: num_epochs(run_dir) >= 1 or run.process.poll() is not None)
         raylet = run.pid_of("raylet")
@@ -109,11 +247,19 @@ def test_a_cluster_that_ray_address_names_is_never_joined(tmp_path: Path) -> Non
         line = Path(f"/proc/{raylet}/cmdline").read_bytes().split(b"\0")
         (temp,) = [Path(part.decode().partition("=")[2]) for part in line if part.startswith(b"--temp_dir=")]
         assert stat.S_IMODE(temp.parent.stat().st_mode) == 0o700, "others can reach Ray's sockets and logs"
+        worker = run.pid_of("worker")
+        assert worker is not None
+        assert oom_score(worker) > oom_score(run.process.pid), "out of memory, the kernel would kill the search first"
         code, output = run.wait()
         assert code == 0, output
     assert not temp.parent.exists()
     token = home / ".ray" / "auth_token"
     assert not token.exists() or stat.S_IMODE(token.stat().st_mode) & 0o077 == 0
+
+
+def oom_score(pid: int) -> int:
+    """How soon the kernel kills a process when memory runs out."""
+    return int(Path(f"/proc/{pid}/oom_score").read_text())
 
 
 def _fill(path: Path) -> None:

@@ -15,7 +15,7 @@ import pytest
 import torch
 from sqlalchemy.exc import OperationalError
 
-from search import private_folder
+from search import private_folder, trouble
 from search.checkpoint_pace import CheckpointPace
 from search.failures import FailureStreak
 from search.settings import SearchSettings
@@ -139,6 +139,19 @@ def test_what_the_disk_does_is_told_in_one_line(error: Exception, expected: str,
     ):
         raise error
     assert "\n" not in str(caught.value)
+
+
+def test_a_full_temporary_folder_is_named_in_place_of_the_results(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "r").mkdir()
+    monkeypatch.setattr(trouble, "MIN_TEMP_BYTES", 10**18)
+    message = r"No space left\. The temporary folder /.+ bytes left; Ray needs 1,000,.+ or set TMPDIR to another, then"
+    with (
+        pytest.raises(RunFailed, match=message),
+        trouble_named(SearchSettings(run_name="r", results_dir=tmp_path)),
+    ):
+        raise OSError(errno.ENOSPC, "No space left")
 
 
 def test_our_own_faults_stay_what_they_are(tmp_path: Path) -> None:

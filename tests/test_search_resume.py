@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import chain
+from itertools import chain, islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from search_worlds import SPACE, Rungs, search
 from search.rungs import decide, rung_epochs
 from search.selection import rank_trials
 from search.study import RunStudy, TrialStatus
+from search.world import resume_problems
 
 NUM_TRIALS = 14
 STRIDE = 3
@@ -147,6 +148,29 @@ def test_a_kill_before_a_commit_to_a_database_changes_nothing(undisturbed: Undis
             assert story(study) == undisturbed[0], f"killed before commit {kill}"
 
 
+def test_a_database_copied_while_it_is_written_is_whole_or_refused(undisturbed: Undisturbed, tmp_path: Path) -> None:
+    """A copy that has some pages from before a commit and some from after it."""
+    path, left_by_kill = tmp_path / "study.db", []
+    with _in_database(path) as study:
+        _before_each_commit(study, lambda: left_by_kill.append(path.read_bytes()))
+        search(study, NUM_TRIALS)
+    folder = tmp_path / "copy"
+    folder.mkdir(mode=0o755)
+    (folder / "run.toml").write_text("")
+    num_refused = num_equal = 0
+    for before, after in islice(pairwise(left_by_kill), 7, None, STRIDE_IN_DATABASE):
+        for torn in _torn(before, after):
+            (folder / "study.db").write_bytes(torn)
+            if resume_problems(folder):
+                num_refused += 1
+                continue
+            with _in_database(folder / "study.db") as study:
+                search(study, NUM_TRIALS)
+                assert story(study) == undisturbed[0]
+            num_equal += 1
+    assert min(num_refused, num_equal) >= 2
+
+
 @pytest.mark.parametrize("order", range(12))
 def test_with_several_workers_every_stop_is_right_for_the_scores_before_it(order: int) -> None:
     storage, rungs = WatchedStorage(), Rungs()
@@ -199,6 +223,16 @@ def _decisions_in_order(scores: list[tuple[int, int, float]], rungs: Rungs) -> d
                 expected[number, epoch] = decide(epoch, value, earlier, rungs.reduction_factor)
                 earlier.append(value)
     return expected
+
+
+def _torn(before: bytes, after: bytes) -> Iterator[bytes]:
+    """Both ways to mix two states of a database at each page that differs."""
+    size = 4096
+    starts = range(0, len(after), size)
+    different = [start for start in starts if before[start : start + size] != after[start : start + size]]
+    for cut in different[1:]:
+        yield after[:cut] + before[cut:]
+        yield before[:cut] + after[cut:]
 
 
 def _hurry(connection: Any, _record: Any) -> None:

@@ -1,0 +1,91 @@
+"""Many tiny trials on Ray in a process of its own, which tells what it holds on to as they end.
+
+python soak_search.py FOLDER NUM_TRIALS: prints a JSON list with one measurement for every 50 trials that have ended.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from cluster_search import SLOTS, images
+from search_worlds import SPACE, Rungs
+
+from model.engine import Engine
+from model.training import SharedImages
+from search.searcher import build_searcher
+from search.study import RunStudy
+from search.trainable import Report, TrialPlan
+from search.trial_clock import TrialClock
+from search.trial_scheduler import build_trial_scheduler
+from search.tuner import ray_cluster, run_trials
+
+INTERVAL = 50
+
+
+def train_nothing(assignment: Mapping[str, Any], shared: SharedImages, plan: TrialPlan, report: Report) -> None:
+    """One epoch, which is the whole trial."""
+    report({"epoch": 1, "val_accuracy": 0.5, "seconds": 0.0, "images_per_s": 1.0})
+
+
+def held_by(pid: int) -> tuple[int, int, int]:
+    """Bytes in memory, open files and threads of a process."""
+    folder = Path(f"/proc/{pid}")
+    status = dict(line.split(":", 1) for line in (folder / "status").read_text().splitlines())
+    return int(status["VmRSS"].split()[0]) * 1024, len(list((folder / "fd").iterdir())), int(status["Threads"])
+
+
+def measured(scratch: Path, num_ended: int, worker: int) -> dict[str, int]:
+    """What this process, the worker and the temporary folder hold."""
+    names = ("bytes", "files", "threads")
+    files = [path for path in scratch.rglob("*") if path.is_file() and not path.is_symlink()]
+    return {
+        "num_ended": num_ended,
+        "worker": worker,
+        **{f"driver_{name}": value for name, value in zip(names, held_by(os.getpid()), strict=True)},
+        **{f"worker_{name}": value for name, value in zip(names, held_by(worker), strict=True)},
+        "scratch_files": len(files),
+        "scratch_bytes": sum(path.stat().st_size for path in files),
+    }
+
+
+def main() -> None:
+    folder, num_trials = Path(sys.argv[1]), int(sys.argv[2])
+    study = RunStudy.in_database(f"sqlite:///{folder / 'study.db'}", "run")
+    rungs = Rungs(max_epochs=1)
+    measurements: list[dict[str, int]] = []
+    num_reports = 0
+    with ray_cluster(SLOTS, folder / "ray.log") as scratch:
+
+        def on_report(_number: int, metrics: Mapping[str, Any]) -> None:
+            nonlocal num_reports
+            num_reports += 1
+            if num_reports % INTERVAL == 0:
+                worker = int(metrics["worker"].rpartition(":")[2])
+                measurements.append(measured(scratch, num_reports, worker))
+
+        run_trials(
+            build_searcher(dataclasses.replace(SPACE, constraint=None), study, 7, max_concurrent=1),
+            build_trial_scheduler(rungs, study),
+            num_trials=num_trials,
+            arrays=images(),
+            plan=TrialPlan(max_epochs=1, rung_epochs=(), engine=Engine(num_threads=1), checkpoints_dir=folder / "c"),
+            slots=SLOTS,
+            max_failures=0,
+            clock=TrialClock(600.0),
+            scratch=scratch,
+            check=lambda: None,
+            on_report=on_report,
+            on_end=lambda _number: None,
+            train=train_nothing,
+        )
+    print(json.dumps(measurements))
+
+
+if __name__ == "__main__":
+    main()
