@@ -274,7 +274,7 @@ class _ClusterCallback(StateIsInStudy, Callback):
         if now - self._last_look < _NODE_PATIENCE_S / 10:
             return
         self._last_look = now
-        if any(self._has_room(node) for node in ray.nodes()):
+        if any(self._has_room(node) for node in ray.nodes()):  # type: ignore[no-untyped-call]
             self._last_seen = now
         elif now - self._last_seen > _NODE_PATIENCE_S:
             raise _NodeDied(f"no node of Ray's on which a trial fits has answered for {_NODE_PATIENCE_S:.0f} s")
