@@ -81,7 +81,17 @@ _OPTIONS: dict[str, list[tuple[str, Callable[[str], object] | type, str | None, 
         ("max-params", int, "N", "networks must have fewer parameters"),
         ("min-receptive-field", int, "N", "networks must have a larger receptive field, in pixels"),
         ("seed", int, "N", "seed of everything that is drawn"),
-        ("no-baseline", bool, None, "do not train the seed config to compare with"),
+        ("audit", float, "FRACTION", "chance that a trial about to be stopped goes on, to see what the stops cost"),
+    ],
+    "the result": [
+        (
+            "retrain-top",
+            int,
+            "K",
+            "retrain the K best configs on fresh seeds to choose the winner (default: 1 on the CPU, 3 on a GPU)",
+        ),
+        ("retrain-seeds", int, "S", "seeds of every retraining (default: 1 on the CPU, 3 on a GPU)"),
+        ("no-baseline", bool, None, "do not train the seed config and the space's default to compare with"),
     ],
     "the images": [
         (

@@ -15,6 +15,7 @@ from model.engine import Engine, choose_engine
 from model.profile import profile_network
 from model.seeds import derive_seed
 from search.arrays import SearchArrays
+from search.finals import RetrainPlan
 from search.machine import choose_device, num_cpus
 from search.network_space import network_space
 from search.packing import choose_slots
@@ -59,16 +60,19 @@ class Preparation:
         return int(self.data.examples.images.shape[1])
 
     @property
-    def seed_trial(self) -> NewTrial | None:
-        """The seed config's trial, where the images suit it."""
-        return next((trial for trial in self.given_trials if trial.origin == "seed"), None)
+    def baselines(self) -> dict[int, NewTrial]:
+        """The given trials by number, where they are to be retrained as well: the seed config, the space's default."""
+        return dict(enumerate(self.given_trials)) if self.settings.baseline else {}
 
     @property
     def retrain_epochs_of_trial(self) -> float:
         """What all retrainings cost, in epochs of a trial; counted as if they ran at a trial's speed."""
-        num_retrains = 1 + int(self.settings.baseline and self.seed_trial is not None)
-        images_ratio = len(self.data.examples) / len(self.arrays.train_indices)
-        return num_retrains * self.settings.max_epochs * images_ratio
+        plan = RetrainPlan.of(dataclasses.asdict(self.settings))
+        num_images, num_val = len(self.data.examples), len(self.arrays.val_indices)
+        num_shown = (1 + len(self.baselines)) * num_images
+        if plan.has_finals:
+            num_shown += min(plan.num_top, self.settings.num_trials) * (num_images - num_val)
+        return plan.num_seeds * self.settings.max_epochs * num_shown / len(self.arrays.train_indices)
 
     def describe(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """Parameters, multiply-adds of an image and receptive field of a config."""
@@ -82,6 +86,7 @@ def prepare(settings: SearchSettings, *, kept: Machine | None = None) -> Prepara
     """
     space_text = _read_space(settings)
     device, warnings = choose_device(settings)
+    settings = settings.resolved(device)
     data = load_training_data(
         settings.dataset, image_size=settings.image_size, seed=settings.seed, data_dir=settings.data_dir
     )

@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from search.audit import AuditReport, audit_report
 from search.best_so_far import OrderBand, TrialCurve, best_so_far, random_orders
-from search.report_result import Result, run_result
+from search.finals import FINALIST, Finals, RetrainPlan, finals_of
+from search.report_result import Result, current_retrains, run_result
 from search.report_trials import TrialView, WorkerSpan, trial_views, worker_spans
 from search.report_winner import Winner, describe_winner
 from search.results import Run
@@ -68,6 +70,9 @@ class ReportData:
     """running, finished (the winner was retrained) or unfinished."""
     written: str
     result: Result
+    finals: Finals
+    audit: AuditReport | None
+    """None where no trial was to be audited."""
     warnings: list[str]
     cost: Cost
     winner: Winner | None
@@ -96,13 +101,15 @@ def report_data(run: Run, *, is_running: bool = False) -> ReportData:
     settings = run.document["settings"]
     space = SearchSpace.from_toml((run.run_dir / "space.toml").read_text())
     ranked = rank_trials(records)
-    best = ranked[0] if ranked else None
-    retrains = _retrain_notes(run, best)
+    notes = run.study.notes()
+    finals = finals_of(records, notes, RetrainPlan.of(settings))
+    best = finals.winner.record if finals.winner is not None else None
+    retrains = current_retrains(notes, finals)
     shown = [_as_running(record) for record in records] if is_running else records
     views = trial_views(shown, searched=tuple(space.parameters), winner=best.number if best else None)
     by_number = {view.number: view for view in views}
     rungs = rung_epochs(settings["grace_period"], settings["reduction_factor"], settings["max_epochs"])
-    result = run_result(run.run_dir, records, retrains)
+    result = run_result(run.run_dir, records, notes, finals)
     finished = result.winner is not None
     return ReportData(
         name=settings["run_name"],
@@ -110,7 +117,9 @@ def report_data(run: Run, *, is_running: bool = False) -> ReportData:
         written=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         result=result,
         warnings=[*run.document.get("warnings", []), *_own_warnings(best)],
-        cost=_cost(shown, list(retrains.values()), settings["max_epochs"]),
+        finals=finals,
+        audit=audit_report(records, rungs, settings["max_epochs"]) if settings.get("audit") else None,
+        cost=_cost(shown, _retrain_seconds(notes), settings["max_epochs"]),
         winner=describe_winner(run.run_dir, run.document, best, space, retrains) if best else None,
         trials=views,
         top_trials=[by_number[record.number] for record in ranked[:NUM_TOP_TRIALS]],
@@ -132,15 +141,10 @@ def report_data(run: Run, *, is_running: bool = False) -> ReportData:
     )
 
 
-def _retrain_notes(run: Run, best: TrialRecord | None) -> dict[str, dict[str, Any]]:
-    """By their key in the record, the winner's first; none of an earlier winner that the run's extension has beaten."""
-    notes = {
-        key: note
-        for key, note in sorted(run.study.notes().items())
-        if key.startswith("retrain:")
-        and (note["config_name"] != "winner" or (best is not None and note["trial_number"] == best.number))
-    }
-    return dict(sorted(notes.items(), key=lambda item: item[1]["config_name"] != "winner"))
+def _retrain_seconds(notes: Mapping[str, Any]) -> float:
+    """Of all retrainings, the finals among them."""
+    keys = (key for key in notes if key.startswith(("retrain:", f"{FINALIST}:")))
+    return float(sum(notes[key]["seconds"] for key in keys))
 
 
 def _as_running(record: TrialRecord) -> TrialRecord:
@@ -154,7 +158,7 @@ def _own_warnings(best: TrialRecord | None) -> list[str]:
     return ["no trial within the limits has a score; the best one is over them"]
 
 
-def _cost(records: Sequence[TrialRecord], retrains: Sequence[Mapping[str, Any]], max_epochs: int) -> Cost:
+def _cost(records: Sequence[TrialRecord], retrain_s: float, max_epochs: int) -> Cost:
     counts = {status.value: sum(record.status is status for record in records) for status in TrialStatus}
     moments = [
         metrics["recorded_at"] - at_start * metrics["seconds"]
@@ -170,7 +174,7 @@ def _cost(records: Sequence[TrialRecord], retrains: Sequence[Mapping[str, Any]],
         epochs_without_stops=sum(record.epochs_trained for record in records)
         + sum(max_epochs - record.epochs_trained for record in trained),
         trial_s=sum(metrics.get("seconds", 0.0) for record in records for metrics in record.epoch_metrics.values()),
-        retrain_s=sum(note["seconds"] for note in retrains),
+        retrain_s=retrain_s,
         wall_s=max(moments) - min(moments) if moments else 0.0,
     )
 

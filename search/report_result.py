@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from search.finals import Finals
 from search.predictions import TestPredictions, predictions_path, read_predictions
 from search.progress import percent
 from search.selection import rank_trials
@@ -21,6 +22,7 @@ from search.statistics import (
 from search.study import TrialRecord, TrialStatus
 
 CONFIG_TITLES = {"winner": "the winner", "seed": "the seed config", "default": "the space's default"}
+BASELINES = ("seed", "default")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +59,8 @@ class Gain:
     difference: Difference
     is_over_seeds: bool
     """Whether the interval covers what other seeds would give, not only other test images."""
+    has_one_seed: bool
+    """Whether each side was trained once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,8 +74,9 @@ class Result:
     gains: list[Gain]
 
 
-def run_result(run_dir: Path, records: Sequence[TrialRecord], retrains: Mapping[str, Mapping[str, Any]]) -> Result:
-    """The result of a run from its trials and its retrainings (by their key in the record)."""
+def run_result(run_dir: Path, records: Sequence[TrialRecord], notes: Mapping[str, Any], finals: Finals) -> Result:
+    """The result of a run from its trials and the notes of its record."""
+    retrains = current_retrains(notes, finals)
     answers = {key: read_predictions(predictions_path(run_dir, key)) for key in retrains}
     by_config: dict[str, list[str]] = {}
     for key, row in retrains.items():
@@ -85,7 +90,22 @@ def run_result(run_dir: Path, records: Sequence[TrialRecord], retrains: Mapping[
     gains = []
     if winner is not None:
         gains = [_gain(winner, reference, by_config, retrains, answers) for reference in references]
-    return Result(verdict=_verdict(winner, gains, records), winner=winner, references=references, gains=gains)
+    verdict = _verdict_without_test(records) if winner is None else _verdict(winner, gains, finals)
+    return Result(verdict=verdict, winner=winner, references=references, gains=gains)
+
+
+def current_retrains(notes: Mapping[str, Any], finals: Finals) -> dict[str, Mapping[str, Any]]:
+    """The retrainings that were tested, by their key in the record: the winner's first, then the baselines'.
+
+    None of an earlier winner that the run's extension has beaten, and none of a baseline that is the winner itself.
+    """
+    winner = finals.winner.record.number if finals.winner is not None and finals.is_over else None
+    kept = [
+        (tuple(CONFIG_TITLES).index(note["config_name"]), int(key.rpartition(":")[2]), key)
+        for key, note in notes.items()
+        if key.startswith("retrain:") and (note["config_name"] == "winner") == (note["trial_number"] == winner)
+    ]
+    return {key: notes[key] for _, _, key in sorted(kept)}
 
 
 def _config_result(name: str, rows: Sequence[Mapping[str, Any]], answers: TestPredictions | None) -> ConfigResult:
@@ -119,30 +139,45 @@ def _gain(
         [retrains[key]["test_accuracy"] for key in keys],
         [retrains[key]["test_accuracy"] for key in reference_keys],
     )
+    is_over_seeds = difference.low is not None
+    has_one_seed = len(keys) == len(reference_keys) == 1
     ours, theirs = answers[keys[0]], answers[reference_keys[0]]
-    if len(keys) == len(reference_keys) == 1 and ours is not None and theirs is not None:
-        return Gain(over=reference, difference=paired_gain(ours.is_right, theirs.is_right), is_over_seeds=False)
-    return Gain(over=reference, difference=difference, is_over_seeds=difference.low is not None)
+    if has_one_seed and ours is not None and theirs is not None:
+        difference, is_over_seeds = paired_gain(ours.is_right, theirs.is_right), False
+    return Gain(over=reference, difference=difference, is_over_seeds=is_over_seeds, has_one_seed=has_one_seed)
 
 
-def _verdict(winner: ConfigResult | None, gains: Sequence[Gain], records: Sequence[TrialRecord]) -> str:
-    if winner is None:
-        return _verdict_without_test(records)
+def _verdict(winner: ConfigResult, gains: Sequence[Gain], finals: Finals) -> str:
     accuracy = f"{percent(winner.test.mean)} of the test images"
-    gain = next((gain for gain in gains if gain.over.name == "seed"), None)
-    if gain is None:
-        return f"The network that the search chose gets {accuracy} right."
-    points = f"{abs(100 * gain.difference.value):.2f} points"
-    if gain.difference.value <= 0:
-        return (
-            f"The search did not beat the seed config: its choice gets {accuracy} right, {points} fewer."
-            if gain.difference.value < 0
-            else f"The search did not beat the seed config: both get {accuracy} right."
-        )
-    doubt = ", though a gain this small may be chance"
-    if gain.difference.low is None or gain.difference.is_clear:
-        doubt = ""
-    return f"The network that the search chose gets {accuracy} right, {points} more than the seed config{doubt}."
+    origin = finals.winner.record.origin if finals.winner is not None else ""
+    if origin in BASELINES:
+        return f"The search did not beat {CONFIG_TITLES[origin]}, which is its own choice and gets {accuracy} right."
+    unbeaten = [gain for gain in gains if gain.difference.value <= 0]
+    if unbeaten:
+        return _verdict_unbeaten(unbeaten, accuracy)
+    chosen = f"The network that the search chose gets {accuracy} right"
+    if not gains:
+        return f"{chosen}."
+    parts = []
+    for index, gain in enumerate(gains):
+        unit = "" if index else " points"
+        may_be_chance = gain.difference.low is not None and not gain.difference.is_clear
+        doubt = " (which may be chance)" if may_be_chance else ""
+        parts.append(f"{100 * gain.difference.value:.2f}{unit} more than {gain.over.title}{doubt}")
+    return f"{chosen}, {' and '.join(parts)}."
+
+
+def _verdict_unbeaten(unbeaten: Sequence[Gain], accuracy: str) -> str:
+    titles = [gain.over.title for gain in unbeaten]
+    missed = [f"{-100 * gain.difference.value:.2f}" for gain in unbeaten]
+    if len(unbeaten) == 1:
+        if unbeaten[0].difference.value == 0:
+            return f"The search did not beat {titles[0]}: both get {accuracy} right."
+        return f"The search did not beat {titles[0]}: its choice gets {accuracy} right, {missed[0]} points fewer."
+    return (
+        f"The search did not beat {' or '.join(titles)}: its choice gets {accuracy} right, {' and '.join(missed)} "
+        "points fewer."
+    )
 
 
 def _verdict_without_test(records: Sequence[TrialRecord]) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from search import plots
 from search.plots_parallel import parallel_coordinates
 from search.progress import percent
+from search.report_audit import audit_panel
 from search.report_data import BestSoFar, ReportData
 from search.report_html import Html, element, json_data, picture, table
 from search.report_trials import TrialView
@@ -82,7 +83,9 @@ def stops_section(data: ReportData) -> Html:
         parts.append(element("div", element("h3", "Every stop"), element("p", words), stops, class_="panel"))
     else:
         parts.append(element("p", "No trial was stopped early."))
-    if data.rung_correlations:
+    if data.audit is not None:
+        parts.append(audit_panel(data.audit, data.trials))
+    elif data.rung_correlations:
         parts.append(_correlations(data))
     if data.spans:
         lanes = 1 + max(span.lane for span in data.spans)
@@ -141,7 +144,9 @@ def _top_trials(trials: Sequence[TrialView]) -> Html:
         for rank, trial in enumerate(trials, start=1)
     ]
     headings = ["rank", "trial", "origin", "status", "validation accuracy", "epochs", "parameters", "images/s"]
-    words = "The first is the winner. Trials that ran the full length come before those that were stopped."
+    is_first = any(trial.is_winner for trial in trials[:1])
+    words = "The first is the winner." if is_first else "The winner was chosen from the first of them on fresh seeds."
+    words += " Trials that ran the full length come before those that were stopped."
     ranked = table(headings, rows, numeric=(0, 1, 4, 5, 6, 7))
     return element("div", element("h3", "The best trials"), element("p", words), ranked, class_="panel")
 
@@ -222,7 +227,7 @@ def _correlations(data: ReportData) -> Html:
     words = (
         f"Rank correlation (Spearman) of the scores at each rung with those at epoch {data.max_epochs}, 1 meaning the "
         "same order. Only trials that ran the full length can tell, and those are the ones that the rungs let through: "
-        "over all trials it would be higher."
+        "over all trials it would be higher, and only an audit (--audit) could tell."
     )
     rows = [
         [str(epoch), "-" if rho is None else f"{rho:+.2f}", str(num)]

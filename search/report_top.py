@@ -10,7 +10,18 @@ from search.report_html import Html, element, table
 from search.report_result import ConfigResult, Gain
 from search.report_trials import value_text
 from search.report_winner import ConfigEntry
-from search.statistics import Difference
+from search.result_words import (
+    HEADINGS_OF_FINALS,
+    difference_cell,
+    estimate_cell,
+    finals_rows,
+    finals_words,
+    gain_interval,
+    gain_note,
+    interval_text,
+    interval_words,
+    points,
+)
 
 _FIRST_RECIPE_KEY = "optimizer"
 
@@ -53,6 +64,8 @@ def result_section(data: ReportData) -> Html:
     if winner is not None:
         parts += [_comparison([winner, *data.result.references], data.result.gains)]
     if data.winner is not None:
+        parts.append(_finals(data))
+    if data.winner is not None:
         entries = data.winner.entries
         at = next((index for index, entry in enumerate(entries) if entry.key == _FIRST_RECIPE_KEY), len(entries))
         words = (
@@ -72,9 +85,14 @@ def _tiles(data: ReportData) -> Html:
     if winner is not None:
         tiles.append(("test accuracy", percent(winner.test.mean), _accuracy_note(winner)))
         tiles += [
-            (f"gain over {gain.over.title}", _points(gain.difference.value), _gain_note(gain))
+            (f"gain over {gain.over.title}", points(gain.difference.value), gain_note(gain))
             for gain in data.result.gains
         ]
+        if data.finals.winner is not None and data.finals.winner.optimism is not None:
+            optimism = data.finals.winner.optimism
+            spread = "one seed: no interval" if optimism.low is None else f"95 % interval {gain_interval(optimism)}"
+            note = f"score in the search minus mean on fresh seeds; {spread}"
+            tiles.append(("optimism of the selection", points(optimism.value), note))
     elif data.top_trials:
         best = data.top_trials[0]
         note = f"trial {best.number}, epoch {best.epochs_trained}; chosen by this number"
@@ -118,62 +136,36 @@ def _accuracy_note(result: ConfigResult) -> str:
     return note
 
 
-def _gain_note(gain: Gain) -> str:
-    if gain.difference.low is None:
-        return "one seed each: no interval"
-    source = "over seeds" if gain.is_over_seeds else "over the test images, one seed each"
-    return f"95 % interval {_interval(gain.difference)} {source}"
-
-
-def _interval(difference: Difference) -> str:
-    assert difference.low is not None
-    assert difference.high is not None
-    return f"{100 * difference.low:+.2f} to {100 * difference.high:+.2f}"
-
-
-def _gain_cell(difference: Difference) -> str:
-    gain = f"{100 * difference.value:+.2f}"
-    return gain if difference.low is None else f"{gain} ({_interval(difference)})"
-
-
-def _points(value: float) -> str:
-    return f"{100 * value:+.2f} points"
-
-
 def _comparison(results: Sequence[ConfigResult], gains: Sequence[Gain]) -> Html:
     by_name = {gain.over.name: gain for gain in gains}
     rows = []
     for result in results:
         gain = by_name.get(result.name)
         low, high = (result.test.low, result.test.high) if result.test.n > 1 else result.images_interval or (None, None)
-        spread = "" if result.test.std is None else f" (std {100 * result.test.std:.2f})"
+        tta = result.test_tta
         rows.append(
             [
                 result.title,
-                percent(result.test.mean) + spread,
-                "-" if low is None or high is None else f"{100 * low:.2f} to {100 * high:.2f}",
+                estimate_cell(result.test),
+                interval_text(low, high),
                 str(result.test.n),
-                percent(result.test_tta.mean),
-                "" if gain is None else _gain_cell(gain.difference),
+                estimate_cell(tta),
+                interval_text(tta.low, tta.high),
+                "" if gain is None else difference_cell(gain.difference),
                 f"{result.num_params:,}",
                 f"{result.multiply_adds / 1e6:.1f} M",
                 duration(result.seconds),
             ]
         )
-    headings = ["config", "test accuracy", "95 % interval", "seeds", "flip TTA", "winner's gain", "parameters"]
-    headings += ["multiply-adds", "training"]
+    headings = ["config", "test accuracy", "95 % interval", "seeds", "flip TTA", "95 % interval"]
+    headings += ["winner's gain", "parameters", "multiply-adds", "training"]
     images = results[0].num_test_images
     words = (
         f"Each config trained from scratch for {results[0].epochs} epochs on all training images, validation images "
         f"included; then the test set{f' of {images:,} images' if images else ''} was opened. Accuracy of the last "
         "epoch, single view and, under flip TTA, averaged with the mirrored image. "
     )
-    words += (
-        "With one seed the interval tells only how far the number may be off because the test images are finitely "
-        "many; another seed may differ by more."
-        if results[0].test.n == 1
-        else "The interval is Student's, over retrain seeds."
-    )
+    words += interval_words(results)
     return element(
         "div",
         element("h3", "On the test images"),
@@ -181,6 +173,19 @@ def _comparison(results: Sequence[ConfigResult], gains: Sequence[Gain]) -> Html:
         table(headings, rows, numeric=range(1, len(headings))),
         class_="panel",
     )
+
+
+def _finals(data: ReportData) -> Html:
+    """The best configs on fresh seeds, or that there were no finals."""
+    rows = finals_rows(data.finals)
+    words = finals_words(data.finals, data.document["settings"].get("search_examples"))
+    title = "On fresh seeds" if data.finals.plan.has_finals else "The optimism of the selection"
+    parts: list[Html] = [element("h3", title), element("p", words)]
+    if rows:
+        parts.append(table(HEADINGS_OF_FINALS, rows, numeric=range(1, len(HEADINGS_OF_FINALS))))
+    elif data.finals.plan.has_finals:
+        parts.append(element("p", "None has been retrained yet."))
+    return element("div", *parts, class_="panel")
 
 
 def _config_table(entries: Sequence[ConfigEntry]) -> Html:

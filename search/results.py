@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from model.classifier import Classifier
 from model.config import CONFIG_KEYS, TrainConfig
 from model.network import Network
+from search.finals import FINALIST, Finals, RetrainPlan, finals_of
 from search.inference import load_classifier, load_network, predict
-from search.selection import rank_trials
+from search.report_result import Result, run_result
 from search.settings import UserError
 from search.study import RunStudy, TrialRecord, TrialStatus
 
@@ -34,6 +35,7 @@ TRIAL_COLUMNS = {
     "stop_score": "float64",
     "stop_cutoff": "float64",
     "stop_margin": "float64",
+    "audit_rung_epoch": "Int64",
     "error": "string",
     "num_params": "Int64",
     "multiply_adds": "Int64",
@@ -60,7 +62,9 @@ RETRAIN_COLUMNS = {
     "config_name": "string",
     "trial_number": "Int64",
     "retrain_seed": "int64",
+    "includes_val": "boolean",
     "epochs_trained": "int64",
+    "val_accuracy": "float64",
     "test_accuracy": "float64",
     "test_accuracy_tta": "float64",
     "test_loss": "float64",
@@ -68,7 +72,9 @@ RETRAIN_COLUMNS = {
     "multiply_adds": "Int64",
     "receptive_field": "Int64",
     "seconds": "float64",
+    "error": "string",
 }
+_CONFIG_NAMES = ("winner", "seed", "default")
 
 
 def load_run(run_dir: str | Path) -> Run:
@@ -111,8 +117,10 @@ class Run:
 
         status: completed, stopped, failed, diverged, interrupted or rejected. Accuracies are validation accuracies,
         fractions 0..1, single view. stop_*: the rung (epoch) where ASHA stopped it, its score there, the cutoff it
-        missed and by how much. error: one line. multiply_adds: of one image, forward. receptive_field: pixels.
-        images_per_s: training images a second, mean over epochs. seconds: training and validation time, all epochs.
+        missed and by how much. audit_rung_epoch: the rung where ASHA would have stopped it, had it not been drawn for
+        the audit of the stops; it went on and cannot win. error: one line. multiply_adds: of one image, forward.
+        receptive_field: pixels. images_per_s: training images a second, mean over epochs. seconds: training and
+        validation time, all epochs.
         Then a column for each key of the config.
         """
         return trials_frame(self.records)
@@ -124,20 +132,33 @@ class Run:
 
     @property
     def retrains(self) -> pd.DataFrame:
-        """A row for every retraining from scratch. config_name: winner or seed. The only test accuracies of a run:
+        """A row for every retraining from scratch, by config and seed. The only test accuracies of a run.
 
+        config_name: winner, seed and default (the baselines), or finalist: one of the best configs on a fresh seed, the
+        validation images held out (`includes_val` false), to choose the winner by `val_accuracy`. Test accuracies are
         fractions 0..1 of the last epoch, single view (`test_accuracy`) and averaged with the mirrored image
-        (`test_accuracy_tta`).
+        (`test_accuracy_tta`). error: one line, of a training that diverged; its accuracies are 0.
         """
-        return retrains_frame([note for key, note in sorted(self.study.notes().items()) if key.startswith("retrain:")])
+        return retrains_frame(self.study.notes())
+
+    @cached_property
+    def finals(self) -> Finals:
+        """The best configs on fresh seeds, and which of them won."""
+        plan = RetrainPlan.of(self.document["settings"])
+        return finals_of(self.records, self.study.notes(), plan)
+
+    @cached_property
+    def result(self) -> Result:
+        """Test accuracies over seeds, the winner's gains over the baselines, and what came of the run in a sentence."""
+        return run_result(self.run_dir, self.records, self.study.notes(), self.finals)
 
     @property
     def best_config(self) -> TrainConfig:
         """The winner's config. UserError while no trial has a score."""
-        ranked = rank_trials(self.records)
-        if not ranked:
+        winner = self.finals.winner
+        if winner is None:
             raise UserError(f"{self.run_dir} has no trial with a score yet, so no best config. Resume the run.")
-        return TrainConfig.from_flat(dict(ranked[0].config))
+        return TrainConfig.from_flat(dict(winner.record.config))
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -186,9 +207,18 @@ def epochs_frame(records: Sequence[TrialRecord]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(EPOCH_COLUMNS)).astype(EPOCH_COLUMNS)
 
 
-def retrains_frame(notes: Sequence[dict[str, Any]]) -> pd.DataFrame:
-    """The retrainings table; see `Run.retrains`."""
-    return pd.DataFrame(notes, columns=list(RETRAIN_COLUMNS)).astype(RETRAIN_COLUMNS)
+def retrains_frame(notes: Mapping[str, Any]) -> pd.DataFrame:
+    """The retrainings table from a record's notes by key; see `Run.retrains`."""
+    keys = [key.split(":") for key in notes if key.startswith(("retrain:", f"{FINALIST}:"))]
+    keys.sort(key=lambda key: (key[0] == FINALIST, _order(key[1]), int(key[2])))
+    # What was recorded before there were finals was trained on all images.
+    rows = [{"includes_val": True, **notes[":".join(key)]} for key in keys]
+    return pd.DataFrame(rows, columns=list(RETRAIN_COLUMNS)).astype(RETRAIN_COLUMNS)
+
+
+def _order(name: str) -> int:
+    """Of a config's name, or a finalist's trial number."""
+    return int(name) if name.isdecimal() else _CONFIG_NAMES.index(name)
 
 
 def _trial_row(record: TrialRecord) -> dict[str, Any]:
@@ -198,6 +228,7 @@ def _trial_row(record: TrialRecord) -> dict[str, Any]:
         "origin": record.origin,
         "within_limits": record.is_within_limits,
         "epochs_trained": record.epochs_trained,
+        "audit_rung_epoch": record.audit_rung_epoch,
         "error": record.error,
         "trial_seed": record.seed,
         "started": record.started,

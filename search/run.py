@@ -11,28 +11,24 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from model.config import TrainConfig
-from model.training import EpochMetrics
+from search.audit import Audit
 from search.budget import Budget
 from search.display import Display
 from search.failures import FailureStreak
-from search.files import write_atomically
 from search.made_with import check_made_with, note_made_with
 from search.prepare import Preparation, prepare
 from search.progress import Progress
 from search.report import LivePage
 from search.results import Run, load_run
-from search.retrain import RetrainTask, retrain
+from search.retrain_stage import retrain_and_test
 from search.run_folder import RunFolder, read_machine, read_settings
 from search.rungs import rung_epochs
 from search.searcher import StudySearcher, build_searcher
-from search.selection import rank_trials
 from search.settings import SearchSettings, UserError
 from search.step_counts import StepCounts
 from search.stopping import RunFailed, RunInterrupted, StopRequest
 from search.study import RunStudy, TrialRecord, TrialStatus, open_study
 from search.summary import write_results
-from search.toml_text import toml_document
 from search.trainable import TrialPlan
 from search.trial_clock import TrialClock
 from search.trial_scheduler import StudyASHAScheduler, build_trial_scheduler
@@ -77,7 +73,7 @@ def resume_search(run_dir: Path, *, num_trials: int | None = None, display: Disp
             raise UserError(f"--trials {num_trials}: this run has {num_started} already. Give that many or more.")
         preparation = prepare(settings, kept=read_machine(run_dir))
         check_made_with(study, preparation)
-        folder.write_settings(settings)
+        folder.write_settings(preparation.settings)
         return _run(preparation, study, shown, stop)
 
 
@@ -94,7 +90,7 @@ def _run(preparation: Preparation, study: RunStudy, display: Display, stop: Stop
     with _search_results_kept(settings.run_dir, page, display):
         _search(preparation, study, display, page, stop)
         page.update()
-        _retrain_all(preparation, study, display)
+        retrain_and_test(preparation, study, display, page.update)
     return load_run(settings.run_dir)
 
 
@@ -118,7 +114,7 @@ def _search(preparation: Preparation, study: RunStudy, display: Display, page: L
     """Trains trials until the record holds as many as were asked for."""
     settings = preparation.settings
     # Made first: it puts in order what a killed run left between a score and its decision.
-    scheduler = build_trial_scheduler(settings, study)
+    scheduler = build_trial_scheduler(settings, study, Audit(fraction=settings.audit, seed=settings.seed))
     records = study.trials()
     num_ended = sum(_is_ended(record) for record in records)
     if num_ended >= settings.num_trials:
@@ -237,50 +233,3 @@ def _note_end(display: Display, streak: FailureStreak, trackers: Tracking, recor
 
 def _is_ended(record: TrialRecord) -> bool:
     return record.status not in (TrialStatus.INTERRUPTED, TrialStatus.REJECTED)
-
-
-def _retrain_all(preparation: Preparation, study: RunStudy, display: Display) -> None:
-    """Retrains and tests the winner, and the seed config to compare with."""
-    settings = preparation.settings
-    ranked = rank_trials(study.trials())
-    if not ranked:
-        raise RunFailed("no trial ended with a score, so there is nothing to retrain. See the errors in trials.csv.")
-    for task in _retrain_tasks(preparation, ranked[0], study):
-        display.message(f"retraining the {task.config_name} config for {settings.max_epochs} epochs on all images")
-        row = retrain(
-            task,
-            settings=settings,
-            data=preparation.data,
-            engine=preparation.retrain_engine,
-            study=study,
-            on_epoch=partial(_show_epoch, display, settings.max_epochs),
-        )
-        display.message(
-            f"{task.config_name}: test accuracy {100 * row['test_accuracy']:.2f} % single view, "
-            f"{100 * row['test_accuracy_tta']:.2f} % with flip TTA, 1 seed"
-        )
-
-
-def _retrain_tasks(preparation: Preparation, winner: TrialRecord, study: RunStudy) -> list[RetrainTask]:
-    run_dir = preparation.settings.run_dir
-    config = TrainConfig.from_flat(dict(winner.config))
-    write_atomically(run_dir / "best_config.toml", toml_document(config.flat()))
-    study.set_note("winner", winner.number)
-    tasks = [
-        RetrainTask(
-            config_name="winner",
-            config=config,
-            trial_number=winner.number,
-            profile=winner.profile,
-            weights_file=run_dir / "model.safetensors",
-        )
-    ]
-    seed_trial = preparation.seed_trial
-    if preparation.settings.baseline and seed_trial is not None:
-        seed_config = TrainConfig.from_flat(dict(seed_trial.config))
-        tasks.append(RetrainTask(config_name="seed", config=seed_config, trial_number=0, profile=seed_trial.profile))
-    return tasks
-
-
-def _show_epoch(display: Display, max_epochs: int, task: RetrainTask, metrics: EpochMetrics) -> None:
-    display.retrain_epoch(task.config_name, metrics.epoch, max_epochs, metrics.train_loss, metrics.images_per_s)

@@ -14,9 +14,13 @@ def rank_trials(trials: Iterable[TrialRecord]) -> list[TrialRecord]:
 
     Trials within the limits come before all others; those that trained the full length before those that were
     stopped, and a later stop before an earlier one; then the higher last validation accuracy; then the fewer
-    parameters; then the lower number.
+    parameters; then the lower number. Trials that went on past a stop for the audit are not among them.
     """
-    return sorted((trial for trial in trials if trial.status in _SCORED and trial.val_accuracies), key=_rank)
+    return sorted(filter(_is_candidate, trials), key=_rank)
+
+
+def _is_candidate(trial: TrialRecord) -> bool:
+    return trial.status in _SCORED and bool(trial.val_accuracies) and trial.audit_rung_epoch is None
 
 
 def _rank(trial: TrialRecord) -> tuple[bool, bool, int, float, int, int]:

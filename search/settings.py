@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -47,7 +48,13 @@ class SearchSettings:
     """Seconds for the whole run, the retrain's share included; None is no limit."""
     seed: int = 0
     baseline: bool = True
-    """Train the seed config (on 32x32 images) to the same length, to compare with."""
+    """Train the seed config (on 32x32 images) and the space's default as the winner is, to compare with."""
+    retrain_top: int | None = None
+    """The best configs that are retrained on fresh seeds to choose the winner; None is 1 on the CPU, 3 on a GPU."""
+    retrain_seeds: int | None = None
+    """Seeds of every retraining; None is 1 on the CPU, 3 on a GPU."""
+    audit: float = 0.0
+    """Chance, 0..1, that a trial about to be stopped goes on to the end, to see what the stops cost."""
 
     gpus: int = 0
     """GPUs that trials are spread over; 0 trains on CPU cores."""
@@ -91,11 +98,20 @@ class SearchSettings:
             value = getattr(self, field)
             if value is not None and value < low:
                 yield f"`{flag}` must be at least {low}; got {value}."
+        if not 0 <= self.audit <= 1:
+            yield f"`audit` must be in 0..1; got {self.audit}."
         if self.grace_period > self.max_epochs:
             yield (
                 f"`grace-period` must be in 1..epochs; got grace-period {self.grace_period} with epochs "
                 f"{self.max_epochs}. Lower it or raise --epochs."
             )
+
+    def resolved(self, device: str) -> SearchSettings:
+        """With numbers in the place of what depends on the device that trains."""
+        usual = 1 if device == "cpu" else 3
+        top = usual if self.retrain_top is None else self.retrain_top
+        seeds = usual if self.retrain_seeds is None else self.retrain_seeds
+        return dataclasses.replace(self, retrain_top=top, retrain_seeds=seeds)
 
     @property
     def run_dir(self) -> Path:
@@ -119,6 +135,8 @@ _LOWER_BOUNDS = (
     ("reduction_factor", "reduction-factor", 2),
     ("time_budget_s", "time-budget", 1),
     ("seed", "seed", 0),
+    ("retrain_top", "retrain-top", 1),
+    ("retrain_seeds", "retrain-seeds", 1),
     ("gpus", "gpus", 0),
     ("trials_per_gpu", "trials-per-gpu", 1),
     ("cpus_per_trial", "cpus-per-trial", 1),

@@ -63,6 +63,9 @@ class RungDecision:
     num_scores: int
     """Scores recorded at the rung, this one included."""
     is_stopped: bool
+    """Whether the rule stops the trial here."""
+    is_audited: bool = False
+    """Whether it went on all the same, to see what the stop would have cost."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +94,11 @@ class TrialRecord:
     @property
     def epochs_trained(self) -> int:
         return max(self.val_accuracies, default=0)
+
+    @property
+    def audit_rung_epoch(self) -> int | None:
+        """The rung where it would have been stopped, had it not been drawn for the audit of the stops."""
+        return next((rung.epoch for rung in self.rungs if rung.is_audited), None)
 
     @property
     def is_within_limits(self) -> bool:
@@ -178,6 +186,7 @@ class RunStudy:
             "cutoff": decision.cutoff,
             "num_scores": decision.num_scores,
             "is_stopped": decision.is_stopped,
+            "is_audited": decision.is_audited,
         }
         self.storage.set_trial_user_attr(self._trial_id(number), f"rung:{decision.epoch:04d}", values)
         if self._backup is not None:

@@ -7,10 +7,23 @@ from typing import Any
 
 import pandas as pd
 
+from search.audit import audit_report
 from search.files import write_atomically
 from search.progress import duration, percent
+from search.report_result import ConfigResult, Result
+from search.result_words import (
+    HEADINGS_OF_FINALS,
+    audit_sentences,
+    estimate_cell,
+    finals_rows,
+    finals_words,
+    gain_note,
+    interval_text,
+    interval_words,
+    points,
+)
 from search.results import Run
-from search.selection import rank_trials
+from search.rungs import rung_epochs
 from search.study import TrialStatus
 
 
@@ -25,41 +38,76 @@ def write_results(run: Run) -> None:
 
 
 def summary_text(run: Run) -> str:
-    """What the run found and how, for a person."""
-    lines = [f"# {run.document['settings']['run_name']}", ""]
-    lines += [f"**Warning:** {warning}" for warning in run.document.get("warnings", [])]
-    lines += [*_headline(run), "", *_search_lines(run), "", *_config_lines(run), "", *_origin_lines(run.document)]
-    return "\n".join(lines) + "\n"
+    """What the run found and how, for a person: the verdict first."""
+    document = run.document
+    result = run.result
+    lines = [f"# {document['settings']['run_name']}", "", result.verdict, ""]
+    lines += [f"**Warning:** {warning}" for warning in document.get("warnings", [])]
+    parts = [
+        _result_lines(result),
+        _finals_lines(run),
+        _search_lines(run),
+        _audit_lines(run),
+        _config_lines(run),
+        _origin_lines(document),
+    ]
+    return "\n".join([*lines, *(line for part in parts if part for line in ("", *part))]) + "\n"
 
 
-def _headline(run: Run) -> list[str]:
-    rows: dict[str, Any] = {str(row["config_name"]): row for row in run.retrains.to_dict("records")}
-    ranked = rank_trials(run.records)
-    # An extended run that was cut off may hold the retraining of a winner that has been beaten since.
-    if "winner" not in rows or not ranked or rows["winner"]["trial_number"] != ranked[0].number:
-        return ["The winner has not been retrained yet, so there is no test accuracy."]
+def _result_lines(result: Result) -> list[str]:
+    if result.winner is None:
+        return []
+    results = [result.winner, *result.references]
     lines = [
-        "| config | test accuracy, single view | with flip TTA | parameters | multiply-adds | receptive field | time |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    lines += [_retrain_line(name, rows[name]) for name in ("winner", "seed") if name in rows]
-    epochs = rows["winner"]["epochs_trained"]
-    lines += [
+        "| config | test accuracy, single view | 95 % interval | with flip TTA | 95 % interval | seeds | parameters | "
+        "multiply-adds | receptive field | time |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+        *map(_result_line, results),
         "",
-        f"Each trained once (1 seed) for {epochs} epochs on all training images; test accuracy of the last epoch.",
+        f"Each trained from scratch for {result.winner.epochs} epochs on all training images, validation images "
+        f"included; test accuracy of the last epoch. {interval_words(results)}",
     ]
-    if "seed" in rows:
-        gain = 100 * (rows["winner"]["test_accuracy"] - rows["seed"]["test_accuracy"])
-        verdict = "The search beat the seed config by" if gain > 0 else "The search did NOT beat the seed config:"
-        lines.append(f"{verdict} {gain:+.2f} points (single view, 1 seed each).")
+    for gain in result.gains:
+        lines.append(f"Gain over {gain.over.title}: {points(gain.difference.value)}, single view ({gain_note(gain)}).")
     return lines
 
 
-def _retrain_line(name: str, row: dict[str, Any]) -> str:
-    return (
-        f"| {name} | {percent(row['test_accuracy'])} | {percent(row['test_accuracy_tta'])} | {row['num_params']:,} | "
-        f"{row['multiply_adds'] / 1e6:.1f} M | {row['receptive_field']} | {duration(row['seconds'])} |"
-    )
+def _result_line(result: ConfigResult) -> str:
+    single, tta = result.test, result.test_tta
+    low, high = (single.low, single.high) if single.n > 1 else result.images_interval or (None, None)
+    cells = [
+        result.name,
+        estimate_cell(single),
+        interval_text(low, high),
+        estimate_cell(tta),
+        interval_text(tta.low, tta.high),
+        str(single.n),
+        f"{result.num_params:,}",
+        f"{result.multiply_adds / 1e6:.1f} M",
+        str(result.receptive_field),
+        duration(result.seconds),
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def _finals_lines(run: Run) -> list[str]:
+    if run.finals.winner is None:
+        return []
+    words = finals_words(run.finals, run.document["settings"].get("search_examples"))
+    rows = finals_rows(run.finals)
+    if not rows:
+        return [words]
+    head = [f"| {' | '.join(HEADINGS_OF_FINALS)} |", "|" + "---|" * len(HEADINGS_OF_FINALS)]
+    return ["## On fresh seeds", "", *head, *(f"| {' | '.join(row)} |" for row in rows), "", words]
+
+
+def _audit_lines(run: Run) -> list[str]:
+    settings = run.document["settings"]
+    if not settings.get("audit"):
+        return []
+    rungs = rung_epochs(settings["grace_period"], settings["reduction_factor"], settings["max_epochs"])
+    report = audit_report(run.records, rungs, settings["max_epochs"])
+    return ["## Audit of early stopping", "", " ".join(audit_sentences(report))]
 
 
 def _search_lines(run: Run) -> list[str]:
@@ -68,13 +116,16 @@ def _search_lines(run: Run) -> list[str]:
     told = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
     epochs = sum(record.epochs_trained for record in records)
     lines = [f"Trials: {told or 'none'}. Epochs trained in trials: {epochs}."]
-    ranked = rank_trials(records)
-    if ranked:
-        best = ranked[0]
+    num_audited = sum(record.audit_rung_epoch is not None for record in records)
+    if num_audited:
+        lines.append(f"Of these, {num_audited} went on past their stop for the audit.")
+    if run.finals.winner is not None:
+        best = run.finals.winner.record
+        chosen_by = "a finalist by this number" if run.finals.plan.has_finals else "chosen by this number"
         score = best.val_accuracies[best.epochs_trained]
         lines.append(
             f"Winner: trial {best.number} ({best.origin}), {best.status} after {best.epochs_trained} epochs with "
-            f"validation accuracy {percent(score)} (single view; chosen by this number, so expect less elsewhere)."
+            f"validation accuracy {percent(score)} (single view; {chosen_by}, so expect less elsewhere)."
         )
         if not best.is_within_limits:
             lines.append("**Warning:** no trial within the limits has a score; the winner is over them.")
@@ -82,10 +133,9 @@ def _search_lines(run: Run) -> list[str]:
 
 
 def _config_lines(run: Run) -> list[str]:
-    ranked = rank_trials(run.records)
-    if not ranked:
+    if run.finals.winner is None:
         return []
-    rows = [f"| `{key}` | {value} |" for key, value in ranked[0].config.items()]
+    rows = [f"| `{key}` | {value} |" for key, value in run.finals.winner.record.config.items()]
     return ["## The winner's config", "", "| key | value |", "|---|---|", *rows]
 
 

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
+from search.audit import NO_AUDIT, Audit
 from search.ray_state import StateIsInStudy
 from search.rungs import decide, rung_epochs
 from search.study import RungDecision, RunStudy, TrialRecord, TrialStatus
@@ -33,9 +34,11 @@ class StudyASHAScheduler(StateIsInStudy, FIFOScheduler):
     that is in the record already counts no second time.
     """
 
-    def __init__(self, settings: RungSettings, study: RunStudy) -> None:
+    def __init__(self, settings: RungSettings, study: RunStudy, audit: Audit = NO_AUDIT) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._study = study
+        self._audit = audit
+        self._audited: set[int] = set()
         self._max_epochs = settings.max_epochs
         self._reduction_factor = settings.reduction_factor
         self._rungs: dict[int, dict[int, float]] = {
@@ -83,10 +86,12 @@ class StudyASHAScheduler(StateIsInStudy, FIFOScheduler):
         if epoch >= self._max_epochs:
             self._study.finish(number, TrialStatus.COMPLETED, value=score)
             return TrialScheduler.STOP
-        if epoch not in self._rungs:
+        if epoch not in self._rungs or number in self._audited:
             return TrialScheduler.CONTINUE
         decision = self._judge(number, epoch, score)
-        if decision.is_stopped:
+        if decision.is_audited:
+            self._audited.add(number)
+        elif decision.is_stopped:
             self._study.finish(number, TrialStatus.STOPPED)
             return TrialScheduler.STOP
         return TrialScheduler.CONTINUE
@@ -94,7 +99,7 @@ class StudyASHAScheduler(StateIsInStudy, FIFOScheduler):
     def _judge(self, number: int, epoch: int, score: float) -> RungDecision:
         rung = self._rungs[epoch]
         others = [recorded for other, recorded in rung.items() if other != number]
-        decision = decide(epoch, score, others, self._reduction_factor)
+        decision = self._audit.audited(number, decide(epoch, score, others, self._reduction_factor))
         rung[number] = score
         self._study.record_rung(number, decision)
         return decision
@@ -102,8 +107,11 @@ class StudyASHAScheduler(StateIsInStudy, FIFOScheduler):
     def _adopt(self, record: TrialRecord) -> None:
         """Takes a trial's scores from the record."""
         self._epochs_recorded[record.number] = record.epochs_trained
+        last_rung = record.audit_rung_epoch
+        if last_rung is not None:
+            self._audited.add(record.number)
         for epoch, rung in self._rungs.items():
-            if epoch in record.val_accuracies:
+            if epoch in record.val_accuracies and (last_rung is None or epoch <= last_rung):
                 rung[record.number] = record.val_accuracies[epoch]
 
     def _make_up_for(self, record: TrialRecord) -> None:
@@ -111,7 +119,7 @@ class StudyASHAScheduler(StateIsInStudy, FIFOScheduler):
         epoch = record.epochs_trained
         decided = {decision.epoch: decision for decision in record.rungs}
         if epoch in decided:
-            if decided[epoch].is_stopped:
+            if decided[epoch].is_stopped and not decided[epoch].is_audited:
                 self._study.finish(record.number, TrialStatus.STOPPED)
         else:
             self._decide(record.number, epoch, record.val_accuracies[epoch])
@@ -121,6 +129,6 @@ EPOCH_METRICS = ("train_loss", "val_loss", "lr", "seconds", "images_per_s", "wor
 """What the record keeps of a report besides its score."""
 
 
-def build_trial_scheduler(settings: RungSettings, study: RunStudy) -> StudyASHAScheduler:
+def build_trial_scheduler(settings: RungSettings, study: RunStudy, audit: Audit = NO_AUDIT) -> StudyASHAScheduler:
     """The trial scheduler of a run. It and the searcher over the same study belong together."""
-    return StudyASHAScheduler(settings, study)
+    return StudyASHAScheduler(settings, study, audit)

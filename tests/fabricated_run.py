@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,12 @@ import numpy as np
 
 from model.config import SEED_CONFIG
 from model.examples import Examples
+from search.audit import NO_AUDIT, Audit
+from search.finals import Finals, RetrainPlan, finalist_key, finals_of
 from search.network_space import network_space
 from search.predictions import predictions_path, write_predictions
 from search.results import Run, load_run
 from search.rungs import decide, rung_epochs
-from search.selection import rank_trials
 from search.study import NewTrial, RunStudy, TrialStatus
 from search.toml_text import toml_document
 
@@ -41,7 +42,7 @@ def make_run(
     return run
 
 
-def add_trials(study: RunStudy, num_trials: int, *, seed: int = 0) -> None:
+def add_trials(study: RunStudy, num_trials: int, *, seed: int = 0, audit: Audit = NO_AUDIT) -> None:
     """Trials with made-up curves, the seed config first, stopped by the real rule; two workers take turns."""
     rng = random.Random(seed)
     clock = [1_800_000_000.0, 1_800_000_001.0]
@@ -57,11 +58,11 @@ def add_trials(study: RunStudy, num_trials: int, *, seed: int = 0) -> None:
             score = skill * (1 - 0.6 * math.exp(-epoch / 2)) + 0.01 * rng.random()
             clock[worker] += 20
             record_epoch(study, number, epoch, score, recorded_at=clock[worker], worker=f"host:{worker}")
-            if epoch in RUNGS:
-                decision = decide(epoch, score, recorded[epoch], REDUCTION_FACTOR)
+            if epoch in RUNGS and study.trial(number).audit_rung_epoch is None:
+                decision = audit.audited(number, decide(epoch, score, recorded[epoch], REDUCTION_FACTOR))
                 recorded[epoch].append(score)
                 study.record_rung(number, decision)
-                if decision.is_stopped:
+                if decision.is_stopped and not decision.is_audited:
                     study.finish(number, TrialStatus.STOPPED)
                     break
         else:
@@ -85,7 +86,9 @@ def record_epoch(study: RunStudy, number: int, epoch: int, score: float, *, reco
 
 def add_retrains(run: Run, *, accuracies: dict[str, float], num_images: int = 400, num_seeds: int = 1) -> None:
     """Retrainings of the named configs with about these test accuracies, and their answers to the test images."""
-    winner = rank_trials(run.study.trials())[0].number
+    winner = _finals(run).winner
+    assert winner is not None
+    trial_numbers = {"winner": winner.record.number, "seed": 0, "default": 1}
     num_classes = len(run.document["data"]["class_names"])
     for name, accuracy in accuracies.items():
         for index in range(num_seeds):
@@ -98,13 +101,34 @@ def add_retrains(run: Run, *, accuracies: dict[str, float], num_images: int = 40
             write_predictions(predictions_path(run.run_dir, key), Examples(images, labels), probabilities)
             epochs = [{"epoch": epoch, "train_loss": 2.0 / epoch} for epoch in range(1, MAX_EPOCHS + 1)]
             row = {
-                "config_name": name, "trial_number": winner if name == "winner" else 0, "retrain_seed": index,
+                "config_name": name, "trial_number": trial_numbers[name], "retrain_seed": index,
                 "epochs_trained": MAX_EPOCHS,
                 "test_accuracy": measured, "test_accuracy_tta": measured + 0.003, "test_loss": 0.5,
                 "num_params": 657_146, "multiply_adds": 47_917_696, "receptive_field": 80, "seconds": 180.0,
                 "epochs": epochs,
             }  # fmt: skip
             run.study.set_note(key, row)
+
+
+def add_finals(run: Run, fresh_scores: Mapping[int, Sequence[float]]) -> None:
+    """Retrainings of finalists: by trial number, their validation accuracies on fresh seeds."""
+    for number, scores in fresh_scores.items():
+        for index, score in enumerate(scores):
+            row = {
+                "config_name": "finalist", "trial_number": number, "retrain_seed": index, "includes_val": False,
+                "epochs_trained": MAX_EPOCHS, "val_accuracy": score, "num_params": 500_000, "multiply_adds": 60_000_000,
+                "receptive_field": 80, "seconds": 170.0, "epochs": [],
+            }  # fmt: skip
+            run.study.set_note(finalist_key(number, index), row)
+
+
+def finalist_numbers(run: Run) -> list[int]:
+    """The trials that go into the finals, best of the search first."""
+    return [one.record.number for one in _finals(run).finalists]
+
+
+def _finals(run: Run) -> Finals:
+    return finals_of(run.study.trials(), run.study.notes(), RetrainPlan.of(run.document["settings"]))
 
 
 def _answers(labels: np.ndarray, accuracy: float, num_classes: int, rng: np.random.Generator) -> np.ndarray:

@@ -46,20 +46,41 @@ def test_the_seed_config_then_the_default_are_given(preparation: Preparation) ->
     assert [trial.seed for trial in (seed, default)] == [derive_seed(4, "trial", number) for number in (0, 1)]
     # Ten classes, as in the notebook: 657,146 parameters.
     assert seed.profile["num_params"] == 657_146
-    assert preparation.seed_trial is seed
+    assert preparation.baselines == {0: seed, 1: default}
 
 
 def test_other_image_sizes_have_no_seed_config() -> None:
     smaller = prepared(image_size=16)
-    assert smaller.seed_trial is None
+    assert "seed" not in [trial.origin for trial in smaller.baselines.values()]
     assert [trial.origin for trial in smaller.given_trials][:1] in ([], ["default"])
 
 
-def test_the_retrains_cost_counts_all_images_and_the_baseline(preparation: Preparation) -> None:
-    ratio = len(preparation.data.examples) / len(preparation.arrays.train_indices)
-    assert preparation.retrain_epochs_of_trial == pytest.approx(2 * 25 * ratio)
+def test_the_retrains_cost_counts_all_images_and_the_baselines(preparation: Preparation) -> None:
+    num_train, num_all = len(preparation.arrays.train_indices), len(preparation.data.examples)
+    assert preparation.retrain_epochs_of_trial == pytest.approx(3 * 25 * num_all / num_train)
     alone = dataclasses.replace(preparation, settings=dataclasses.replace(preparation.settings, baseline=False))
-    assert alone.retrain_epochs_of_trial == pytest.approx(25 * ratio)
+    assert alone.baselines == {}
+    assert alone.retrain_epochs_of_trial == pytest.approx(25 * num_all / num_train)
+
+
+def test_the_retrains_cost_counts_the_finals_on_the_whole_training_split() -> None:
+    preparation = prepared(search_examples=300, retrain_top=4, retrain_seeds=2)
+    num_all, num_val = len(preparation.data.examples), len(preparation.arrays.val_indices)
+    # 4 finalists, then the winner, the seed config and the default; 2 seeds of 25 epochs each.
+    expected = 2 * 25 * (4 * (num_all - num_val) + 3 * num_all) / 300
+    assert preparation.retrain_epochs_of_trial == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("device", "usual"), [("cpu", 1), ("cuda", 3), ("mps", 3)])
+def test_how_often_configs_are_retrained_depends_on_the_device(device: str, usual: int) -> None:
+    settings = SearchSettings(run_name="run")
+    assert (settings.resolved(device).retrain_top, settings.resolved(device).retrain_seeds) == (usual, usual)
+    asked = dataclasses.replace(settings, retrain_top=2, retrain_seeds=5)
+    assert asked.resolved(device) == asked
+
+
+def test_a_run_says_how_often_it_retrains(preparation: Preparation) -> None:
+    assert (preparation.settings.retrain_top, preparation.settings.retrain_seeds) == (1, 1)
 
 
 def test_the_split_is_the_runs_own_and_statistics_are_of_what_is_trained_on() -> None:

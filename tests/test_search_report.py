@@ -12,12 +12,24 @@ from typing import Any
 
 import plotly.graph_objects as go
 import pytest
-from fabricated_run import CLASS_NAMES, SPACE, add_retrains, add_trial, add_trials, make_run, record_epoch
+from fabricated_run import (
+    CLASS_NAMES,
+    SPACE,
+    add_finals,
+    add_retrains,
+    add_trial,
+    add_trials,
+    finalist_numbers,
+    make_run,
+    record_epoch,
+)
 
+from search.audit import Audit
 from search.report import LivePage, write_report
 from search.report_html import Html, element, joined, json_data, table
 from search.results import Run
-from search.study import NewTrial, RunStudy, TrialStatus
+from search.study import NewTrial, RungDecision, RunStudy, TrialStatus
+from search.summary import summary_text
 
 
 def write_page(run: Run, *, is_running: bool = False) -> str:
@@ -91,6 +103,18 @@ def interrupted_after_first_epoch(study: RunStudy) -> None:
     record_epoch(study, number, 1, 0.4, recorded_at=1_800_000_500.0, worker="host:7")
 
 
+def interrupted_after_first_rung(study: RunStudy) -> None:
+    """One trial stopped there, one let through and cut off before the next epoch."""
+    for score, is_stopped in ((0.6, False), (0.4, True)):
+        number = add_trial(study, SPACE.draw(random.Random(9)))
+        record_epoch(study, number, 1, score, recorded_at=1_800_000_500.0 + number, worker="host:7")
+        cutoff = 0.6 if is_stopped else None
+        decision = RungDecision(epoch=1, score=score, cutoff=cutoff, num_scores=number + 1, is_stopped=is_stopped)
+        study.record_rung(number, decision)
+        if is_stopped:
+            study.finish(number, TrialStatus.STOPPED)
+
+
 def one_class_to_validate(study: RunStudy) -> None:
     """All images of one class: whoever answers it always is right."""
     for index in range(10):
@@ -109,16 +133,21 @@ def one_class_to_validate(study: RunStudy) -> None:
         (nothing_yet, "No trial has finished an epoch yet."),
         (interrupted, "it has not been retrained"),
         (interrupted_after_first_epoch, "The best trial so far is trial 0"),
+        (interrupted_after_first_rung, "The best trial so far is trial 0 with a validation accuracy of 60.00"),
         (one_class_to_validate, "validation accuracy of 100.00"),
     ],
 )
 @pytest.mark.parametrize("is_running", [False, True])
+@pytest.mark.parametrize("settings", [{}, {"retrain_top": 3, "retrain_seeds": 2, "audit": 0.1}])
 def test_every_kind_of_run_has_a_page(
-    tmp_path: Path, fill: Callable[[RunStudy], None], words: str, is_running: bool
+    tmp_path: Path, fill: Callable[[RunStudy], None], words: str, is_running: bool, settings: dict[str, Any]
 ) -> None:
-    page = write_page(make_run(tmp_path / "run", fill), is_running=is_running)
+    run = make_run(tmp_path / "run", fill, **settings)
+    page = write_page(run, is_running=is_running)
     check_page(page)
     assert words in page
+    assert words in summary_text(run).splitlines()[2].replace(" %", "\u00a0%")
+    assert ("The audit let no trial go on past its stop" in page) == ("audit" in settings)
     assert ('http-equiv="refresh"' in page) == is_running
 
 
@@ -134,18 +163,59 @@ def test_a_retrained_run_has_its_winner_on_the_page(tmp_path: Path, fill: Callab
 
 def test_test_images_of_a_single_class(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", one_trial, class_names=("only",))
-    add_retrains(run, accuracies={"winner": 1.0, "seed": 1.0})
+    add_retrains(run, accuracies={"winner": 1.0, "default": 1.0})
     page = write_page(run)
     check_page(page)
-    assert "both get" in page
+    assert "The search did not beat the seed config, which is its own choice and gets 100.00" in page
     assert "Most surely wrong" not in page
 
 
 def test_five_hundred_trials_are_under_ten_megabytes(tmp_path: Path) -> None:
-    run = make_run(tmp_path / "run", lambda study: add_trials(study, 500))
-    add_retrains(run, accuracies={"winner": 0.9, "seed": 0.8}, num_images=10_000)
-    check_page(write_page(run))
+    audit = Audit(fraction=0.05)
+    settings = {"retrain_top": 3, "retrain_seeds": 3, "audit": 0.05}
+    run = make_run(tmp_path / "run", lambda study: add_trials(study, 500, audit=audit), **settings)
+    add_finals(run, dict.fromkeys(finalist_numbers(run), (0.8, 0.81, 0.79)))
+    add_retrains(run, accuracies={"winner": 0.9, "seed": 0.8, "default": 0.85}, num_images=10_000, num_seeds=3)
+    page = write_page(run)
+    check_page(page)
+    assert "went on to the end for the audit" in page
     assert (run.run_dir / "report.html").stat().st_size < 10e6
+    assert len(summary_text(run)) < 10_000
+
+
+def test_finals_and_audit_are_on_the_page_and_in_the_summary(tmp_path: Path) -> None:
+    settings = {"retrain_top": 2, "retrain_seeds": 3, "audit": 1.0, "search_examples": 1000}
+    run = make_run(tmp_path / "run", lambda study: add_trials(study, 12, audit=Audit(fraction=1.0)), **settings)
+    first, second = finalist_numbers(run)
+    add_finals(run, {first: (0.5, 0.5, 0.5), second: (0.62, 0.64, 0.66)})
+    add_retrains(run, accuracies={"winner": 0.9, "seed": 0.5, "default": 0.6}, num_seeds=3)
+    page, summary = write_page(run), summary_text(run)
+    check_page(page)
+    assert f"<td>{second}, the winner</td>" in page
+    assert f"| {second}, the winner |" in summary
+    # 64 % on average, standard deviation 2 points; Student's t of two degrees of freedom.
+    for text in (page, summary):
+        assert "64.00 %" in text
+        assert "59.03 to 68.97" in text
+        assert "Trials trained on 1,000 images and finalists on the whole training split" in text
+        assert "went on to the end for the audit" in text
+    for title in ("the seed config", "the space&#x27;s default"):
+        assert f"gain over {title}" in page
+    assert summary.splitlines()[2].startswith("The network that the search chose gets ")
+    assert summary.count("over seeds).") == 2
+    assert "audited: it was to be stopped at epoch 1" in page
+    assert "The winner was chosen from the first of them on fresh seeds." in page
+
+
+def test_a_run_recorded_before_there_were_finals_is_shown_as_it_was(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", lambda study: add_trials(study, 12))
+    add_retrains(run, accuracies={"winner": 0.9, "seed": 0.5})
+    page, summary = write_page(run), summary_text(run)
+    check_page(page)
+    assert "The optimism of the selection" in page
+    assert "was not measured" in summary
+    assert "over the test images, one seed each" in summary
+    assert "optimism of the selection</div>" not in page
 
 
 def test_no_name_becomes_markup(tmp_path: Path) -> None:

@@ -7,7 +7,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fabricated_run import MAX_EPOCHS, RUNGS, SPACE, add_retrains, add_trial, add_trials, make_run, record_epoch
+from fabricated_run import (
+    MAX_EPOCHS,
+    RUNGS,
+    SPACE,
+    add_finals,
+    add_retrains,
+    add_trial,
+    add_trials,
+    finalist_numbers,
+    make_run,
+    record_epoch,
+)
 
 from model.config import SEED_CONFIG
 from search.report_data import report_data
@@ -48,7 +59,7 @@ def test_several_seeds_give_students_interval(tmp_path: Path) -> None:
     ("winner", "seed", "words"),
     [
         (0.5, 0.9, "The search did not beat the seed config: its choice gets"),
-        (0.80, 0.79, "though a gain this small may be chance"),
+        (0.80, 0.79, "more than the seed config (which may be chance)."),
         (1.0, 1.0, "The search did not beat the seed config: both get 100.00 %"),
     ],
 )
@@ -58,6 +69,59 @@ def test_the_verdict_admits_a_search_that_was_not_worth_it(
     run = make_run(tmp_path / "run", lambda study: add_trials(study, 4))
     add_retrains(run, accuracies={"winner": winner, "seed": seed})
     assert words in report_data(run).result.verdict
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "words"),
+    [
+        ({"winner": 0.5, "seed": 0.9, "default": 0.1}, "The search did not beat the seed config: its choice gets"),
+        ({"winner": 0.5, "seed": 0.1, "default": 0.9}, "The search did not beat the space's default: its choice gets"),
+        (
+            {"winner": 0.5, "seed": 0.9, "default": 0.8},
+            "The search did not beat the seed config or the space's default:",
+        ),
+        ({"winner": 0.9, "seed": 0.1, "default": 0.2}, " more than the space's default."),
+    ],
+)
+def test_both_baselines_are_in_the_verdict(tmp_path: Path, accuracies: dict[str, float], words: str) -> None:
+    run = make_run(tmp_path / "run", lambda study: add_trials(study, 12))
+    add_retrains(run, accuracies=accuracies)
+    data = report_data(run)
+    assert words in data.result.verdict
+    assert [gain.over.name for gain in data.result.gains] == ["seed", "default"]
+
+
+def test_a_winner_that_is_the_default_is_its_own_baseline(tmp_path: Path) -> None:
+    def fill(study: RunStudy) -> None:
+        number = add_trial(study, SPACE.default_config() or {}, origin="default")
+        record_epoch(study, number, MAX_EPOCHS, 0.9, recorded_at=1e9, worker="host:1")
+        study.finish(number, TrialStatus.COMPLETED, value=0.9)
+
+    run = make_run(tmp_path / "run", fill)
+    add_retrains(run, accuracies={"winner": 0.9})
+    # Left by an earlier part of the run, when another trial won.
+    run.study.set_note("retrain:default:0", {**run.study.notes()["retrain:winner:0"], "config_name": "default"})
+    result = report_data(run).result
+    assert result.verdict.startswith("The search did not beat the space's default, which is its own choice and gets 9")
+    assert result.references == []
+
+
+def test_the_winner_of_unfinished_finals_is_not_told(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", lambda study: add_trials(study, 12), retrain_top=2, retrain_seeds=2)
+    first, second = finalist_numbers(run)
+    add_retrains(run, accuracies={"winner": 0.9, "seed": 0.5}, num_seeds=2)  # of a shorter run that was extended since
+    add_finals(run, {first: (0.5, 0.5), second: (0.6,)})
+    data = report_data(run)
+    assert (data.state, data.result.winner) == ("unfinished", None)
+    add_finals(run, {second: (0.6, 0.6)})
+    data = report_data(run)
+    assert data.winner is not None
+    assert data.winner.trial_number == second
+    assert [view.number for view in data.trials if view.is_winner] == [second]
+    add_retrains(run, accuracies={"winner": 0.9}, num_seeds=2)
+    data = report_data(run)
+    assert data.state == "finished"
+    assert data.cost.retrain_s == 4 * 170.0 + 4 * 180.0
 
 
 def test_an_extended_run_does_not_show_the_old_winners_test_accuracy(tmp_path: Path) -> None:

@@ -23,6 +23,10 @@ from search.settings import UserError
 from search.study import NewTrial, RungDecision, RunStudy, TrialStatus
 
 METRICS = {"train_loss": 1.0, "val_loss": 2.0, "lr": 0.1, "seconds": 3.0, "images_per_s": 50.0, "worker": "host:1"}
+RETRAINED = {
+    "config_name": "winner", "trial_number": 3, "retrain_seed": 2**62 + 1, "epochs_trained": 5, "test_accuracy": 0.5,
+    "num_params": 10, "epochs": [{}],
+}  # fmt: skip
 PROFILE = {"num_params": 1000, "multiply_adds": 2000, "receptive_field": 45}
 
 
@@ -88,7 +92,8 @@ def test_columns_and_types_are_the_same_for_any_run(study: RunStudy, trials: pd.
     for frame, columns in (
         (epochs_frame([]), EPOCH_COLUMNS),
         (epochs_frame(study.trials()), EPOCH_COLUMNS),
-        (retrains_frame([]), RETRAIN_COLUMNS),
+        (retrains_frame({}), RETRAIN_COLUMNS),
+        (retrains_frame({"retrain:winner:0": RETRAINED, "winner": 3}), RETRAIN_COLUMNS),
     ):
         assert {name: str(frame[name].dtype) for name in frame.columns} == columns
 
@@ -143,15 +148,42 @@ def test_tables_survive_csv_and_parquet(trials: pd.DataFrame, tmp_path: Path) ->
     assert list(read["trial_seed"]) == list(trials["trial_seed"])
 
 
-def test_retrains_keep_only_their_columns() -> None:
-    note = {"config_name": "winner", "trial_number": 3, "retrain_seed": 2**62 + 1, "epochs_trained": 5, "epochs": [{}]}
-    frame = retrains_frame([{**note, "test_accuracy": 0.5, "num_params": 10}])
+def test_retrains_keep_only_their_columns_and_the_old_ones_saw_all_images() -> None:
+    frame = retrains_frame({"retrain:winner:0": RETRAINED, "winner": 3})
     assert list(frame.columns) == list(RETRAIN_COLUMNS)
     assert frame.loc[0, "retrain_seed"] == 2**62 + 1
+    assert frame.loc[0, "includes_val"]
+    assert pd.isna(frame.loc[0, "val_accuracy"])
+
+
+def test_retrains_come_by_config_and_seed() -> None:
+    keys = ["retrain:winner:10", "retrain:winner:2", "retrain:seed:0", "finalist:12:0", "finalist:3:1", "finalist:3:0"]
+    keys += ["retrain:default:0"]
+    notes = {
+        key: {**RETRAINED, "config_name": key, "trial_number": number, "includes_val": key.startswith("retrain")}
+        for number, key in enumerate(keys)
+    }
+    frame = retrains_frame(notes)
+    assert list(frame["config_name"]) == [keys[index] for index in (1, 0, 2, 6, 5, 4, 3)]
+    assert list(frame["includes_val"]) == [True] * 4 + [False] * 3
+
+
+def test_an_audited_trial_says_where_it_was_to_be_stopped() -> None:
+    study = RunStudy.in_memory()
+    number = study.add_trial(NewTrial(config={}, seed=0))
+    for epoch, score in enumerate((0.3, 0.6), 1):
+        study.record_epoch(number, epoch=epoch, val_accuracy=score, metrics={})
+    stop = RungDecision(epoch=1, score=0.3, cutoff=0.5, num_scores=4, is_stopped=True, is_audited=True)
+    study.record_rung(number, stop)
+    study.finish(number, TrialStatus.COMPLETED, value=0.6)
+    [audited] = trials_frame(study.trials()).to_dict("records")
+    assert (audited["status"], audited["audit_rung_epoch"]) == ("completed", 1)
+    assert pd.isna(audited["stop_rung_epoch"])
+    assert study.trial(number).rungs == (stop,)
 
 
 def test_the_best_config_is_the_winners(tmp_path: Path) -> None:
-    run = Run(tmp_path, {})
+    run = Run(tmp_path, {"settings": {}})
     study = RunStudy.in_memory()
     run.__dict__["study"] = study
     number = study.add_trial(NewTrial(config=SEED_CONFIG.flat(), seed=0))
@@ -160,7 +192,7 @@ def test_the_best_config_is_the_winners(tmp_path: Path) -> None:
 
 
 def test_a_run_without_scores_has_no_best_config(tmp_path: Path) -> None:
-    run = Run(tmp_path, {})
+    run = Run(tmp_path, {"settings": {}})
     run.__dict__["study"] = RunStudy.in_memory()
     with pytest.raises(UserError, match=r"has no trial with a score yet, so no best config. Resume the run"):
         _ = run.best_config

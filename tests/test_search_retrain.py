@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,17 @@ from model.config import BlockConfig, TrainConfig
 from model.data import TrainingData, load_training_data
 from model.engine import Engine
 from model.examples import Examples
-from model.training import EpochMetrics
-from search.retrain import RetrainTask, all_images, retrain
+from model.seeds import derive_seed
+from model.training import EpochMetrics, Training, train_epochs
+from search.arrays import SearchArrays, shared_images
+from search.finals import FINALIST
+from search.prepare import search_arrays
+from search.retrain import Retrainer, RetrainTask, all_images
 from search.settings import SearchSettings
 from search.study import RunStudy
 
 BLOCK = BlockConfig(num_convs=1, inner_width=4, width=4)
+OnEpoch = Callable[[RetrainTask, EpochMetrics], None]
 TINY = TrainConfig(c1=BLOCK, c2=BLOCK, c3=BLOCK, output=BLOCK, batch_size=32, lr=0.05)
 
 
@@ -43,10 +49,21 @@ def task_of(folder: Path, trial_number: int = 3, config: TrainConfig = TINY) -> 
     )
 
 
+def retrainer_of(folder: Path, study: RunStudy, data: TrainingData, on_epoch: OnEpoch) -> Retrainer:
+    (folder / "run").mkdir(exist_ok=True)
+    return Retrainer(
+        settings=SearchSettings(run_name="run", results_dir=folder, max_epochs=4),
+        data=data,
+        engine=Engine(num_threads=1),
+        study=study,
+        on_epoch=on_epoch,
+    )
+
+
 def run(
     folder: Path, study: RunStudy, data: TrainingData, task: RetrainTask | None = None, kill_at: int = 99
 ) -> tuple[dict[str, Any], list[int]]:
-    (folder / "run").mkdir(exist_ok=True)
+    """The task's row, and the epochs that were trained for it."""
     epochs: list[int] = []
 
     def on_epoch(_task: RetrainTask, metrics: EpochMetrics) -> None:
@@ -54,15 +71,15 @@ def run(
             raise Killed
         epochs.append(metrics.epoch)
 
-    row = retrain(
-        task or task_of(folder),
-        settings=SearchSettings(run_name="run", results_dir=folder, max_epochs=4),
-        data=data,
-        engine=Engine(num_threads=1),
-        study=study,
-        on_epoch=on_epoch,
-    )
+    retrainer = retrainer_of(folder, study, data, on_epoch)
+    task = task or task_of(folder)
+    retrainer.train(task)
+    [row] = retrainer.test([task])
     return row, epochs
+
+
+def val_arrays(data: TrainingData) -> SearchArrays:
+    return search_arrays(SearchSettings(run_name="run"), data)
 
 
 def untimed(row: dict[str, Any]) -> dict[str, Any]:
@@ -120,3 +137,68 @@ def test_a_killed_retrain_ends_as_the_undisturbed_one(data: TrainingData, tmp_pa
     again = load_file(tmp_path / "run" / "model.safetensors")
     assert again.keys() == weights.keys()
     assert all(torch.equal(value, weights[name]) for name, value in again.items())
+
+
+def test_seeds_differ_and_each_has_its_row(data: TrainingData, tmp_path: Path) -> None:
+    study = RunStudy.in_memory()
+    first, _ = run(tmp_path, study, data)
+    weights = (tmp_path / "run" / "model.safetensors").read_bytes()
+    second, _ = run(tmp_path, study, data, dataclasses.replace(task_of(tmp_path), seed_index=1, weights_file=None))
+    assert {"retrain:winner:0", "retrain:winner:1"} == set(study.notes()) - {"record_version"}
+    assert first["retrain_seed"] == derive_seed(0, "retrain:winner:0")
+    assert second["retrain_seed"] == derive_seed(0, "retrain:winner:1")
+    assert first["epochs"][0]["train_loss"] != second["epochs"][0]["train_loss"]
+    assert (tmp_path / "run" / "model.safetensors").read_bytes() == weights
+
+
+def test_a_finalist_is_judged_on_the_validation_images_it_has_not_seen(
+    data: TrainingData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("search.retrain.load_test_data", _forbidden)
+    study, arrays = RunStudy.in_memory(), val_arrays(data)
+    task = dataclasses.replace(task_of(tmp_path), config_name=FINALIST, seed_index=1, weights_file=None)
+    retrainer = retrainer_of(tmp_path, study, data, lambda _task, _metrics: None)
+    row = retrainer.validate(task, arrays)
+    images = shared_images(arrays, torch.device("cpu"))
+    oracle = Training(TINY, images, max_epochs=4, seed=derive_seed(0, "finalist:3:1"), engine=Engine(num_threads=1))
+    assert row["val_accuracy"] == [metrics.val_accuracy for metrics in train_epochs(oracle)][-1]
+    assert (row["includes_val"], row["epochs_trained"]) == (False, 4)
+    assert "test_accuracy" not in row
+    assert study.notes()["finalist:3:1"] == row == retrainer.validate(task, arrays)
+    assert not list((tmp_path / "run").glob("checkpoints/*/*"))
+
+
+def test_training_leaves_the_test_images_closed(
+    data: TrainingData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("search.retrain.load_test_data", _forbidden)
+    study, task = RunStudy.in_memory(), task_of(tmp_path)
+    retrainer = retrainer_of(tmp_path, study, data, lambda _task, _metrics: None)
+    retrainer.train(task)
+    assert retrainer.finished_row(task) is None
+    with pytest.raises(AssertionError, match="the test images were opened"):
+        list(retrainer.test([task]))
+    monkeypatch.undo()
+    row, epochs = run(tmp_path, study, data)
+    assert (row["epochs_trained"], epochs) == (4, [])
+
+
+@pytest.mark.parametrize("name", [FINALIST, "seed"])
+def test_a_training_that_diverges_counts_nothing_and_says_so(data: TrainingData, tmp_path: Path, name: str) -> None:
+    study = RunStudy.in_memory()
+    config = dataclasses.replace(TINY, lr=1e30)
+    task = dataclasses.replace(task_of(tmp_path, config=config), config_name=name, weights_file=None)
+    retrainer = retrainer_of(tmp_path, study, data, lambda _task, _metrics: None)
+    if name == FINALIST:
+        row = retrainer.validate(task, val_arrays(data))
+        assert row["val_accuracy"] == 0
+    else:
+        retrainer.train(task)
+        [row] = retrainer.test([task])
+        assert (row["test_accuracy"], row["test_accuracy_tta"], row["test_loss"]) == (0, 0, None)
+    assert row["error"].startswith("diverged: the loss was not finite")
+    assert row["epochs_trained"] < 4
+
+
+def _forbidden(*_arguments: object, **_options: object) -> None:
+    raise AssertionError("the test images were opened")

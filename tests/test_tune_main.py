@@ -35,6 +35,8 @@ def assert_refused(capsys: pytest.CaptureFixture[str], results_dir: Path, messag
         (("--grace-period", 9, "--epochs", 8), "got grace-period 9 with epochs 8"),
         (("--reduction-factor", 1), "`reduction-factor` must be at least 2; got 1"),
         (("--precision", "fp8"), "`precision` must be one of auto, bf16, fp32; got 'fp8'"),
+        (("--retrain-seeds", 0), "`retrain-seeds` must be at least 1; got 0"),
+        (("--audit", 5), "`audit` must be in 0..1; got 5.0"),
         (("--image-size", 4), "`image-size` must be at least 8; got 4"),
         (("--dataset", "no/such/folder"), "no/such/folder is no known data set and no folder"),
         (("--search-examples", 5000), "--search-examples 5000: the training split has"),

@@ -1,0 +1,232 @@
+"""From the end of a search to the test, on real tiny networks: who wins, in which order, and what a kill changes."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.torch import load_file
+
+import search.retrain
+from model.data import load_test_data
+from model.engine import Engine
+from model.training import EpochMetrics, Training
+from search.display import Display
+from search.prepare import Machine, Preparation, prepare
+from search.retrain_stage import retrain_and_test
+from search.settings import SearchSettings
+from search.slots import Slots
+from search.stopping import RunFailed
+from search.study import NewTrial, RunStudy, TrialStatus
+
+MACHINE = Machine(
+    engine=Engine(num_threads=1), slots=Slots(num_concurrent=1, cpus_per_trial=1, gpus_per_trial=0.0, gpus=0)
+)
+SPACE = """
+c1_kind = "dense"
+c1_inner_width = 4
+c1_width = {kind = "int", low = 4, high = 8, default = 4}
+c2_kind = "depthwise_separable"
+c2_inner_width = 8
+c2_width = 8
+c3_kind = "dilated"
+c3_inner_width = 8
+c3_width = 8
+output_kind = "depthwise_separable"
+output_width = 8
+batch_size = 128
+lr = 0.1
+"""
+MAX_EPOCHS = 2
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing that handles errors may catch it."""
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Preparation:
+    folder = tmp_path_factory.mktemp("space")
+    (folder / "space.toml").write_text(SPACE)
+    settings = SearchSettings(
+        run_name="run", dataset="digits", image_size=16, space=folder / "space.toml", max_epochs=MAX_EPOCHS,
+        grace_period=1, search_examples=200, retrain_top=2, retrain_seeds=2, precision="fp32",
+    )  # fmt: skip
+    return prepare(settings, kept=MACHINE)
+
+
+def preparation_in(folder: Path, prepared: Preparation, **changes: Any) -> Preparation:
+    (folder / "run").mkdir(exist_ok=True)
+    settings = dataclasses.replace(prepared.settings, results_dir=folder, **changes)
+    return dataclasses.replace(prepared, settings=settings)
+
+
+def study_of(prepared: Preparation, *last_scores: float) -> RunStudy:
+    """The default config, then the same with other widths; each completed with its score."""
+    study = RunStudy.in_memory()
+    [default] = prepared.given_trials
+    for number, score in enumerate(last_scores):
+        config = {**default.config, "c1_width": 4 + number}
+        profile = prepared.describe(config)
+        origin = "sampled" if number else "default"
+        study.add_trial(NewTrial(config=config, seed=number, origin=origin, profile=profile))
+        study.record_epoch(number, epoch=MAX_EPOCHS, val_accuracy=score, metrics={})
+        study.finish(number, TrialStatus.COMPLETED, value=score)
+    return study
+
+
+@pytest.fixture
+def story(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Everything that is trained, by epochs, and when the test images are opened, in order."""
+    told: list[str] = []
+
+    def watched(self: Training) -> EpochMetrics:
+        told.append(f"epoch, {len(self.images.train_indices)} images, {len(self.images.val_indices)} held out")
+        return train_epoch(self)
+
+    def opened(*arguments: Any, **options: Any) -> Any:
+        told.append("test images opened")
+        return load_test_data(*arguments, **options)
+
+    train_epoch = Training.train_epoch
+    monkeypatch.setattr(Training, "train_epoch", watched)
+    monkeypatch.setattr(search.retrain, "load_test_data", opened)
+    return told
+
+
+def stage(preparation: Preparation, study: RunStudy) -> str:
+    """Runs it; what it prints."""
+    stream = io.StringIO()
+    retrain_and_test(preparation, study, Display(stream), lambda: None)
+    return stream.getvalue()
+
+
+def untimed(notes: dict[str, Any]) -> dict[str, Any]:
+    """The record's notes without what a clock said."""
+    rows = {key: dict(note) for key, note in notes.items() if isinstance(note, dict)}
+    for row in rows.values():
+        row.pop("seconds")
+        row["epochs"] = [(epoch["epoch"], epoch["train_loss"], epoch["val_accuracy"]) for epoch in row["epochs"]]
+    return rows
+
+
+def test_the_test_images_are_opened_once_and_after_everything_else(
+    tmp_path: Path, prepared: Preparation, story: list[str]
+) -> None:
+    preparation = preparation_in(tmp_path, prepared)
+    study = study_of(preparation, 0.2, 0.6, 0.5)
+    output = stage(preparation, study)
+    num_all, num_val = len(preparation.data.examples), len(preparation.arrays.val_indices)
+    # Finalists see the whole training split, not the 200 images of a trial; the rest sees the validation images, too.
+    finals = [f"epoch, {num_all - num_val} images, {num_val} held out"] * (2 * 2 * MAX_EPOCHS)
+    last = [f"epoch, {num_all} images, 0 held out"] * (2 * 2 * MAX_EPOCHS)
+    assert story == [*finals, *last, "test images opened"]
+    keys = {f"finalist:{number}:{index}" for number in (1, 2) for index in (0, 1)}
+    keys |= {f"retrain:{name}:{index}" for name in ("winner", "default") for index in (0, 1)}
+    notes = study.notes()
+    assert set(untimed(notes)) == keys
+    means = {number: sum(notes[f"finalist:{number}:{index}"]["val_accuracy"] for index in (0, 1)) for number in (1, 2)}
+    winner = 1 if means[1] >= means[2] else 2
+    assert notes["winner"] == winner
+    assert {notes[f"retrain:winner:{index}"]["trial_number"] for index in (0, 1)} == {winner}
+    assert f"the winner is trial {winner}: " in output
+    assert len({note["retrain_seed"] for note in untimed(notes).values()}) == 8
+    assert load_file(tmp_path / "run" / "model.safetensors")
+    assert f"c1_width = {4 + winner}\n" in (tmp_path / "run" / "best_config.toml").read_text()
+    assert not list((tmp_path / "run").glob("checkpoints/*/*"))
+    assert len(list((tmp_path / "run" / "test_predictions").iterdir())) == 4
+
+
+def test_the_worse_of_the_search_wins_if_it_is_better_on_fresh_seeds(tmp_path: Path, prepared: Preparation) -> None:
+    preparation = preparation_in(tmp_path, prepared, baseline=False, retrain_seeds=1)
+    study = study_of(preparation, 0.1, 0.6, 0.5)
+    for number, score in ((1, 0.3), (2, 0.7)):
+        study.set_note(f"finalist:{number}:0", {"trial_number": number, "val_accuracy": score})
+    stage(preparation, study)
+    assert study.notes()["winner"] == study.notes()["retrain:winner:0"]["trial_number"] == 2
+
+
+def test_nothing_more_is_trained_for_one_config_on_one_seed(
+    tmp_path: Path, prepared: Preparation, story: list[str]
+) -> None:
+    preparation = preparation_in(tmp_path, prepared, retrain_top=1, retrain_seeds=1)
+    study = study_of(preparation, 0.2, 0.6)
+    stage(preparation, study)
+    assert len(story) == 2 * MAX_EPOCHS + 1
+    assert set(untimed(study.notes())) == {"retrain:winner:0", "retrain:default:0"}
+
+
+def test_a_winner_that_is_a_baseline_is_not_trained_twice(tmp_path: Path, prepared: Preparation) -> None:
+    preparation = preparation_in(tmp_path, prepared, retrain_top=1, retrain_seeds=1)
+    study = study_of(preparation, 0.6, 0.2)
+    stage(preparation, study)
+    assert set(untimed(study.notes())) == {"retrain:winner:0"}
+
+
+@pytest.mark.parametrize("kill_at", [1, 2, 5, 8, 9, 16])
+def test_killed_after_any_epoch_it_ends_as_the_undisturbed_one(
+    tmp_path: Path, prepared: Preparation, kill_at: int, monkeypatch: pytest.MonkeyPatch, story: list[str]
+) -> None:
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    undisturbed = study_of(prepared, 0.2, 0.6, 0.5)
+    stage(preparation_in(whole, prepared), undisturbed)
+    story.clear()
+    preparation, study = preparation_in(tmp_path, prepared), study_of(prepared, 0.2, 0.6, 0.5)
+    with monkeypatch.context() as patch:
+        patch.setattr(Display, "retrain_epoch", _killer(kill_at))
+        with pytest.raises(Killed):
+            stage(preparation, study)
+    assert "test images opened" not in story
+    stage(preparation, study)
+    assert untimed(study.notes()) == untimed(undisturbed.notes())
+    assert len(story) <= 16 + 1 + 1  # at most the epoch that was cut off is trained again
+    assert story.count("test images opened") == 1
+    story.clear()
+    stage(preparation, study)
+    assert story == []
+
+
+def test_killed_between_two_tests_the_first_is_not_done_again(
+    tmp_path: Path, prepared: Preparation, monkeypatch: pytest.MonkeyPatch, story: list[str]
+) -> None:
+    preparation = preparation_in(tmp_path, prepared, retrain_top=1, retrain_seeds=1)
+    study = study_of(prepared, 0.2, 0.6)
+    with monkeypatch.context() as patch:
+        patch.setattr(Display, "message", _killer_at_text("test accuracy"))
+        with pytest.raises(Killed):
+            stage(preparation, study)
+    assert set(untimed(study.notes())) == {"retrain:winner:0"}
+    first = study.notes()["retrain:winner:0"]
+    story.clear()
+    stage(preparation, study)
+    assert story == ["test images opened"]
+    assert study.notes()["retrain:winner:0"] == first
+
+
+def test_without_a_score_there_is_nothing_to_retrain(tmp_path: Path, prepared: Preparation, story: list[str]) -> None:
+    with pytest.raises(RunFailed, match="no trial ended with a score, so there is nothing to retrain"):
+        stage(preparation_in(tmp_path, prepared), RunStudy.in_memory())
+    assert story == []
+
+
+def _killer(kill_at: int) -> Any:
+    count = [0]
+
+    def killed(*_arguments: Any) -> None:
+        count[0] += 1
+        if count[0] == kill_at:
+            raise Killed
+
+    return killed
+
+
+def _killer_at_text(text: str) -> Any:
+    def killed(_display: Display, message: str) -> None:
+        if text in message:
+            raise Killed
+
+    return killed
