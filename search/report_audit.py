@@ -20,7 +20,7 @@ def audit_panel(report: AuditReport, trials: Sequence[TrialView]) -> Html:
         parts += [element("p", _RUNG_WORDS), _rungs(report)]
     audited = [trial for trial in trials if trial.audit is not None]
     if audited:
-        parts += [element("p", "The trials that went on past their stop; none of them could win."), _trials(audited)]
+        parts += [element("p", "The trials that went on past their stop; they could not win."), _trials(audited)]
     return element("div", *parts, class_="panel")
 
 

@@ -77,10 +77,11 @@ class Result:
 def run_result(run_dir: Path, records: Sequence[TrialRecord], notes: Mapping[str, Any], finals: Finals) -> Result:
     """The result of a run from its trials and the notes of its record."""
     retrains = current_retrains(notes, finals)
-    answers = {key: read_predictions(predictions_path(run_dir, key)) for key in retrains}
     by_config: dict[str, list[str]] = {}
     for key, row in retrains.items():
         by_config.setdefault(row["config_name"], []).append(key)
+    # Of the first seed: with more, the seeds tell how far a number may be off, and the images need not.
+    answers = {keys[0]: read_predictions(predictions_path(run_dir, keys[0])) for keys in by_config.values()}
     results = {
         name: _config_result(name, [retrains[key] for key in keys], answers[keys[0]])
         for name, keys in by_config.items()

@@ -65,7 +65,6 @@ def result_section(data: ReportData) -> Html:
         parts += [_comparison([winner, *data.result.references], data.result.gains)]
     if data.winner is not None:
         parts.append(_finals(data))
-    if data.winner is not None:
         entries = data.winner.entries
         at = next((index for index, entry in enumerate(entries) if entry.key == _FIRST_RECIPE_KEY), len(entries))
         words = (
@@ -184,7 +183,7 @@ def _finals(data: ReportData) -> Html:
     if rows:
         parts.append(table(HEADINGS_OF_FINALS, rows, numeric=range(1, len(HEADINGS_OF_FINALS))))
     elif data.finals.plan.has_finals:
-        parts.append(element("p", "None has been retrained yet."))
+        parts.append(element("p", "No finalist has been retrained yet."))
     return element("div", *parts, class_="panel")
 
 

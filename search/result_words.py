@@ -122,7 +122,7 @@ def audit_sentences(report: AuditReport) -> list[str]:
         f"{report.epochs_spent} epochs; {report.num_stopped} were stopped, which saved {report.epochs_saved} epochs."
     ]
     if report.lost_accuracy is None:
-        sentences.append("None of them can be compared with a trial that the rungs let through.")
+        sentences.append("Not one of them can be compared with a trial that the rungs let through.")
     elif report.lost_accuracy > 0:
         sentences.append(
             f"{report.num_missed} of them ended above every trial that the rungs let through, the best by "
@@ -130,7 +130,7 @@ def audit_sentences(report: AuditReport) -> list[str]:
         )
     else:
         sentences.append(
-            "None of them ended above the best trial that the rungs let through: as far as they tell, stopping cost "
+            "Not one of them ended above the best trial that the rungs let through: as far as they tell, stopping cost "
             "no accuracy."
         )
     return [*sentences, _grace_period_sentence(report)]

@@ -13,9 +13,10 @@ from safetensors.torch import load_file
 import search.retrain
 from model.data import load_test_data
 from model.engine import Engine
+from model.examples import Examples
 from model.training import EpochMetrics, Training
 from search.display import Display
-from search.prepare import Machine, Preparation, prepare
+from search.prepare import Machine, Preparation, prepare, search_arrays
 from search.retrain_stage import retrain_and_test
 from search.settings import SearchSettings
 from search.slots import Slots
@@ -53,9 +54,12 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Preparation:
     (folder / "space.toml").write_text(SPACE)
     settings = SearchSettings(
         run_name="run", dataset="digits", image_size=16, space=folder / "space.toml", max_epochs=MAX_EPOCHS,
-        grace_period=1, search_examples=200, retrain_top=2, retrain_seeds=2, precision="fp32",
+        grace_period=1, search_examples=100, retrain_top=2, retrain_seeds=2, precision="fp32",
     )  # fmt: skip
-    return prepare(settings, kept=MACHINE)
+    whole = prepare(settings, kept=MACHINE)
+    examples = Examples(whole.data.examples.images[:200], whole.data.examples.labels[:200])
+    data = dataclasses.replace(whole.data, examples=examples)
+    return dataclasses.replace(whole, data=data, arrays=search_arrays(settings, data))
 
 
 def preparation_in(folder: Path, prepared: Preparation, **changes: Any) -> Preparation:
@@ -120,7 +124,7 @@ def test_the_test_images_are_opened_once_and_after_everything_else(
     study = study_of(preparation, 0.2, 0.6, 0.5)
     output = stage(preparation, study)
     num_all, num_val = len(preparation.data.examples), len(preparation.arrays.val_indices)
-    # Finalists see the whole training split, not the 200 images of a trial; the rest sees the validation images, too.
+    # Finalists see the whole training split, not the 100 images of a trial; the rest sees the validation images, too.
     finals = [f"epoch, {num_all - num_val} images, {num_val} held out"] * (2 * 2 * MAX_EPOCHS)
     last = [f"epoch, {num_all} images, 0 held out"] * (2 * 2 * MAX_EPOCHS)
     assert story == [*finals, *last, "test images opened"]
@@ -166,15 +170,23 @@ def test_a_winner_that_is_a_baseline_is_not_trained_twice(tmp_path: Path, prepar
     assert set(untimed(study.notes())) == {"retrain:winner:0"}
 
 
-@pytest.mark.parametrize("kill_at", [1, 2, 5, 8, 9, 16])
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, prepared: Preparation) -> RunStudy:
+    """The record of a stage that nothing cut off."""
+    study = study_of(prepared, 0.2, 0.6, 0.5)
+    stage(preparation_in(tmp_path_factory.mktemp("undisturbed"), prepared), study)
+    return study
+
+
+@pytest.mark.parametrize("kill_at", [1, 4, 9, 16])
 def test_killed_after_any_epoch_it_ends_as_the_undisturbed_one(
-    tmp_path: Path, prepared: Preparation, kill_at: int, monkeypatch: pytest.MonkeyPatch, story: list[str]
+    tmp_path: Path,
+    prepared: Preparation,
+    undisturbed: RunStudy,
+    kill_at: int,
+    monkeypatch: pytest.MonkeyPatch,
+    story: list[str],
 ) -> None:
-    whole = tmp_path / "whole"
-    whole.mkdir()
-    undisturbed = study_of(prepared, 0.2, 0.6, 0.5)
-    stage(preparation_in(whole, prepared), undisturbed)
-    story.clear()
     preparation, study = preparation_in(tmp_path, prepared), study_of(prepared, 0.2, 0.6, 0.5)
     with monkeypatch.context() as patch:
         patch.setattr(Display, "retrain_epoch", _killer(kill_at))
