@@ -88,7 +88,8 @@ def add_retrains(run: Run, *, accuracies: dict[str, float], num_images: int = 40
     """Retrainings of the named configs with about these test accuracies, and their answers to the test images."""
     winner = _finals(run).winner
     assert winner is not None
-    trial_numbers = {"winner": winner.record.number, "seed": 0, "default": 1}
+    number = winner.record.number
+    trial_numbers = {"winner": number, "seed": 0, "default": 2 if number == 1 else 1}
     num_classes = len(run.document["data"]["class_names"])
     for name, accuracy in accuracies.items():
         for index in range(num_seeds):
