@@ -96,7 +96,7 @@ class Display:
             self._draw()
 
     def end(self, record: TrialRecord) -> None:
-        """A trial ended."""
+        """A trial ended, or waits at a rung."""
         if self._progress is not None:
             self._progress.end(record)
             self.message(_ending(record, self._progress))
@@ -119,7 +119,8 @@ class Display:
 
 def _ending(record: TrialRecord, progress: Progress) -> str:
     score = record.val_accuracies.get(record.epochs_trained)
-    text = f"trial {record.number} {record.status} after {record.epochs_trained} epochs"
+    status = "waits" if record.status is TrialStatus.RUNNING else record.status
+    text = f"trial {record.number} {status} after {record.epochs_trained} epochs"
     if score is not None:
         text += f", validation accuracy {percent(score)}"
     if record.status is TrialStatus.STOPPED and record.rungs:

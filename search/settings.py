@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 Precision = Literal["auto", "bf16", "fp32"]
+Scheduler = Literal["asha", "promotion"]
 RUN_NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 
 
@@ -35,6 +36,8 @@ class SearchSettings:
     min_receptive_field: int = 44
     """A network's receptive field must be larger, in pixels."""
 
+    scheduler: Scheduler = "asha"
+    """How weak trials are stopped: asha stops them at a rung for good; promotion lets them wait there."""
     num_trials: int = 20
     """Trials that train; rejected configs do not count."""
     max_epochs: int = 25
@@ -87,6 +90,8 @@ class SearchSettings:
             yield f"`name` must be letters, digits, dots, dashes or underscores, at most 80; got {self.run_name!r}."
         if self.precision not in get_args(Precision):
             yield f"`precision` must be one of {', '.join(get_args(Precision))}; got {self.precision!r}."
+        if self.scheduler not in get_args(Scheduler):
+            yield f"`scheduler` must be one of {', '.join(get_args(Scheduler))}; got {self.scheduler!r}."
         for field, flag, low in _LOWER_BOUNDS:
             value = getattr(self, field)
             if value is not None and value < low:
