@@ -92,7 +92,8 @@ class Progress:
         """Of the search, at the pace so far; None before the first epoch.
 
         A trial is expected to go on past a rung as often as trials did so far, and at first as often as the reduction
-        factor says; one that waits at a rung counts as stopped there. The last trials may leave workers idle: none ends sooner than its own epochs take.
+        factor says; one that waits at a rung counts as stopped there. The last trials may leave workers idle: none ends
+        sooner than its own epochs take.
         """
         if self.started is None:
             return None
