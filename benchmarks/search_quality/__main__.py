@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import Any
 
 import optuna
 
@@ -23,7 +25,7 @@ from benchmarks.search_quality.measure import Outcome, outcome
 from benchmarks.search_quality.ours import our_search
 from benchmarks.search_quality.problems import Problem, load_problems, misled
 from benchmarks.search_quality.rivals import RIVALS, Search
-from benchmarks.search_quality.summary import summarise, text_table, write_picture
+from benchmarks.search_quality.summary import Outcomes, summarise, text_table, write_picture
 
 SEARCHES: dict[str, Search] = {
     "ours, promotion 6": partial(our_search, scheduler="promotion", reduction_factor=6),
@@ -37,18 +39,26 @@ SHUFFLED = "shuffled:"
 def main() -> None:
     arguments = _parser().parse_args()
     names = arguments.searches or list(SEARCHES)
+    if len(names) < 2:
+        raise SystemExit("--searches: one search has nothing to be compared with. Name another.")
     problems = arguments.problems or [problem.name for problem in load_problems(arguments.tables)]
-    jobs = [
-        (arguments.tables, problem, name, seed, arguments.workers, arguments.budget)
-        for problem in problems
-        for name in names
-        for seed in range(arguments.seeds)
-    ]
+    outcomes: dict[str, dict[str, list[Outcome]]] = {}
     with ProcessPoolExecutor(arguments.jobs) as executor:
-        done = iter(list(executor.map(_run, jobs, chunksize=arguments.seeds)))
-    outcomes = {problem: {name: [next(done) for _ in range(arguments.seeds)] for name in names} for problem in problems}
-    summary = summarise(outcomes, ours=names[0], budget=arguments.budget)
-    print(text_table(summary))
+        for problem in problems:
+            jobs = [
+                (arguments.tables, problem, name, seed, arguments.workers, arguments.budget)
+                for name in names
+                for seed in range(arguments.seeds)
+            ]
+            done = executor.map(_run, jobs)
+            outcomes[problem] = {name: [next(done) for _ in range(arguments.seeds)] for name in names}
+            print(f"{problem}: {len(jobs)} searches replayed", file=sys.stderr, flush=True)
+            _keep(arguments, outcomes, summarise(outcomes, ours=names[0], budget=arguments.budget))
+    print(text_table(summarise(outcomes, ours=names[0], budget=arguments.budget)))
+
+
+def _keep(arguments: argparse.Namespace, outcomes: Outcomes, summary: dict[str, Any]) -> None:
+    """Writes what was asked for, with the problems replayed so far."""
     if arguments.out is not None:
         runs = {
             problem: {name: [asdict(run) for run in runs] for name, runs in searches.items()}
