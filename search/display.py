@@ -124,7 +124,9 @@ def _ending(record: TrialRecord, progress: Progress) -> str:
     if score is not None:
         text += f", validation accuracy {percent(score)}"
     if record.status is TrialStatus.STOPPED and record.rungs:
-        text += f" below the cutoff {percent(record.rungs[-1].cutoff)}"
+        stop = record.rungs[-1]
+        is_tie = stop.score == stop.cutoff  # by promotion, of equal scores the one that started first goes on
+        text += f" {'at' if is_tie else 'below'} the cutoff {percent(stop.cutoff)}"
     if record.error:
         text += f": {record.error}"
     left = progress.seconds_left()
