@@ -74,6 +74,7 @@ _OPTIONS: dict[str, list[tuple[str, Callable[[str], object] | type, str | None, 
     "the search": [
         ("trials", int, "N", "trials to train; configs over the limits do not count"),
         ("epochs", int, "N", "length of a full training, in trials and in the retrain, in epochs"),
+        ("scheduler", str, "asha|promotion", "stop weak trials at a rung, or let them wait there until they are due"),
         ("grace-period", int, "N", "epochs that every trial gets before it may be stopped"),
         ("reduction-factor", int, "N", "one trial in N goes on past each rung"),
         ("time-budget", seconds, "TIME", "time for everything, as 90s, 45min or 2h (default: no limit)"),

@@ -96,7 +96,7 @@ class Display:
             self._draw()
 
     def end(self, record: TrialRecord) -> None:
-        """A trial ended."""
+        """A trial ended, or waits at a rung."""
         if self._progress is not None:
             self._progress.end(record)
             self.message(_ending(record, self._progress))
@@ -119,11 +119,14 @@ class Display:
 
 def _ending(record: TrialRecord, progress: Progress) -> str:
     score = record.val_accuracies.get(record.epochs_trained)
-    text = f"trial {record.number} {record.status} after {record.epochs_trained} epochs"
+    status = "waits" if record.status is TrialStatus.RUNNING else record.status
+    text = f"trial {record.number} {status} after {record.epochs_trained} epochs"
     if score is not None:
         text += f", validation accuracy {percent(score)}"
     if record.status is TrialStatus.STOPPED and record.rungs:
-        text += f" below the cutoff {percent(record.rungs[-1].cutoff)}"
+        stop = record.rungs[-1]
+        is_tie = stop.score == stop.cutoff  # by promotion, of equal scores the one that started first goes on
+        text += f" {'at' if is_tie else 'below'} the cutoff {percent(stop.cutoff)}"
     if record.error:
         text += f": {record.error}"
     left = progress.seconds_left()

@@ -29,6 +29,8 @@ class Progress:
     steps: Mapping[int, StepCount] = field(default_factory=dict)
     """Where the trials are within their epochs, by number; those that ended may be among them."""
     ended: Counter[TrialStatus] = field(default_factory=Counter)
+    waiting: dict[int, int] = field(default_factory=dict)
+    """Epochs trained of each trial that waits at a rung, by number."""
     num_epochs: int = 0
     """Epochs trained since `started`."""
     started: float | None = None
@@ -45,12 +47,15 @@ class Progress:
         if self.started is None:
             self.started = _moment(now) - metrics["seconds"]
         self.running[number] = metrics
+        self.waiting.pop(number, None)
+        self._ended_numbers.discard(number)
         self.num_epochs += 1
         self._consider(metrics["val_accuracy"], number, metrics["epoch"])
 
     def end(self, record: TrialRecord) -> None:
-        """A trial ended, now or before the run was resumed."""
+        """A trial ended, now or before the run was resumed; one that is still RUNNING only waits."""
         self.running.pop(record.number, None)
+        self.waiting.pop(record.number, None)
         self._ended_numbers.add(record.number)
         for epoch, accuracy in record.val_accuracies.items():
             self._consider(accuracy, record.number, epoch)
@@ -58,6 +63,8 @@ class Progress:
             self.ended[record.status] += 1
             self._num_stopped += record.status is TrialStatus.STOPPED
             self._num_passed += sum(not decision.is_stopped for decision in record.rungs)
+        else:
+            self.waiting[record.number] = record.epochs_trained
 
     def _consider(self, accuracy: float, number: int, epoch: int) -> None:
         if self.best is None or accuracy > self.best[0]:
@@ -85,7 +92,8 @@ class Progress:
         """Of the search, at the pace so far; None before the first epoch.
 
         A trial is expected to go on past a rung as often as trials did so far, and at first as often as the reduction
-        factor says. The last trials may leave workers idle: none ends sooner than its own epochs take.
+        factor says; one that waits at a rung counts as stopped there. The last trials may leave workers idle: none ends
+        sooner than its own epochs take.
         """
         if self.started is None:
             return None
@@ -93,7 +101,7 @@ class Progress:
         underway = self.underway
         begun = sum(done - int(done) for done in underway.values())
         worker_s_per_epoch = (moment - self.started) * self.num_workers / (self.num_epochs + begun)
-        waiting = max(0, self.num_trials - self.num_ended - len(underway))
+        waiting = max(0, self.num_trials - self.num_ended - len(self.waiting) - len(underway))
         rest = [self._expected_end(done) - done for done in underway.values()]
         epochs_left = sum(rest) + waiting * self._expected_end(0.0)
         epochs_one_after_another = max(epochs_left / self.num_workers, max(rest, default=0.0))
@@ -102,10 +110,12 @@ class Progress:
     def _expected_end(self, done: float) -> float:
         """Epochs that a trial will have trained in the end, of which it has done so many."""
         num_passed = self._num_passed + sum(
-            rung < metrics["epoch"] for metrics in self.running.values() for rung in self.rung_epochs
+            rung < epoch
+            for epoch in (*(metrics["epoch"] for metrics in self.running.values()), *self.waiting.values())
+            for rung in self.rung_epochs
         )
         # The reduction factor counts as so many decisions that were seen before.
-        pass_rate = (num_passed + 1) / (num_passed + self._num_stopped + self.reduction_factor)
+        pass_rate = (num_passed + 1) / (num_passed + self._num_stopped + len(self.waiting) + self.reduction_factor)
         ahead = sorted(epoch for epoch in (*self.rung_epochs, self.max_epochs) if epoch > done)
         expected, reached, chance = done, done, 1.0
         for epoch in ahead:

@@ -84,6 +84,8 @@ class ReportData:
     rung_correlations: dict[int, tuple[float | None, int]]
     """Of the trials that trained the full length: rung epoch -> rank correlation with the end, and how many."""
     max_epochs: int
+    scheduler: str
+    """asha or promotion."""
     reduction_factor: int
     by_epochs: BestSoFar | None
     by_seconds: BestSoFar | None
@@ -130,6 +132,7 @@ def report_data(run: Run, *, is_running: bool = False) -> ReportData:
             [record.val_accuracies for record in records], rungs, settings["max_epochs"]
         ),
         max_epochs=settings["max_epochs"],
+        scheduler=settings.get("scheduler", "asha"),
         reduction_factor=settings["reduction_factor"],
         by_epochs=_best_so_far(records, None, settings["seed"]),
         by_seconds=_best_so_far(records, "seconds", settings["seed"]),

@@ -73,9 +73,13 @@ def stops_section(data: ReportData) -> Html:
     """Every stop with its reason, how well the rungs foretold the end, and the timeline of the workers."""
     parts = [element("h2", "Stops and workers")]
     if data.stops:
-        words = (
-            f"{len(data.stops)} trials were stopped. Each had the score in the table when it reached the rung, below "
-            f"the cutoff: the accuracy that the best one in {data.reduction_factor} of the trials before it had there."
+        words = f"{len(data.stops)} trials were stopped. " + (
+            "Each waited at its rung, with the score in the table, until the search ended. The cutoff is the accuracy "
+            f"that took to go on: the lowest of the best one in {data.reduction_factor} of the trials there, or the "
+            "best of all if time ran out or the rung held too few."
+            if data.scheduler == "promotion"
+            else "Each had the score in the table when it reached the rung, below the cutoff: the accuracy that the "
+            f"best one in {data.reduction_factor} of the trials before it had there."
         )
         rows = [_stop_row(trial) for trial in data.stops]
         headings = ["trial", "rung (epoch)", "its score", "cutoff", "margin", "scores at the rung"]

@@ -6,6 +6,8 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from search.progress import percent
@@ -136,13 +138,19 @@ def _label(record: TrialRecord, searched: Sequence[str], *, is_winner: bool) -> 
 
 
 def _sorted_stays(records: Sequence[TrialRecord]) -> list[tuple[float, float, TrialRecord]]:
-    """Start and end (Unix time) of each trial's stay on each worker, in order of the start."""
-    stays = []
-    for record in records:
-        by_worker: dict[str, list[Mapping[str, Any]]] = {}
+    """Start and end (Unix time) of each trial's stays on each worker, in order of the start.
+
+    A stay ends where the worker takes another trial; the first may come back later.
+    """
+    by_worker: dict[str, list[tuple[float, float, int]]] = {}
+    for index, record in enumerate(records):
         for metrics in record.epoch_metrics.values():
-            by_worker.setdefault(metrics.get("worker", ""), []).append(metrics)
-        for epochs in by_worker.values():
-            start = min(metrics["recorded_at"] - metrics.get("seconds", 0.0) for metrics in epochs)
-            stays.append((start, max(metrics["recorded_at"] for metrics in epochs), record))
-    return sorted(stays, key=lambda stay: stay[:2])
+            end = metrics["recorded_at"]
+            epochs = by_worker.setdefault(metrics.get("worker") or f"of trial {record.number}", [])
+            epochs.append((end - metrics.get("seconds", 0.0), end, index))
+    stays = []
+    for epochs in by_worker.values():
+        for index, stay in groupby(sorted(epochs, key=itemgetter(1)), key=itemgetter(2)):
+            times = list(stay)
+            stays.append((min(start for start, _, _ in times), times[-1][1], records[index]))
+    return sorted(stays, key=itemgetter(0, 1))

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from model.checkpoint import delete_checkpoints
 from search.audit import Audit
 from search.budget import Budget
 from search.display import Display
@@ -18,6 +19,7 @@ from search.failures import FailureStreak
 from search.made_with import check_made_with, note_made_with
 from search.prepare import Preparation, prepare
 from search.progress import Progress
+from search.promotion import Promotions
 from search.report import LivePage
 from search.results import Run, load_run
 from search.retrain_stage import retrain_and_test
@@ -31,7 +33,7 @@ from search.study import RunStudy, TrialRecord, TrialStatus, open_study
 from search.summary import write_results
 from search.trainable import TrialPlan
 from search.trial_clock import TrialClock
-from search.trial_scheduler import StudyASHAScheduler, build_trial_scheduler
+from search.trial_scheduler import StudyPromotionScheduler, StudyScheduler, build_trial_scheduler
 from search.trouble import trouble_named
 from search.world import new_run_problems, resume_problems
 
@@ -140,7 +142,7 @@ def _search(preparation: Preparation, study: RunStudy, display: Display, page: L
 def _train_trials(
     preparation: Preparation,
     study: RunStudy,
-    scheduler: StudyASHAScheduler,
+    scheduler: StudyScheduler,
     num_trials: int,
     display: Display,
     page: LivePage,
@@ -151,6 +153,7 @@ def _train_trials(
     from search.tuner import ray_cluster, run_trials
 
     settings, machine = preparation.settings, preparation.machine
+    promotions = scheduler.promotions if isinstance(scheduler, StudyPromotionScheduler) else None
     streak = FailureStreak()
     with (
         stop.deferred(),
@@ -167,9 +170,9 @@ def _train_trials(
             steps=steps,
         )
         run_trials(
-            _searcher(preparation, study),
+            _searcher(preparation, study, promotions),
             scheduler,
-            num_trials=num_trials,
+            num_trials=num_trials if promotions is None else None,
             arrays=preparation.arrays,
             plan=plan,
             slots=machine.slots,
@@ -180,9 +183,12 @@ def _train_trials(
             on_report=partial(_show_report, display, page, trackers, plan.rung_epochs),
             on_end=lambda number: _note_end(display, streak, trackers, study.trial(number)),
         )
+        for number in promotions.stopped if promotions else ():
+            delete_checkpoints(plan.checkpoint_dir(number))
+            _note_end(display, streak, trackers, study.trial(number))
 
 
-def _searcher(preparation: Preparation, study: RunStudy) -> StudySearcher:
+def _searcher(preparation: Preparation, study: RunStudy, promotions: Promotions | None) -> StudySearcher:
     settings = preparation.settings
     budget = Budget(
         settings.time_budget_s,
@@ -196,6 +202,8 @@ def _searcher(preparation: Preparation, study: RunStudy) -> StudySearcher:
         settings.seed,
         given=preparation.given_trials,
         max_concurrent=preparation.machine.slots.num_concurrent,
+        promotions=promotions,
+        num_trials=settings.num_trials,
         describe=preparation.describe,
         may_start=budget.may_start,
     )
@@ -228,7 +236,8 @@ def _check(stop: StopRequest, streak: FailureStreak, display: Display) -> None:
 def _note_end(display: Display, streak: FailureStreak, trackers: Tracking, record: TrialRecord) -> None:
     streak.add(record)
     display.end(record)
-    trackers.end(record)
+    if record.status is not TrialStatus.RUNNING:  # one that waits at a rung, or was cut off
+        trackers.end(record)
 
 
 def _is_ended(record: TrialRecord) -> bool:

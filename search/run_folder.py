@@ -116,7 +116,7 @@ def read_settings(run_dir: Path) -> SearchSettings:
     version = document.get("record", {}).get("version")
     if version != RECORD_VERSION:
         raise UserError(f"{run_dir} was made by another version (record {version}, this is {RECORD_VERSION}).")
-    values = document["settings"]
+    values = {"scheduler": "asha", **document["settings"]}  # older runs knew no other
     values |= {key: Path(values[key]) for key in _PATHS if key in values}
     folder = run_dir.resolve()
     if values["run_name"] != folder.name:

@@ -5,10 +5,22 @@ arXiv 1810.05934): a trial goes on past a rung if its score is among the best 1 
 """
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 
 from search.study import RungDecision
+
+
+class RungSettings(Protocol):
+    """The part of a run's settings that decides where trials stop."""
+
+    @property
+    def max_epochs(self) -> int: ...
+    @property
+    def grace_period(self) -> int: ...
+    @property
+    def reduction_factor(self) -> int: ...
 
 
 def rung_epochs(grace_period: int, reduction_factor: int, max_epochs: int) -> tuple[int, ...]:

@@ -13,15 +13,17 @@ from typing import Any
 
 import optuna
 from optuna.storages import InMemoryStorage
-from optuna.trial import TrialState, create_trial
+from optuna.trial import FrozenTrial, TrialState, create_trial
 from ray.tune.search import Searcher
 
 from model.seeds import derive_seed
+from search.promotion import Promotions
 from search.ray_state import StateIsInStudy
 from search.space import SearchSpace
 from search.study import NewTrial, RunStudy, TrialRecord, TrialStatus
 
 MAX_REJECTIONS_IN_A_ROW = 5000
+_UNDERWAY = (TrialStatus.RUNNING, TrialStatus.INTERRUPTED)
 
 
 class StudySearcher(StateIsInStudy, Searcher):
@@ -35,6 +37,9 @@ class StudySearcher(StateIsInStudy, Searcher):
         *,
         given: Iterable[NewTrial] = (),
         max_concurrent: int | None = None,
+        promotions: Promotions | None = None,
+        num_trials: int | None = None,
+        nearest: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None,
         describe: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda _config: {},
         may_start: Callable[[], bool] = lambda: True,
     ) -> None:
@@ -43,15 +48,24 @@ class StudySearcher(StateIsInStudy, Searcher):
         self._study = study
         self._seed = seed
         self._max_concurrent = max_concurrent
+        self._promotions = promotions
+        self._num_trials = num_trials
+        self._nearest = nearest
         self._describe = describe
         self._may_start = may_start
         self._live: dict[str, int] = {}
         records = study.trials()
         self._given = deque(list(given)[len(records) :])
-        self._unfinished = deque(record for record in records if record.status is TrialStatus.INTERRUPTED)
+        self._num_started = sum(record.status is not TrialStatus.REJECTED for record in records)
+        self._unfinished = deque(
+            record
+            for record in records
+            if record.status is TrialStatus.INTERRUPTED and not self._is_waiting(record.number)
+        )
         self._mirror = _Mirror(space)
         for record in records:
-            self._mirror.adopt(record)
+            self._mirror.add(record.params, record.violations)
+            self._tell(record)
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]
         """The next trial; None while all slots are taken; Searcher.FINISHED once no further trial may start."""
@@ -60,10 +74,12 @@ class StudySearcher(StateIsInStudy, Searcher):
             return None
         if self._unfinished:
             record = self._unfinished.popleft()
-        elif self._may_start():
-            record = self._study.trial(self._add_trial())
         else:
-            return str(Searcher.FINISHED)
+            number = self._next_number()
+            if number is None:
+                # What a running trial will report may let a waiting one go on.
+                return None if self._promotions and self._live else str(Searcher.FINISHED)
+            record = self._study.trial(number)
         self._live[trial_id] = record.number
         return {
             "trial_number": record.number,
@@ -76,7 +92,31 @@ class StudySearcher(StateIsInStudy, Searcher):
         """Passes on to the sampler how the record says that the trial ended."""
         number = self._live.pop(trial_id, None)
         if number is not None:
-            self._mirror.tell(self._study.trial(number))
+            self._tell(self._study.trial(number))
+
+    def _next_number(self) -> int | None:
+        """The trial that a free worker takes: one that is due at its rung, or a new one; None if there is none."""
+        may_start = self._may_start()
+        if may_start and self._promotions is not None and (number := self._promotions.promote()) is not None:
+            return number
+        if may_start and (self._num_trials is None or self._num_started < self._num_trials):
+            self._num_started += 1
+            return self._add_trial()
+        if self._promotions is not None and not self._live:
+            return self._promotions.close(is_in_time=may_start)
+        return None
+
+    def _tell(self, record: TrialRecord) -> None:
+        """Passes on to the sampler how a trial ended, or how well it stands at its last rung."""
+        if record.status not in _UNDERWAY:
+            self._mirror.tell(record)
+        elif self._is_waiting(record.number):
+            self._mirror.show(record, record.epochs_trained)
+        elif self._promotions is not None and record.rungs:
+            self._mirror.show(record, record.rungs[-1].epoch)
+
+    def _is_waiting(self, number: int) -> bool:
+        return self._promotions is not None and self._promotions.is_waiting(number)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the study is the state."""
@@ -104,7 +144,11 @@ class StudySearcher(StateIsInStudy, Searcher):
 
     def _draw(self, number: int) -> NewTrial:
         asked = self._mirror.ask(seed=derive_seed(self._seed, "sampler", number))
-        config = self._space.complete(asked.params)
+        params = asked.params
+        if self._nearest is not None:
+            params = dict(self._nearest(params))
+            self._mirror.replace(asked, params)
+        config = self._space.complete(params)
         violations = self._space.violations(config)
         for name, excess in violations.items():
             asked.set_constraint(name, excess)
@@ -112,7 +156,7 @@ class StudySearcher(StateIsInStudy, Searcher):
         return NewTrial(
             config=config,
             seed=derive_seed(self._seed, "trial", number),
-            params=asked.params,
+            params=params,
             distributions=self._space.distributions,
             violations=violations,
             profile=self._describe(config) if is_legal else {},
@@ -131,6 +175,12 @@ class _Mirror:
         self._study.sampler = optuna.samplers.TPESampler(seed=seed % 2**32)
         return self._study.ask(self._space.distributions)
 
+    def replace(self, asked: optuna.Trial, params: Mapping[str, Any]) -> None:
+        """Other params than a trial has drawn are used for it."""
+        for name, distribution in self._space.distributions.items():
+            internal = distribution.to_internal_repr(params[name])
+            self._storage.set_trial_param(asked._trial_id, name, internal, distribution)
+
     def add(self, params: Mapping[str, Any], violations: Mapping[str, float]) -> None:
         self._study.add_trial(
             create_trial(
@@ -141,31 +191,38 @@ class _Mirror:
             )
         )
 
-    def adopt(self, record: TrialRecord) -> None:
-        """A trial from the record, ended or not."""
-        self.add(record.params, record.violations)
-        if record.status is not TrialStatus.INTERRUPTED:
-            self.tell(record)
-
     def tell(self, record: TrialRecord) -> None:
-        """How a trial ended. One cut off by a stopping run has not ended."""
-        if record.status is TrialStatus.RUNNING:
-            return
-        if record.status is TrialStatus.COMPLETED:
-            self._study.tell(record.number, record.val_accuracies[record.epochs_trained])
-            return
-        if record.status is TrialStatus.STOPPED:
-            trial_id = self._study.get_trials(deepcopy=False)[record.number]._trial_id
-            epoch = record.epochs_trained
-            self._storage.set_trial_intermediate_value(trial_id, epoch, record.val_accuracies[epoch])
-        # Pruned without any score ranks below every stopped trial: diverged and failed configs are not proposed again.
-        self._study.tell(record.number, state=TrialState.PRUNED)
+        """How a trial ended."""
+        trial = self._trial(record.number)
+        if record.status in (TrialStatus.STOPPED, TrialStatus.COMPLETED):
+            self.show(record, record.epochs_trained)
+        # Pruned without any score ranks below every stopped trial: what went wrong is not proposed again.
+        elif trial.state.is_finished():
+            trial.intermediate_values.clear()
+        else:
+            self._study.tell(record.number, state=TrialState.PRUNED)
+
+    def show(self, record: TrialRecord, epoch: int) -> None:
+        """A trial's score at its last rung or at its end: of two trials, the one that came further is better."""
+        trial = self._trial(record.number)
+        score = record.val_accuracies[epoch]
+        if trial.state.is_finished():
+            # Optuna takes no score for an ended trial, and knows none that waits; this storage is nobody else's.
+            trial.intermediate_values[epoch] = score
+        else:
+            self._storage.set_trial_intermediate_value(trial._trial_id, epoch, score)
+            self._study.tell(record.number, state=TrialState.PRUNED)
+
+    def _trial(self, number: int) -> FrozenTrial:
+        return self._study.get_trials(deepcopy=False)[number]
 
 
 def build_searcher(space: SearchSpace, study: RunStudy, seed: int, **options: Any) -> StudySearcher:
     """The searcher of a run.
 
-    Options: `given`, the first trials' configs; `max_concurrent`, the number of slots; `describe`, facts about a config
-    for the record; `may_start`, asked before each new trial.
+    Options: `given`, the first trials' configs; `max_concurrent`, the number of slots; `promotions`, those of the trial
+    scheduler if it has any; `num_trials`, how many trials the record is to hold, rejected ones not counted (None leaves
+    it to Ray); `nearest`, what is used instead of params drawn, for a space of which only some points can be had;
+    `describe`, facts about a config for the record; `may_start`, asked before each new trial.
     """
     return StudySearcher(space, study, seed, **options)

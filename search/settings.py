@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 Precision = Literal["auto", "bf16", "fp32"]
+Scheduler = Literal["asha", "promotion"]
 RUN_NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 
 
@@ -36,6 +37,8 @@ class SearchSettings:
     min_receptive_field: int = 44
     """A network's receptive field must be larger, in pixels."""
 
+    scheduler: Scheduler = "asha"
+    """How weak trials are stopped: asha stops them at a rung for good; promotion lets them wait there."""
     num_trials: int = 20
     """Trials that train; rejected configs do not count."""
     max_epochs: int = 25
@@ -94,12 +97,16 @@ class SearchSettings:
             yield f"`name` must be letters, digits, dots, dashes or underscores, at most 80; got {self.run_name!r}."
         if self.precision not in get_args(Precision):
             yield f"`precision` must be one of {', '.join(get_args(Precision))}; got {self.precision!r}."
+        if self.scheduler not in get_args(Scheduler):
+            yield f"`scheduler` must be one of {', '.join(get_args(Scheduler))}; got {self.scheduler!r}."
         for field, flag, low in _LOWER_BOUNDS:
             value = getattr(self, field)
             if value is not None and value < low:
                 yield f"`{flag}` must be at least {low}; got {value}."
         if not 0 <= self.audit <= 1:
             yield f"`audit` must be in 0..1; got {self.audit}."
+        if self.audit > 0 and self.scheduler != "asha":
+            yield f"`audit` needs scheduler asha, whose stops are final; got {self.scheduler}. Leave one of them out."
         if self.grace_period > self.max_epochs:
             yield (
                 f"`grace-period` must be in 1..epochs; got grace-period {self.grace_period} with epochs "

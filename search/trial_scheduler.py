@@ -2,57 +2,42 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any, Protocol
 
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from search.audit import NO_AUDIT, Audit
+from search.promotion import Promotions
 from search.ray_state import StateIsInStudy
-from search.rungs import decide, rung_epochs
+from search.rungs import RungSettings, decide, rung_epochs
 from search.study import RungDecision, RunStudy, TrialRecord, TrialStatus
 
 WORKER_DIED = "the worker process died again and again; most often for lack of memory"
 
 
-class RungSettings(Protocol):
-    """The part of a run's settings that decides where trials stop."""
+class SchedulerSettings(RungSettings, Protocol):
+    """The part of a run's settings that a trial scheduler needs."""
 
     @property
-    def max_epochs(self) -> int: ...
-    @property
-    def grace_period(self) -> int: ...
-    @property
-    def reduction_factor(self) -> int: ...
+    def scheduler(self) -> str: ...
 
 
-class StudyASHAScheduler(StateIsInStudy, FIFOScheduler):
-    """ASHA whose rungs are the study's scores, so that a resumed run decides as the undisturbed one would.
+class StudyScheduler(StateIsInStudy, FIFOScheduler, ABC):
+    """Records every report and every end; whether a trial goes on is decided by its subclasses.
 
     A report is a dict with `epoch` (1-based), `val_accuracy` (fraction) and any further metrics, or with `ended`
     ("diverged" or "failed") and `error`, or with `disk_error` (an errno) and `error`, which ends the search. An epoch
     that is in the record already counts no second time.
     """
 
-    def __init__(self, settings: RungSettings, study: RunStudy, audit: Audit = NO_AUDIT) -> None:
+    def __init__(self, settings: RungSettings, study: RunStudy) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._study = study
-        self._audit = audit
-        self._audited: set[int] = set()
         self._max_epochs = settings.max_epochs
-        self._reduction_factor = settings.reduction_factor
-        self._rungs: dict[int, dict[int, float]] = {
-            epoch: {} for epoch in rung_epochs(settings.grace_period, settings.reduction_factor, settings.max_epochs)
-        }
-        self._epochs_recorded: dict[int, int] = {}
+        self._epochs_recorded = {record.number: record.epochs_trained for record in study.trials()}
         self._reasons_to_kill: dict[int, str] = {}
-        records = study.trials()
-        for record in records:
-            self._adopt(record)
-        # Only now: a decision that a kill cut off has to see the scores of the trials with higher numbers, too.
-        for record in records:
-            if record.status is TrialStatus.INTERRUPTED and record.val_accuracies:
-                self._make_up_for(record)
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         """Records the report and answers CONTINUE or STOP."""
@@ -82,6 +67,34 @@ class StudyASHAScheduler(StateIsInStudy, FIFOScheduler):
         """The trial's worker is about to be killed: what its record shall say."""
         self._reasons_to_kill[trial_number] = reason
 
+    def is_over(self, trial_number: int) -> bool:
+        """Whether the trial has ended for good."""
+        return self._study.trial(trial_number).status is not TrialStatus.RUNNING
+
+    @abstractmethod
+    def _decide(self, number: int, epoch: int, score: float) -> str:
+        """CONTINUE or STOP after an epoch that was just recorded."""
+
+
+class StudyASHAScheduler(StudyScheduler):
+    """ASHA whose rungs are the study's scores, so that a resumed run decides as the undisturbed one would."""
+
+    def __init__(self, settings: RungSettings, study: RunStudy, audit: Audit = NO_AUDIT) -> None:
+        super().__init__(settings, study)
+        self._audit = audit
+        self._audited: set[int] = set()
+        self._reduction_factor = settings.reduction_factor
+        self._rungs: dict[int, dict[int, float]] = {
+            epoch: {} for epoch in rung_epochs(settings.grace_period, settings.reduction_factor, settings.max_epochs)
+        }
+        records = study.trials()
+        for record in records:
+            self._adopt(record)
+        # Only now: a decision that a kill cut off has to see the scores of the trials with higher numbers, too.
+        for record in records:
+            if record.status is TrialStatus.INTERRUPTED and record.val_accuracies:
+                self._make_up_for(record)
+
     def _decide(self, number: int, epoch: int, score: float) -> str:
         if epoch >= self._max_epochs:
             self._study.finish(number, TrialStatus.COMPLETED, value=score)
@@ -106,7 +119,6 @@ class StudyASHAScheduler(StateIsInStudy, FIFOScheduler):
 
     def _adopt(self, record: TrialRecord) -> None:
         """Takes a trial's scores from the record."""
-        self._epochs_recorded[record.number] = record.epochs_trained
         last_rung = record.audit_rung_epoch
         if last_rung is not None:
             self._audited.add(record.number)
@@ -125,10 +137,38 @@ class StudyASHAScheduler(StateIsInStudy, FIFOScheduler):
             self._decide(record.number, epoch, record.val_accuracies[epoch])
 
 
+class StudyPromotionScheduler(StudyScheduler):
+    """Successive halving by promotion: a trial is laid aside at each rung, until `promotions` lets it go on.
+
+    To Ray every way from one rung to the next is a trial of its own, which the searcher proposes.
+    """
+
+    def __init__(self, settings: RungSettings, study: RunStudy) -> None:
+        super().__init__(settings, study)
+        for record in study.trials():
+            if record.status is TrialStatus.INTERRUPTED and record.epochs_trained >= self._max_epochs:
+                study.finish(record.number, TrialStatus.COMPLETED, value=record.val_accuracies[record.epochs_trained])
+        self.promotions = Promotions(settings, study)
+
+    def _decide(self, number: int, epoch: int, score: float) -> str:
+        if epoch >= self._max_epochs:
+            self._study.finish(number, TrialStatus.COMPLETED, value=score)
+            self.promotions.complete(number)
+            return TrialScheduler.STOP
+        return TrialScheduler.STOP if self.promotions.reach(number, epoch, score) else TrialScheduler.CONTINUE
+
+
 EPOCH_METRICS = ("train_loss", "val_loss", "lr", "seconds", "images_per_s", "worker")
 """What the record keeps of a report besides its score."""
 
 
-def build_trial_scheduler(settings: RungSettings, study: RunStudy, audit: Audit = NO_AUDIT) -> StudyASHAScheduler:
-    """The trial scheduler of a run. It and the searcher over the same study belong together."""
+def build_trial_scheduler(
+    settings: SchedulerSettings, study: RunStudy, audit: Audit = NO_AUDIT
+) -> StudyASHAScheduler | StudyPromotionScheduler:
+    """The trial scheduler of a run. It and the searcher over the same study belong together.
+
+    The audit is of ASHA's stops: by promotion a trial is laid aside and may yet go on, until the search is over.
+    """
+    if settings.scheduler == "promotion":
+        return StudyPromotionScheduler(settings, study)
     return StudyASHAScheduler(settings, study, audit)

@@ -31,7 +31,7 @@ from search.slots import Slots
 from search.stopping import RunFailed
 from search.trainable import Report, TrialPlan, train_trial
 from search.trial_clock import TrialClock
-from search.trial_scheduler import StudyASHAScheduler
+from search.trial_scheduler import StudyScheduler
 
 _SETTINGS = {
     "RAY_AIR_NEW_OUTPUT": "0",
@@ -103,9 +103,9 @@ def _start_ray(slots: Slots, folder: Path) -> None:
 
 def run_trials(
     searcher: Searcher,
-    scheduler: StudyASHAScheduler,
+    scheduler: StudyScheduler,
     *,
-    num_trials: int,
+    num_trials: int | None,
     arrays: SearchArrays,
     plan: TrialPlan,
     slots: Slots,
@@ -119,6 +119,8 @@ def run_trials(
 ) -> None:
     """Runs so many trials side by side, each a call of `train` in a worker; returns when all have ended.
 
+    `num_trials` None takes what the searcher proposes until it has finished; a trial that waits at a rung may then come
+    more than once, and its checkpoints are kept meanwhile.
     Needs a `ray_cluster`, which gives `scratch`. `check` is called several times a second and ends everything by
     raising; `on_report` (trial number, metrics) and `on_end` (trial number) must never raise. All three are called in
     the loop that steers the trials and must be quick. RunFailed if Ray itself fails.
@@ -130,7 +132,10 @@ def run_trials(
     tuner = tune.Tuner(
         trainable,
         tune_config=tune.TuneConfig(
-            search_alg=searcher, scheduler=scheduler, num_samples=num_trials, reuse_actors=True
+            search_alg=searcher,
+            scheduler=scheduler,
+            num_samples=-1 if num_trials is None else num_trials,
+            reuse_actors=True,
         ),
         run_config=tune.RunConfig(
             name="trials",
@@ -138,7 +143,7 @@ def run_trials(
             verbose=0,
             failure_config=tune.FailureConfig(max_failures=max_failures),
             callbacks=[
-                _RunCallback(plan, check, on_report, on_end),
+                _RunCallback(plan, scheduler, check, on_report, on_end),
                 _TimeoutCallback(clock, scheduler),
                 _ClusterCallback(slots),
             ],
@@ -190,11 +195,13 @@ class _RunCallback(StateIsInStudy, Callback):
     def __init__(
         self,
         plan: TrialPlan,
+        scheduler: StudyScheduler,
         check: Callable[[], None],
         on_report: Callable[[int, Mapping[str, Any]], None],
         on_end: Callable[[int], None],
     ) -> None:
         self._plan = plan
+        self._scheduler = scheduler
         self._check = check
         self._on_report = on_report
         self._on_end = on_end
@@ -216,14 +223,15 @@ class _RunCallback(StateIsInStudy, Callback):
 
     def _end(self, trial: Trial) -> None:
         number = trial.config["trial_number"]
-        delete_checkpoints(self._plan.checkpoint_dir(number))
+        if self._scheduler.is_over(number):
+            delete_checkpoints(self._plan.checkpoint_dir(number))
         self._on_end(number)
 
 
 class _TimeoutCallback(StateIsInStudy, Callback):
     """Kills the worker of a trial that makes no progress, for which Ray would wait for ever."""
 
-    def __init__(self, clock: TrialClock, scheduler: StudyASHAScheduler) -> None:
+    def __init__(self, clock: TrialClock, scheduler: StudyScheduler) -> None:
         self._clock = clock
         self._scheduler = scheduler
 

@@ -60,7 +60,7 @@ def resume_problems(run_dir: Path) -> list[str]:
 
 
 def bytes_needed(settings: SearchSettings) -> int:
-    """Room for a run's files: the checkpoints of all trials that run side by side, and the record."""
+    """Room for a run's files: the checkpoints of all trials that run side by side or wait, and the record."""
     if settings.gpus:
         num_concurrent = settings.gpus * (settings.trials_per_gpu or 8)
     else:
@@ -68,6 +68,8 @@ def bytes_needed(settings: SearchSettings) -> int:
     # Weights, two moments of the optimizer and an average, in float32; two checkpoints and one being written.
     checkpoint = settings.max_params * 4 * _NUMBERS_PER_PARAMETER
     epochs = settings.num_trials * settings.max_epochs
+    if settings.scheduler == "promotion":
+        num_concurrent = max(num_concurrent, settings.num_trials)
     return num_concurrent * _CHECKPOINTS_PER_TRIAL * checkpoint + _RECORD_BYTES + epochs * _RECORD_BYTES_PER_EPOCH
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import count
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,8 +16,8 @@ from search.parameter import Parameter
 from search.rungs import rung_epochs
 from search.searcher import StudySearcher, build_searcher
 from search.space import SearchSpace
-from search.study import NewTrial, RunStudy, TrialStatus
-from search.trial_scheduler import build_trial_scheduler
+from search.study import NewTrial, RunStudy
+from search.trial_scheduler import StudyPromotionScheduler, build_trial_scheduler
 
 SEED = 11
 SPACE = SearchSpace(
@@ -48,6 +49,7 @@ class Rungs:
     max_epochs: int = 9
     grace_period: int = 1
     reduction_factor: int = 3
+    scheduler: str = "asha"
 
 
 def score(config: Mapping[str, Any], epoch: int) -> float:
@@ -83,16 +85,24 @@ def search(
 ) -> None:
     """Runs a study up to `num_trials`; with several workers, reports arrive in a random `order`."""
     rungs = rungs or Rungs()
-    scheduler = build_trial_scheduler(rungs, study)  # type: ignore[arg-type]
-    over = (TrialStatus.INTERRUPTED, TrialStatus.REJECTED)
-    num_ended = sum(record.status not in over for record in study.trials())
-    searcher = build_searcher(SPACE, study, SEED, given=GIVEN, max_concurrent=num_workers)
+    scheduler = build_trial_scheduler(rungs, study)
+    searcher = build_searcher(
+        SPACE,
+        study,
+        SEED,
+        given=GIVEN,
+        max_concurrent=num_workers,
+        num_trials=num_trials,
+        promotions=scheduler.promotions if isinstance(scheduler, StudyPromotionScheduler) else None,
+    )
     rng = random.Random(order)
-    waiting = [f"trial-{index}" for index in range(num_trials - num_ended)]
+    ids = (f"trial-{index}" for index in count())
     running: dict[str, tuple[SimpleNamespace, Iterator[dict[str, Any]]]] = {}
-    while waiting or running:
-        while waiting and len(running) < num_workers:
-            _start(waiting.pop(0), searcher, running, rungs)
+    while True:
+        while _start(next(ids), searcher, running, rungs):
+            pass
+        if not running:
+            return
         trial_id = rng.choice(sorted(running))
         trial, coming = running[trial_id]
         if scheduler.on_trial_result(None, trial, next(coming)) == TrialScheduler.STOP:  # type: ignore[arg-type]
@@ -100,7 +110,10 @@ def search(
             searcher.on_trial_complete(trial_id)
 
 
-def _start(trial_id: str, searcher: StudySearcher, running: dict[str, Any], rungs: Rungs) -> None:
+def _start(trial_id: str, searcher: StudySearcher, running: dict[str, Any], rungs: Rungs) -> bool:
+    """Starts what the searcher proposes; False if it proposes nothing now."""
     assignment = searcher.suggest(trial_id)
-    assert isinstance(assignment, dict)
+    if not isinstance(assignment, dict):
+        return False
     running[trial_id] = stub(trial_id, assignment), reports(assignment, rungs)
+    return True

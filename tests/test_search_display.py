@@ -54,6 +54,30 @@ def test_lines_say_how_each_trial_ended_and_nothing_about_epochs(study: RunStudy
     assert len(lines) == 2
 
 
+def test_a_stop_among_equals_is_not_said_to_be_below_the_cutoff(study: RunStudy) -> None:
+    study.record_epoch(2, epoch=1, val_accuracy=0.5, metrics={})
+    study.record_rung(2, RungDecision(epoch=1, score=0.5, cutoff=0.5, num_scores=3, is_stopped=True))
+    study.finish(2, TrialStatus.STOPPED)
+
+    def play(display: Display) -> None:
+        display.start_trials(Progress(3, 9))
+        display.end(study.trial(2))
+
+    assert "validation accuracy 50.00 % at the cutoff 50.00 %" in shown(play)
+
+
+def test_a_trial_that_waits_at_a_rung_has_not_ended(study: RunStudy) -> None:
+    study.record_epoch(2, epoch=1, val_accuracy=0.5, metrics={})
+
+    def play(display: Display) -> None:
+        display.start_trials(Progress(3, 9))
+        display.report(2, metrics(1, 0.5))
+        display.end(study.trial(2))
+        display.end_trials()
+
+    assert shown(play).startswith("[0/3] trial 2 waits after 1 epochs, validation accuracy 50.00 %, about ")
+
+
 def test_a_trial_that_a_stopping_run_cut_short_has_not_ended(study: RunStudy) -> None:
     progress = Progress(3, 9)
     progress.report(2, metrics(1, 0.3))

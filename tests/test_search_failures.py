@@ -95,7 +95,7 @@ def test_a_trial_is_overdue_only_without_progress() -> None:
 
 def test_a_killed_trial_fails_with_the_reason_it_was_killed_for() -> None:
     study = RunStudy.in_memory()
-    rungs = SimpleNamespace(max_epochs=4, grace_period=1, reduction_factor=2)
+    rungs = SimpleNamespace(max_epochs=4, grace_period=1, reduction_factor=2, scheduler="asha")
     scheduler = build_trial_scheduler(rungs, study)
     numbers = [study.add_trial(NewTrial(config={"x": 1}, seed=1)) for _ in range(2)]
     scheduler.will_be_killed(numbers[0], "no epoch ended")
@@ -111,7 +111,7 @@ def test_a_killed_trial_fails_with_the_reason_it_was_killed_for() -> None:
 
 def test_a_full_disk_in_a_worker_ends_the_search_and_not_the_trial() -> None:
     study = RunStudy.in_memory()
-    rungs = SimpleNamespace(max_epochs=4, grace_period=1, reduction_factor=2)
+    rungs = SimpleNamespace(max_epochs=4, grace_period=1, reduction_factor=2, scheduler="asha")
     scheduler = build_trial_scheduler(rungs, study)
     number = study.add_trial(NewTrial(config={"x": 1}, seed=1))
     trial: Any = SimpleNamespace(trial_id="a", config={"trial_number": number})

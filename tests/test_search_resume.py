@@ -22,7 +22,8 @@ from search.world import resume_problems
 NUM_TRIALS = 14
 STRIDE = 3
 STRIDE_IN_DATABASE = 53
-Undisturbed = tuple[list[dict[str, Any]], list[bytes]]
+SCHEDULERS = ("asha", "promotion")
+Undisturbed = tuple[Rungs, list[dict[str, Any]], list[bytes]]
 
 
 class Killed(BaseException):
@@ -88,19 +89,20 @@ def story(study: RunStudy) -> list[dict[str, Any]]:
     return [*rows, {"ranking": [record.number for record in rank_trials(study.trials())]}]
 
 
-@pytest.fixture(scope="module")
-def undisturbed() -> Undisturbed:
-    """The story of a run that was never killed, and what a kill before each of its writes leaves."""
+@pytest.fixture(scope="module", params=SCHEDULERS)
+def undisturbed(request: pytest.FixtureRequest) -> Undisturbed:
+    """The settings and the story of a run that was never killed, and what a kill before each of its writes leaves."""
+    rungs = Rungs(scheduler=request.param, reduction_factor=3 if request.param == "asha" else 2)
     storage = WatchedStorage()
     study = RunStudy(storage, "run")
     left_by_kill: list[bytes] = []
     storage.before_write = lambda: left_by_kill.append(pickle.dumps(storage))
-    search(study, NUM_TRIALS)
-    return story(study), left_by_kill
+    search(study, NUM_TRIALS, rungs=rungs)
+    return rungs, story(study), left_by_kill
 
 
 def test_the_search_has_every_ending(undisturbed: Undisturbed) -> None:
-    trials = undisturbed[0][:-1]
+    trials = undisturbed[1][:-1]
     endings = {trial["status"] for trial in trials}
     assert endings == set(TrialStatus) - {TrialStatus.RUNNING, TrialStatus.INTERRUPTED}
     assert sum(trial["status"] is not TrialStatus.REJECTED for trial in trials) == NUM_TRIALS
@@ -109,43 +111,57 @@ def test_the_search_has_every_ending(undisturbed: Undisturbed) -> None:
 
 
 def test_a_kill_before_any_write_changes_nothing(undisturbed: Undisturbed) -> None:
-    expected, left_by_kill = undisturbed
+    rungs, expected, left_by_kill = undisturbed
     assert len(left_by_kill) > 100
     for kill in range(0, len(left_by_kill), STRIDE):
         study = RunStudy(pickle.loads(left_by_kill[kill]), "run")
-        search(study, NUM_TRIALS)
+        search(study, NUM_TRIALS, rungs=rungs)
         assert story(study) == expected, f"killed before write {kill}"
 
 
 @pytest.mark.parametrize("lifetime", [5, 8, 19])
 def test_many_kills_in_one_run_change_nothing(undisturbed: Undisturbed, lifetime: int) -> None:
     storage = WatchedStorage()
-    num_kills = _live_on(storage, NUM_TRIALS, lifetimes=iter([lifetime] * 100))
+    num_kills = _live_on(storage, NUM_TRIALS, lifetimes=iter([lifetime] * 100), rungs=undisturbed[0])
     assert num_kills > 5
-    assert story(RunStudy(storage, "run")) == undisturbed[0]
+    assert story(RunStudy(storage, "run")) == undisturbed[1]
 
 
 @pytest.mark.parametrize("num_before", [1, 7, NUM_TRIALS])
-def test_an_extended_run_is_the_longer_run(undisturbed: Undisturbed, num_before: int) -> None:
-    study = RunStudy.in_memory()
-    search(study, num_before)
-    search(study, NUM_TRIALS)
-    assert story(study) == undisturbed[0]
+def test_an_extended_run_is_the_longer_run(num_before: int) -> None:
+    extended, longer = RunStudy.in_memory(), RunStudy.in_memory()
+    search(extended, num_before)
+    search(extended, NUM_TRIALS)
+    search(longer, NUM_TRIALS)
+    assert story(extended) == story(longer)
+
+
+def test_trials_that_an_extended_promotion_stopped_stay_stopped_and_count_at_their_rungs() -> None:
+    """How a search by promotion ends depends on where it ends, so an extended one is not the longer one."""
+    study, rungs = RunStudy.in_memory(), Rungs(scheduler="promotion")
+    search(study, 7, rungs=rungs)
+    before = {row["number"]: row for row in story(study)[:-1]}
+    search(study, NUM_TRIALS, rungs=rungs)
+    after = story(study)[:-1]
+    assert {row["number"]: row for row in after[: len(before)]} == before
+    _check_whole(study, rungs)
+    num_at_first = sum(1 in record.val_accuracies for record in study.trials())
+    assert max(rung.num_scores for record in study.trials() for rung in record.rungs) == num_at_first
 
 
 def test_a_kill_before_a_commit_to_a_database_changes_nothing(undisturbed: Undisturbed, tmp_path: Path) -> None:
     path, left_by_kill = tmp_path / "study.db", []
     with _in_database(path) as study:
         _before_each_commit(study, lambda: left_by_kill.append(path.read_bytes()))
-        search(study, NUM_TRIALS)
-        assert story(study) == undisturbed[0]
-    assert len(left_by_kill) == len(undisturbed[1])
+        search(study, NUM_TRIALS, rungs=undisturbed[0])
+        assert story(study) == undisturbed[1]
+    assert len(left_by_kill) == len(undisturbed[2])
     for kill in range(7, len(left_by_kill), STRIDE_IN_DATABASE):
         copy = tmp_path / f"{kill}.db"
         copy.write_bytes(left_by_kill[kill])
         with _in_database(copy) as study:
-            search(study, NUM_TRIALS)
-            assert story(study) == undisturbed[0], f"killed before commit {kill}"
+            search(study, NUM_TRIALS, rungs=undisturbed[0])
+            assert story(study) == undisturbed[1], f"killed before commit {kill}"
 
 
 def test_a_database_copied_while_it_is_written_is_whole_or_refused(undisturbed: Undisturbed, tmp_path: Path) -> None:
@@ -180,6 +196,26 @@ def test_with_several_workers_every_stop_is_right_for_the_scores_before_it(order
     _check_whole(study, rungs)
     written = {(record.number, rung.epoch): rung for record in study.trials() for rung in record.rungs}
     assert written == _decisions_in_order(storage.scores, rungs)
+
+
+@pytest.mark.parametrize("order", range(8))
+def test_with_several_workers_the_best_of_each_rung_went_on_and_all_others_were_stopped(order: int) -> None:
+    storage, rungs = WatchedStorage(), Rungs(scheduler="promotion")
+    _live_on(storage, NUM_TRIALS, lifetimes=chain([5 + order] * 60, [10**6]), num_workers=3, order=order, rungs=rungs)
+    study = RunStudy(storage, "run")
+    _check_whole(study, rungs)
+    records = study.trials()
+    assert TrialStatus.COMPLETED in {record.status for record in records}
+    for epoch in rung_epochs(rungs.grace_period, rungs.reduction_factor, rungs.max_epochs):
+        scores = sorted(record.val_accuracies[epoch] for record in records if epoch in record.val_accuracies)[::-1]
+        decisions = {record.number: rung for record in records for rung in record.rungs if rung.epoch == epoch}
+        assert len(decisions) == len(scores)
+        num_best = len(scores) // rungs.reduction_factor
+        for number, decision in decisions.items():
+            assert decision.score == records[number].val_accuracies[epoch]
+            assert decision.cutoff in scores
+            assert decision.is_stopped == (decision.score < decision.cutoff)
+            assert decision.is_stopped <= (decision.score not in scores[:num_best])
 
 
 def _live_on(storage: WatchedStorage, num_trials: int, *, lifetimes: Iterator[int], **options: Any) -> int:

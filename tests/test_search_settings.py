@@ -21,6 +21,7 @@ from search.settings import SearchSettings, UserError
         ({"run_name": ""}, "`name` must be letters, digits, dots, dashes or underscores, at most 80; got ''."),
         ({"run_name": "a" * 81}, "at most 80; got"),
         ({"precision": "fp16"}, "`precision` must be one of auto, bf16, fp32; got 'fp16'."),
+        ({"scheduler": "pbt"}, "`scheduler` must be one of asha, promotion; got 'pbt'."),
         ({"image_size": 7}, "`image-size` must be at least 8; got 7."),
         ({"search_examples": 0}, "`search-examples` must be at least 1; got 0."),
         ({"max_params": 0}, "`max-params` must be at least 1; got 0."),
@@ -37,6 +38,10 @@ from search.settings import SearchSettings, UserError
         ({"audit": 1.5}, "`audit` must be in 0..1; got 1.5."),
         ({"audit": -0.1}, "`audit` must be in 0..1; got -0.1."),
         ({"audit": float("nan")}, "`audit` must be in 0..1; got nan."),
+        (
+            {"audit": 0.1, "scheduler": "promotion"},
+            "`audit` needs scheduler asha, whose stops are final; got promotion. Leave one of them out.",
+        ),
         ({"trials_per_gpu": 0}, "`trials-per-gpu` must be at least 1; got 0."),
         ({"cpus_per_trial": 0}, "`cpus-per-trial` must be at least 1; got 0."),
         ({"max_failures": -1}, "`max-failures` must be at least 0; got -1."),

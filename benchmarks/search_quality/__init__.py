@@ -1,0 +1,1 @@
+"""Searches replayed over recorded learning curves: how much training until a good config is found."""

@@ -1,0 +1,111 @@
+"""How much training a search takes to find a good config, against its rivals, on recorded learning curves.
+
+python -m benchmarks.search_quality --tables FOLDER --out quality.json --picture quality.html
+
+FOLDER holds a `curve_tables.py` with `TABLES`, `Table` and, if it has tasks, `LCBench`. Each search runs on simulated
+workers with epochs as time, until `--budget` full trainings are spent.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+import optuna
+
+from benchmarks.conditions import write_result
+from benchmarks.search_quality.measure import Outcome, outcome
+from benchmarks.search_quality.ours import our_search
+from benchmarks.search_quality.problems import Problem, load_problems, misled
+from benchmarks.search_quality.rivals import RIVALS, Search
+from benchmarks.search_quality.summary import Outcomes, summarise, text_table, write_picture
+
+SEARCHES: dict[str, Search] = {
+    "ours, promotion 6": partial(our_search, scheduler="promotion", reduction_factor=6),
+    "ours, promotion 3": partial(our_search, scheduler="promotion", reduction_factor=3),
+    "ours, plain ASHA 3": partial(our_search, scheduler="asha", reduction_factor=3),
+    **RIVALS,
+}
+SHUFFLED = "shuffled:"
+
+
+def main() -> None:
+    arguments = _parser().parse_args()
+    names = arguments.searches or list(SEARCHES)
+    if len(names) < 2:
+        raise SystemExit("--searches: one search has nothing to be compared with. Name another.")
+    problems = arguments.problems or [problem.name for problem in load_problems(arguments.tables)]
+    outcomes: dict[str, dict[str, list[Outcome]]] = {}
+    with ProcessPoolExecutor(arguments.jobs) as executor:
+        for problem in problems:
+            jobs = [
+                (arguments.tables, problem, name, seed, arguments.workers, arguments.budget)
+                for name in names
+                for seed in range(arguments.seeds)
+            ]
+            done = executor.map(_run, jobs)
+            outcomes[problem] = {name: [next(done) for _ in range(arguments.seeds)] for name in names}
+            print(f"{problem}: {len(jobs)} searches replayed", file=sys.stderr, flush=True)
+            _keep(arguments, outcomes, summarise(outcomes, ours=names[0], budget=arguments.budget))
+    print(text_table(summarise(outcomes, ours=names[0], budget=arguments.budget)))
+
+
+def _keep(arguments: argparse.Namespace, outcomes: Outcomes, summary: dict[str, Any]) -> None:
+    """Writes what was asked for, with the problems replayed so far."""
+    if arguments.out is not None:
+        runs = {
+            problem: {name: [asdict(run) for run in runs] for name, runs in searches.items()}
+            for problem, searches in outcomes.items()
+        }
+        asked = {key: getattr(arguments, key) for key in ("seeds", "workers", "budget")}
+        write_result(arguments.out, {"benchmark": "search_quality", **asked, "summary": summary, "outcomes": runs})
+    if arguments.picture is not None:
+        write_picture(arguments.picture, summary)
+
+
+def _parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--tables", type=Path, required=True, help="folder with curve_tables.py")
+    made.add_argument("--seeds", type=int, default=30, help="searches of each kind on each problem (30)")
+    made.add_argument("--workers", type=int, default=4, help="simulated workers (4)")
+    made.add_argument("--budget", type=float, default=50.0, help="length of a search in full trainings (50)")
+    made.add_argument(
+        "--problems", nargs="+", metavar="NAME", help=f"only these; {SHUFFLED}NAME is a table with early ranks shuffled"
+    )
+    made.add_argument(
+        "--searches", nargs="+", metavar="NAME", choices=list(SEARCHES), help="only these; the first counts as ours"
+    )
+    made.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="processes (all cores)")
+    made.add_argument("--out", type=Path, help="JSON file for the result")
+    made.add_argument("--picture", type=Path, help="HTML file for the picture")
+    return made
+
+
+def _run(job: Sequence[object]) -> Outcome:
+    tables, name, search, seed, num_workers, budget = job
+    problem = _problem(tables, name)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    return outcome(
+        SEARCHES[search](problem, seed, num_workers),  # type: ignore[index, arg-type]
+        num_epochs=problem.num_epochs,
+        top_score=problem.top_score,
+        best_score=float(problem.final_scores.max()),
+        budget=budget,  # type: ignore[arg-type]
+    )
+
+
+@lru_cache
+def _problem(tables: Path, name: str) -> Problem:
+    problem = load_problems(tables, [name.removeprefix(SHUFFLED)])[0]
+    return misled(problem, seed=0) if name.startswith(SHUFFLED) else problem
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,157 @@
+"""Which waiting trial goes on, in which order, and how a search by promotion ends."""
+
+from __future__ import annotations
+
+import pytest
+from search_worlds import Rungs, stub
+
+from search.parameter import Parameter
+from search.promotion import Promotions
+from search.searcher import build_searcher
+from search.space import SearchSpace
+from search.study import NewTrial, RungDecision, RunStudy, TrialStatus
+from search.trial_scheduler import StudyPromotionScheduler, build_trial_scheduler
+
+RUNGS = Rungs(max_epochs=9, grace_period=1, reduction_factor=3, scheduler="promotion")  # rungs 1 and 3
+SPACE = SearchSpace({"x": Parameter(kind="linear", low=0.0, high=1.0)})
+
+
+def study_of(*curves: list[float]) -> RunStudy:
+    study = RunStudy.in_memory()
+    for number, curve in enumerate(curves):
+        study.add_trial(NewTrial(config={"x": 0.5}, seed=number))
+        for epoch, score in enumerate(curve, start=1):
+            study.record_epoch(number, epoch=epoch, val_accuracy=score, metrics={})
+    return study
+
+
+def goes_on(study: RunStudy, number: int, epoch: int) -> None:
+    score = study.trial(number).val_accuracies[epoch]
+    study.record_rung(number, RungDecision(epoch=epoch, score=score, cutoff=0.0, num_scores=3, is_stopped=False))
+
+
+@pytest.mark.parametrize(("num_scores", "num_due"), [(2, 0), (3, 1), (5, 1), (6, 2)])
+def test_one_in_so_many_is_due_best_first(num_scores: int, num_due: int) -> None:
+    scores = [0.3, 0.9, 0.1, 0.8, 0.7, 0.2][:num_scores]
+    study = study_of(*([score] for score in scores))
+    promotions = Promotions(RUNGS, study)
+    best_first = sorted(range(num_scores), key=lambda number: -scores[number])
+    assert [promotions.promote() for _ in range(num_due + 1)] == [*best_first[:num_due], None]
+    assert [promotions.is_waiting(number) for number in best_first] == [False] * num_due + [True] * (
+        num_scores - num_due
+    )
+
+
+def test_a_promotion_is_recorded_with_what_it_took() -> None:
+    study = study_of([0.3], [0.9], [0.1], [0.8], [0.7], [0.2])
+    assert Promotions(RUNGS, study).promote() == 1
+    assert study.trial(1).rungs == (RungDecision(epoch=1, score=0.9, cutoff=0.8, num_scores=6, is_stopped=False),)
+    assert study.trial(1).status is TrialStatus.RUNNING
+
+
+def test_the_highest_rung_comes_first() -> None:
+    study = study_of([0.1, 0.1, 0.4], [0.1, 0.1, 0.6], [0.1, 0.1, 0.5], [0.9])
+    for number in range(3):
+        goes_on(study, number, 1)
+    promotions = Promotions(RUNGS, study)
+    assert [promotions.promote() for _ in range(3)] == [1, 3, None]
+
+
+def test_a_trial_between_rungs_or_past_its_decision_does_not_wait() -> None:
+    study = study_of([0.9, 0.9], [0.8], [0.7])
+    goes_on(study, 0, 1)
+    goes_on(study, 1, 1)
+    promotions = Promotions(RUNGS, study)
+    assert [promotions.is_waiting(number) for number in range(3)] == [False, False, True]
+    assert promotions.promote() is None
+
+
+def test_an_ending_search_brings_its_best_trial_to_full_length_and_stops_the_others() -> None:
+    study = study_of([0.5], [0.9])
+    promotions = Promotions(RUNGS, study)
+    assert promotions.close(is_in_time=True) == 1
+    study.record_epoch(1, epoch=9, val_accuracy=0.95, metrics={})
+    study.finish(1, TrialStatus.COMPLETED, value=0.95)
+    promotions.complete(1)
+    assert promotions.close(is_in_time=True) is None
+    assert promotions.stopped == [0]
+    record = study.trial(0)
+    assert record.status is TrialStatus.STOPPED
+    assert record.rungs == (RungDecision(epoch=1, score=0.5, cutoff=0.9, num_scores=2, is_stopped=True),)
+
+
+def test_a_config_over_the_limits_is_no_end_of_the_search() -> None:
+    study = RunStudy.in_memory()
+    for number, excess in enumerate((1.0, 0.0, 0.0)):
+        study.add_trial(NewTrial(config={}, seed=number, violations={"size": excess}))
+        study.record_epoch(number, epoch=1, val_accuracy=0.9 - 0.1 * number, metrics={})
+    promotions = Promotions(RUNGS, study)
+    assert promotions.promote() == 0
+    study.finish(0, TrialStatus.COMPLETED, value=0.9)
+    promotions.complete(0)
+    assert promotions.close(is_in_time=True) == 1
+    assert study.trial(1).rungs[0].cutoff == study.trial(1).rungs[0].score
+
+
+def test_when_time_ran_out_the_cutoff_is_the_best_of_the_rung() -> None:
+    study = study_of([0.5], [0.9], [0.6], [0.7], [0.8], [0.1])
+    study.record_epoch(1, epoch=9, val_accuracy=0.95, metrics={})
+    study.finish(1, TrialStatus.COMPLETED, value=0.95)
+    assert Promotions(RUNGS, study).close(is_in_time=False) is None
+    cutoffs = {number: study.trial(number).rungs[0].cutoff for number in (0, 2, 3, 4, 5)}
+    assert set(cutoffs.values()) == {0.9}
+
+
+def test_a_stop_without_its_status_is_made_up_for() -> None:
+    study = study_of([0.5], [0.9])
+    study.record_rung(0, RungDecision(epoch=1, score=0.5, cutoff=0.9, num_scores=2, is_stopped=True))
+    promotions = Promotions(RUNGS, study)
+    assert study.trial(0).status is TrialStatus.STOPPED
+    assert [promotions.is_waiting(number) for number in (0, 1)] == [False, True]
+
+
+def test_an_end_without_its_status_is_made_up_for() -> None:
+    study = study_of([0.1] * 9)
+    scheduler = build_trial_scheduler(RUNGS, study)
+    assert isinstance(scheduler, StudyPromotionScheduler)
+    assert study.trial(0).status is TrialStatus.COMPLETED
+    assert scheduler.is_over(0)
+
+
+def test_a_trial_that_waits_is_not_over_and_comes_again_with_its_epochs() -> None:
+    study = RunStudy.in_memory()
+    scheduler = build_trial_scheduler(RUNGS, study)
+    assert isinstance(scheduler, StudyPromotionScheduler)
+    searcher = build_searcher(SPACE, study, 0, promotions=scheduler.promotions, num_trials=3)
+    proposed = []
+    for index in range(3):
+        proposed.append(searcher.suggest(f"t{index}"))
+        assert isinstance(proposed[-1], dict)
+        report = {"epoch": 1, "val_accuracy": 0.5 - 0.1 * index}
+        action = scheduler.on_trial_result(None, stub(f"t{index}", proposed[-1]), report)  # type: ignore[arg-type]
+        assert (action, scheduler.is_over(index)) == ("STOP", False)
+        searcher.on_trial_complete(f"t{index}")
+    again = searcher.suggest("t3")
+    assert again == {**proposed[0], "epochs_recorded": 1}  # type: ignore[dict-item]
+    assert searcher.suggest("t4") is None  # what t3 will report decides
+
+
+def test_once_time_is_up_only_the_best_goes_on() -> None:
+    study = study_of([0.5], [0.9], [0.6], [0.7], [0.8], [0.1])
+    scheduler = build_trial_scheduler(RUNGS, study)
+    assert isinstance(scheduler, StudyPromotionScheduler)
+    searcher = build_searcher(SPACE, study, 0, promotions=scheduler.promotions, may_start=lambda: False)
+    best = searcher.suggest("a")
+    assert isinstance(best, dict)
+    assert best["trial_number"] == 1
+    for epoch in range(2, 4):
+        scheduler.on_trial_result(None, stub("a", best), {"epoch": epoch, "val_accuracy": 0.9})  # type: ignore[arg-type]
+    searcher.on_trial_complete("a")
+    assert searcher.suggest("b") == {**best, "epochs_recorded": 3}
+    study.finish(1, TrialStatus.COMPLETED, value=0.9)
+    scheduler.promotions.complete(1)
+    searcher.on_trial_complete("b")
+    assert searcher.suggest("c") == "FINISHED"
+    assert [record.status for record in study.trials()] == [
+        TrialStatus.COMPLETED if number == 1 else TrialStatus.STOPPED for number in range(6)
+    ]
