@@ -95,12 +95,12 @@ class Progress:
         factor says; one that waits at a rung counts as stopped there. The last trials may leave workers idle: none ends
         sooner than its own epochs take.
         """
-        if self.started is None:
+        underway = self.underway
+        num_epochs = self.num_epochs + sum(done - int(done) for done in underway.values())
+        if self.started is None or num_epochs == 0:
             return None
         moment = _moment(now)
-        underway = self.underway
-        begun = sum(done - int(done) for done in underway.values())
-        worker_s_per_epoch = (moment - self.started) * self.num_workers / (self.num_epochs + begun)
+        worker_s_per_epoch = (moment - self.started) * self.num_workers / num_epochs
         waiting = max(0, self.num_trials - self.num_ended - len(self.waiting) - len(underway))
         rest = [self._expected_end(done) - done for done in underway.values()]
         epochs_left = sum(rest) + waiting * self._expected_end(0.0)

@@ -52,7 +52,7 @@ def test_progress_counts_and_foresees() -> None:
     study = study_with((1.0,) * 4, (1.0,) * 2)
     study.finish(0, TrialStatus.COMPLETED, value=0.5)
     study.finish(1, TrialStatus.STOPPED)
-    progress = Progress(num_trials=5, max_epochs=4, started=100.0)
+    progress = Progress(num_trials=5, max_epochs=4, rung_epochs=(2,), reduction_factor=2, started=100.0)
     assert progress.seconds_left(now=110.0) is None
     for epoch, score in enumerate((0.2, 0.6, 0.4), 1):
         progress.report(2, {"epoch": epoch, "val_accuracy": score, "images_per_s": 7.0})
@@ -61,7 +61,8 @@ def test_progress_counts_and_foresees() -> None:
     progress.end(study.trial(0))
     progress.end(study.trial(1))
     assert progress.num_ended == 2
-    # 3 epochs took 30 s; ended trials had 3 epochs on average; two wait, and the one underway is expected to finish.
+    # 3 epochs took 30 s. One trial was seen to pass the rung and one to stop there, so half are expected to pass it: of
+    # the two trials to come 3 epochs each, and the one underway, which is past it, to finish.
     assert progress.seconds_left(now=130.0) == pytest.approx(10.0 * (2 * 3 + 1))
 
 
