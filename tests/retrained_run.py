@@ -12,7 +12,7 @@ from model.data import TrainingData, load_training_data
 from model.engine import Engine
 from model.examples import Examples
 from search.results import Run
-from search.retrain import RetrainTask, retrain
+from search.retrain import Retrainer, RetrainTask
 from search.settings import SearchSettings
 from search.toml_text import toml_document
 
@@ -39,12 +39,13 @@ def make_retrained_run(folder: Path, *, config: TrainConfig = TINY, num_images: 
         profile={"num_params": 1, "multiply_adds": 2, "receptive_field": 3},
         weights_file=folder / "model.safetensors",
     )
-    retrain(
-        task,
+    retrainer = Retrainer(
         settings=SearchSettings(run_name=folder.name, results_dir=folder.parent, max_epochs=2, grace_period=1),
         data=data,
         engine=Engine(num_threads=1),
         study=run.study,
         on_epoch=lambda task, metrics: None,
     )
+    retrainer.train(task)
+    assert [row["config_name"] for row in retrainer.test([task])] == ["winner"]
     return run
