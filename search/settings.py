@@ -29,7 +29,8 @@ class SearchSettings:
     image_size: int | None = None
     """Side in pixels that images are resized to; None keeps their own."""
     search_examples: int | None = None
-    """Training images that each trial uses, a stratified part; None uses all. The retrain always uses all."""
+    """Training images that each trial uses, a stratified part; None uses all, or 512 of the digits that stand in for
+    CIFAR-10 on a CPU. The retrain always uses all."""
     space: Path | None = None
     """Search space file; None is the default space."""
     max_params: int = 1_000_000

@@ -146,3 +146,16 @@ def test_more_gpus_than_there_are_are_refused(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("search.machine.num_gpus", lambda: 1)
     with pytest.raises(UserError, match=r"--gpus 2: only 1 visible here. Ask for 1 or fewer"):
         choose_device(SearchSettings(run_name="run", gpus=2))
+
+
+def test_digits_that_stand_in_for_cifar10_make_short_trials(tmp_path: Path) -> None:
+    no_folder = tmp_path / "file"
+    no_folder.write_text("CIFAR-10 cannot be put here")
+    stand_in = prepared(dataset="auto", data_dir=no_folder)
+    assert stand_in.data.name == "digits"
+    assert len(stand_in.arrays.train_indices) == stand_in.settings.search_examples == 512
+    assert "NOT CIFAR-10" in stand_in.warnings[0]
+    assert any(warning.startswith("trials train on 512 of the training images") for warning in stand_in.warnings)
+    asked = prepared(dataset="auto", data_dir=no_folder, search_examples=600)
+    assert len(asked.arrays.train_indices) == 600
+    assert len(prepared(dataset="digits").arrays.train_indices) > 1000
