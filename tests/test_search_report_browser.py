@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fabricated_run import add_retrains, add_trials, make_run
+from fabricated_run import add_finals, add_retrains, add_trials, finalist_numbers, make_run
 from test_search_report import all_failed
 
+from search.audit import Audit
 from search.comparison import compare_runs
 from search.comparison_page import write_comparison
 from search.report import write_report
@@ -28,8 +29,11 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[browser.Page]:
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    run = make_run(tmp_path_factory.mktemp("runs") / "run", lambda study: add_trials(study, 30))
-    add_retrains(run, accuracies={"winner": 0.9, "seed": 0.8})
+    audit, settings = Audit(fraction=0.2), {"retrain_top": 2, "retrain_seeds": 3, "audit": 0.2}
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    run = make_run(folder, lambda study: add_trials(study, 30, audit=audit), **settings)
+    add_finals(run, dict.fromkeys(finalist_numbers(run), (0.8, 0.81, 0.79)))
+    add_retrains(run, accuracies={"winner": 0.9, "seed": 0.8, "default": 0.85}, num_seeds=3)
     write_report(run)
     return run.run_dir / "report.html"
 
