@@ -18,11 +18,16 @@ _NAMES = {
     "max_epochs": "length --epochs",
     "grace_period": "--grace-period",
     "reduction_factor": "--reduction-factor",
+    "scheduler": "--scheduler",
+    "audit": "--audit",
     "data": "data set (sha256 of its images)",
     "split": "train/validation split",
     "num_train": "number of training images",
 }
-_SETTINGS = ("seed", "max_params", "min_receptive_field", "max_epochs", "grace_period", "reduction_factor")
+_SETTINGS = (
+    *("seed", "max_params", "min_receptive_field", "max_epochs", "grace_period", "reduction_factor"),
+    *("scheduler", "audit"),
+)
 
 
 def note_made_with(study: RunStudy, preparation: Preparation) -> None:
@@ -60,8 +65,8 @@ def _made_with(preparation: Preparation) -> dict[str, Any]:
 
 def _value_differences(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
     for key, name in _NAMES.items():
-        if earlier[key] != now[key]:
-            yield name, earlier[key], now[key]
+        if earlier.get(key) != now[key]:
+            yield name, earlier.get(key), now[key]
 
 
 def _space_differences(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import ray
 from ray.cluster_utils import Cluster
+from search_worlds import Rungs
 
 from model.config import BlockConfig, TrainConfig
 from model.engine import Engine
@@ -49,13 +50,6 @@ EPOCH_S = 0.3
 NUM_STARTS = 5
 STRIKE_AT = (1, 2)
 """(trial number, epoch) whose report brings the fault."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rungs:
-    max_epochs: int = 5
-    grace_period: int = 2
-    reduction_factor: int = 2
 
 
 @dataclass
@@ -160,7 +154,7 @@ def train_slowly(assignment: Mapping[str, Any], shared: SharedImages, plan: Tria
 def search(folder: Path, nodes: Nodes, scratch: Path, fault: str) -> RunStudy:
     """Searches to the end; the fault strikes when a certain epoch is reported."""
     study = RunStudy.in_database(f"sqlite:///{folder / 'study.db'}", "run")
-    rungs = Rungs()
+    rungs = Rungs(max_epochs=5, grace_period=2, reduction_factor=2)
     scheduler = build_trial_scheduler(rungs, study)
     has_struck = False
 

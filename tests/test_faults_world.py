@@ -78,24 +78,6 @@ def test_a_worker_that_always_dies_fails_its_trial_alone(tmp_path: Path) -> None
     assert "the worker process died" in trials.error[0]
 
 
-def test_a_frozen_node_ends_the_search_which_can_go_on(tmp_path: Path) -> None:
-    run_dir = tmp_path / "results" / "tiny"
-    with started(tmp_path, *new_run(tmp_path, "--trials", 2)) as run:
-        wait_until(lambda: num_epochs(run_dir) >= 1)
-        raylet = run.pid_of("raylet")
-        assert raylet is not None
-        os.kill(raylet, signal.SIGSTOP)
-        code, output = run.wait()
-        run.assert_nothing_is_left(within_s=90)
-    assert code == 1, output
-    assert "no node of Ray's on which a trial fits has answered for 30 s" in output
-    assert "Traceback" not in output
-    with started(tmp_path, "--resume", "results/tiny") as run:
-        code, output = run.wait()
-        assert code == 0, output
-    assert set(load_run(run_dir).trials.status) <= {"completed", "stopped", "rejected"}
-
-
 def run_onto_a_full_disk(
     folder: Path, disk: Path, is_time: Callable[[], object], *more: object, environment: dict[str, str] | None = None
 ) -> str:

@@ -81,10 +81,11 @@ def test_other_images_or_another_split_are_refused(preparation: Preparation, stu
         ("grace_period", 4, "another --grace-period: 3 then, 4 now"),
         ("reduction_factor", 2, "another --reduction-factor: 3 then, 2 now"),
         ("seed", 1, "another seed: 0 then, 1 now"),
+        ("scheduler", "promotion", "another --scheduler: asha then, promotion now"),
     ],
 )
 def test_an_edited_setting_is_refused(
-    preparation: Preparation, study: RunStudy, field: str, value: int, message: str
+    preparation: Preparation, study: RunStudy, field: str, value: int | str, message: str
 ) -> None:
     settings = dataclasses.replace(preparation.settings, **{field: value})
     with pytest.raises(UserError, match=rf"^the run was made with {message}\. {ADVICE}$"):
