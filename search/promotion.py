@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from search.rungs import RungSettings, rung_epochs
+from search.rungs import RungSettings, rungs_of
 from search.study import RungDecision, RunStudy, TrialRecord, TrialStatus
 
 
@@ -19,10 +19,11 @@ class Promotions:
     def __init__(self, settings: RungSettings, study: RunStudy) -> None:
         self._study = study
         self._reduction_factor = settings.reduction_factor
-        epochs = rung_epochs(settings.grace_period, settings.reduction_factor, settings.max_epochs)
-        self._rungs: dict[int, dict[int, float]] = {epoch: {} for epoch in epochs}
+        self._rungs: dict[int, dict[int, float]] = {epoch: {} for epoch in rungs_of(settings)}
         self._waiting: dict[int, int] = {}
         self._has_winner = False
+        self.score_epochs = (*self._rungs, settings.max_epochs)
+        """Where trials end or wait: the epochs whose scores are compared."""
         self.stopped: list[int] = []
         """Trials that `close` stopped."""
         for record in study.trials():

@@ -17,7 +17,7 @@ from search.report_result import Result, current_retrains, run_result
 from search.report_trials import TrialView, WorkerSpan, trial_views, worker_spans
 from search.report_winner import Winner, describe_winner
 from search.results import Run
-from search.rungs import rung_epochs
+from search.rungs import rung_epochs, rung_spacing
 from search.selection import rank_trials
 from search.space import SearchSpace
 from search.statistics import importances, rung_correlations
@@ -110,7 +110,9 @@ def report_data(run: Run, *, is_running: bool = False) -> ReportData:
     shown = [_as_running(record) for record in records] if is_running else records
     views = trial_views(shown, searched=tuple(space.parameters), winner=best.number if best else None)
     by_number = {view.number: view for view in views}
-    rungs = rung_epochs(settings["grace_period"], settings["reduction_factor"], settings["max_epochs"])
+    scheduler = settings.get("scheduler", "asha")
+    spacing = rung_spacing(scheduler, settings["reduction_factor"])
+    rungs = rung_epochs(settings["grace_period"], spacing, settings["max_epochs"])
     result = run_result(run.run_dir, records, notes, finals)
     finished = result.winner is not None
     return ReportData(
@@ -132,7 +134,7 @@ def report_data(run: Run, *, is_running: bool = False) -> ReportData:
             [record.val_accuracies for record in records], rungs, settings["max_epochs"]
         ),
         max_epochs=settings["max_epochs"],
-        scheduler=settings.get("scheduler", "asha"),
+        scheduler=scheduler,
         reduction_factor=settings["reduction_factor"],
         by_epochs=_best_so_far(records, None, settings["seed"]),
         by_seconds=_best_so_far(records, "seconds", settings["seed"]),

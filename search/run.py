@@ -24,7 +24,7 @@ from search.report import LivePage
 from search.results import Run, load_run
 from search.retrain_stage import retrain_and_test
 from search.run_folder import RunFolder, read_machine, read_settings
-from search.rungs import rung_epochs
+from search.rungs import rungs_of
 from search.searcher import StudySearcher, build_searcher
 from search.settings import SearchSettings, UserError
 from search.step_counts import StepCounts
@@ -124,7 +124,7 @@ def _search(preparation: Preparation, study: RunStudy, display: Display, page: L
     progress = Progress(
         settings.num_trials,
         settings.max_epochs,
-        rung_epochs=rung_epochs(settings.grace_period, settings.reduction_factor, settings.max_epochs),
+        rung_epochs=rungs_of(settings),
         reduction_factor=settings.reduction_factor,
         num_workers=preparation.machine.slots.num_concurrent,
         deadline=time.monotonic() + (settings.time_budget_s or math.inf),
@@ -164,7 +164,7 @@ def _train_trials(
         display.watch(steps)
         plan = TrialPlan(
             max_epochs=settings.max_epochs,
-            rung_epochs=rung_epochs(settings.grace_period, settings.reduction_factor, settings.max_epochs),
+            rung_epochs=rungs_of(settings),
             engine=machine.engine,
             checkpoints_dir=(settings.run_dir / "checkpoints").absolute(),
             steps=steps,

@@ -11,6 +11,9 @@ import numpy as np
 
 from search.study import RungDecision
 
+PROMOTION_SPACING = 3
+"""By promotion, how many times longer the way to each next rung is, whatever share goes on: a rung costs nothing."""
+
 
 class RungSettings(Protocol):
     """The part of a run's settings that decides where trials stop."""
@@ -21,15 +24,29 @@ class RungSettings(Protocol):
     def grace_period(self) -> int: ...
     @property
     def reduction_factor(self) -> int: ...
+    @property
+    def scheduler(self) -> str: ...
 
 
-def rung_epochs(grace_period: int, reduction_factor: int, max_epochs: int) -> tuple[int, ...]:
-    """Epochs at which trials are compared: grace_period times powers of reduction_factor, below max_epochs."""
+def rungs_of(settings: RungSettings) -> tuple[int, ...]:
+    """Epochs at which a run's trials are compared; see `rung_spacing`."""
+    spacing = rung_spacing(settings.scheduler, settings.reduction_factor)
+    return rung_epochs(settings.grace_period, spacing, settings.max_epochs)
+
+
+def rung_spacing(scheduler: str, reduction_factor: int) -> int:
+    """How many times as many epochs the next rung stands at: by promotion always the same, in ASHA as one in so many
+    goes on."""
+    return PROMOTION_SPACING if scheduler == "promotion" else reduction_factor
+
+
+def rung_epochs(grace_period: int, spacing: int, max_epochs: int) -> tuple[int, ...]:
+    """Epochs at which trials are compared: grace_period times powers of `spacing`, below max_epochs."""
     epochs = []
     epoch = grace_period
     while epoch < max_epochs:
         epochs.append(epoch)
-        epoch *= reduction_factor
+        epoch *= spacing
     return tuple(epochs)
 
 

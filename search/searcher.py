@@ -1,19 +1,15 @@
-"""Ray's searcher over the study: unfinished trials first, then configs drawn by Optuna.
+"""Ray's searcher over the study: unfinished trials first, then configs drawn by a sampler.
 
-The sampler works on a mirror of the record held in memory: a stopped trial is told as stopped, an over-limit config as
-a violated constraint, a diverged or failed one as worse than any other. Each draw comes from a sampler seeded by (run
-seed, trial number) alone, so a resumed run draws what the undisturbed one would have drawn.
+By promotion that is the trees of `search.tree_sampler`, else Optuna's TPE. Each is told what the record knows, and
+draws from that and (run seed, trial number) alone, so a resumed run draws what the undisturbed one would have drawn.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Protocol
 
-import optuna
-from optuna.storages import InMemoryStorage
-from optuna.trial import FrozenTrial, TrialState, create_trial
 from ray.tune.search import Searcher
 
 from model.seeds import derive_seed
@@ -21,9 +17,18 @@ from search.promotion import Promotions
 from search.ray_state import StateIsInStudy
 from search.space import SearchSpace
 from search.study import NewTrial, RunStudy, TrialRecord, TrialStatus
+from search.tpe_sampler import TPESampler
+from search.tree_sampler import TreeSampler
 
 MAX_REJECTIONS_IN_A_ROW = 5000
-_UNDERWAY = (TrialStatus.RUNNING, TrialStatus.INTERRUPTED)
+
+
+class Sampler(Protocol):
+    """Draws params for new trials; every trial is added when it enters the record, and told of as it goes on."""
+
+    def draw(self, number: int) -> dict[str, Any]: ...
+    def add(self, params: Mapping[str, Any], violations: Mapping[str, float]) -> None: ...
+    def tell(self, record: TrialRecord) -> None: ...
 
 
 class StudySearcher(StateIsInStudy, Searcher):
@@ -40,6 +45,7 @@ class StudySearcher(StateIsInStudy, Searcher):
         promotions: Promotions | None = None,
         num_trials: int | None = None,
         nearest: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None,
+        points: Callable[[], Sequence[Mapping[str, Any]]] | None = None,
         describe: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda _config: {},
         may_start: Callable[[], bool] = lambda: True,
     ) -> None:
@@ -62,10 +68,14 @@ class StudySearcher(StateIsInStudy, Searcher):
             for record in records
             if record.status is TrialStatus.INTERRUPTED and not self._is_waiting(record.number)
         )
-        self._mirror = _Mirror(space)
+        self._sampler: Sampler = (
+            TPESampler(space, seed)
+            if promotions is None
+            else TreeSampler(space, seed, epochs=promotions.score_epochs, points=points)
+        )
         for record in records:
-            self._mirror.add(record.params, record.violations)
-            self._tell(record)
+            self._sampler.add(record.params, record.violations)
+            self._sampler.tell(record)
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]
         """The next trial; None while all slots are taken; Searcher.FINISHED once no further trial may start."""
@@ -89,10 +99,10 @@ class StudySearcher(StateIsInStudy, Searcher):
         }
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Passes on to the sampler how the record says that the trial ended."""
+        """Passes on to the sampler what the record says of the trial."""
         number = self._live.pop(trial_id, None)
         if number is not None:
-            self._tell(self._study.trial(number))
+            self._sampler.tell(self._study.trial(number))
 
     def _next_number(self) -> int | None:
         """The trial that a free worker takes: one that is due at its rung, or a new one; None if there is none."""
@@ -106,15 +116,6 @@ class StudySearcher(StateIsInStudy, Searcher):
             return self._promotions.close(is_in_time=may_start)
         return None
 
-    def _tell(self, record: TrialRecord) -> None:
-        """Passes on to the sampler how a trial ended, or how well it stands at its last rung."""
-        if record.status not in _UNDERWAY:
-            self._mirror.tell(record)
-        elif self._is_waiting(record.number):
-            self._mirror.show(record, record.epochs_trained)
-        elif self._promotions is not None and record.rungs:
-            self._mirror.show(record, record.rungs[-1].epoch)
-
     def _is_waiting(self, number: int) -> bool:
         return self._promotions is not None and self._promotions.is_waiting(number)
 
@@ -127,15 +128,16 @@ class StudySearcher(StateIsInStudy, Searcher):
     def _add_trial(self) -> int:
         if self._given:
             trial = self._given.popleft()
-            self._mirror.add(trial.params, trial.violations)
+            self._sampler.add(trial.params, trial.violations)
             return self._study.add_trial(trial)
         for _ in range(MAX_REJECTIONS_IN_A_ROW):
             number = self._study.num_trials
             trial = self._draw(number)
+            self._sampler.add(trial.params, trial.violations)
             if all(excess <= 0 for excess in trial.violations.values()):
                 return self._study.add_trial(trial)
             self._study.add_trial(trial, is_rejected=True)
-            self._mirror.tell(self._study.trial(number))
+            self._sampler.tell(self._study.trial(number))
         limits = ", ".join(name for name, excess in trial.violations.items() if excess > 0)
         raise ValueError(
             f"the search space has hardly any config within the limits: {MAX_REJECTIONS_IN_A_ROW} draws in a row were "
@@ -143,15 +145,11 @@ class StudySearcher(StateIsInStudy, Searcher):
         )
 
     def _draw(self, number: int) -> NewTrial:
-        asked = self._mirror.ask(seed=derive_seed(self._seed, "sampler", number))
-        params = asked.params
+        params = self._sampler.draw(number)
         if self._nearest is not None:
             params = dict(self._nearest(params))
-            self._mirror.replace(asked, params)
         config = self._space.complete(params)
         violations = self._space.violations(config)
-        for name, excess in violations.items():
-            asked.set_constraint(name, excess)
         is_legal = all(excess <= 0 for excess in violations.values())
         return NewTrial(
             config=config,
@@ -163,66 +161,13 @@ class StudySearcher(StateIsInStudy, Searcher):
         )
 
 
-class _Mirror:
-    """What the sampler is told: an Optuna study in memory whose trial numbers are the record's."""
-
-    def __init__(self, space: SearchSpace) -> None:
-        self._space = space
-        self._storage = InMemoryStorage()
-        self._study = optuna.create_study(storage=self._storage, direction="maximize")
-
-    def ask(self, *, seed: int) -> optuna.Trial:
-        self._study.sampler = optuna.samplers.TPESampler(seed=seed % 2**32)
-        return self._study.ask(self._space.distributions)
-
-    def replace(self, asked: optuna.Trial, params: Mapping[str, Any]) -> None:
-        """Other params than a trial has drawn are used for it."""
-        for name, distribution in self._space.distributions.items():
-            internal = distribution.to_internal_repr(params[name])
-            self._storage.set_trial_param(asked._trial_id, name, internal, distribution)
-
-    def add(self, params: Mapping[str, Any], violations: Mapping[str, float]) -> None:
-        self._study.add_trial(
-            create_trial(
-                state=TrialState.RUNNING,
-                params=dict(params),
-                distributions={name: self._space.distributions[name] for name in params},
-                constraints=dict(violations),
-            )
-        )
-
-    def tell(self, record: TrialRecord) -> None:
-        """How a trial ended."""
-        trial = self._trial(record.number)
-        if record.status in (TrialStatus.STOPPED, TrialStatus.COMPLETED):
-            self.show(record, record.epochs_trained)
-        # Pruned without any score ranks below every stopped trial: what went wrong is not proposed again.
-        elif trial.state.is_finished():
-            trial.intermediate_values.clear()
-        else:
-            self._study.tell(record.number, state=TrialState.PRUNED)
-
-    def show(self, record: TrialRecord, epoch: int) -> None:
-        """A trial's score at its last rung or at its end: of two trials, the one that came further is better."""
-        trial = self._trial(record.number)
-        score = record.val_accuracies[epoch]
-        if trial.state.is_finished():
-            # Optuna takes no score for an ended trial, and knows none that waits; this storage is nobody else's.
-            trial.intermediate_values[epoch] = score
-        else:
-            self._storage.set_trial_intermediate_value(trial._trial_id, epoch, score)
-            self._study.tell(record.number, state=TrialState.PRUNED)
-
-    def _trial(self, number: int) -> FrozenTrial:
-        return self._study.get_trials(deepcopy=False)[number]
-
-
 def build_searcher(space: SearchSpace, study: RunStudy, seed: int, **options: Any) -> StudySearcher:
     """The searcher of a run.
 
     Options: `given`, the first trials' configs; `max_concurrent`, the number of slots; `promotions`, those of the trial
     scheduler if it has any; `num_trials`, how many trials the record is to hold, rejected ones not counted (None leaves
-    it to Ray); `nearest`, what is used instead of params drawn, for a space of which only some points can be had;
-    `describe`, facts about a config for the record; `may_start`, asked before each new trial.
+    it to Ray); `nearest`, what is used instead of params drawn, for a space of which only some points can be had, and
+    `points`, all those that still can; `describe`, facts about a config for the record; `may_start`, asked before each
+    new trial.
     """
     return StudySearcher(space, study, seed, **options)

@@ -39,7 +39,8 @@ class SearchSettings:
     """A network's receptive field must be larger, in pixels."""
 
     scheduler: Scheduler = "asha"
-    """How weak trials are stopped: asha stops them at a rung for good; promotion lets them wait there."""
+    """How weak trials are stopped: asha stops them at a rung for good; promotion lets them wait there. Configs are
+    drawn by Optuna's TPE with asha, by trees that foresee the last epoch with promotion."""
     num_trials: int = 20
     """Trials that train; rejected configs do not count."""
     max_epochs: int = 25
@@ -47,7 +48,7 @@ class SearchSettings:
     grace_period: int = 3
     """Epochs that every trial gets before it may be stopped."""
     reduction_factor: int = 3
-    """One in so many trials goes on past each rung."""
+    """One in so many trials goes on past each rung. With asha, also how many times as many epochs the next rung has."""
     time_budget_s: float | None = None
     """Seconds for the whole run, the retrain's share included; None is no limit."""
     seed: int = 0

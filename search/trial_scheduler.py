@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, Protocol
+from typing import Any
 
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
@@ -11,17 +11,10 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from search.audit import NO_AUDIT, Audit
 from search.promotion import Promotions
 from search.ray_state import StateIsInStudy
-from search.rungs import RungSettings, decide, rung_epochs
+from search.rungs import RungSettings, decide, rungs_of
 from search.study import RungDecision, RunStudy, TrialRecord, TrialStatus
 
 WORKER_DIED = "the worker process died again and again; most often for lack of memory"
-
-
-class SchedulerSettings(RungSettings, Protocol):
-    """The part of a run's settings that a trial scheduler needs."""
-
-    @property
-    def scheduler(self) -> str: ...
 
 
 class StudyScheduler(StateIsInStudy, FIFOScheduler, ABC):
@@ -84,9 +77,7 @@ class StudyASHAScheduler(StudyScheduler):
         self._audit = audit
         self._audited: set[int] = set()
         self._reduction_factor = settings.reduction_factor
-        self._rungs: dict[int, dict[int, float]] = {
-            epoch: {} for epoch in rung_epochs(settings.grace_period, settings.reduction_factor, settings.max_epochs)
-        }
+        self._rungs: dict[int, dict[int, float]] = {epoch: {} for epoch in rungs_of(settings)}
         records = study.trials()
         for record in records:
             self._adopt(record)
@@ -163,7 +154,7 @@ EPOCH_METRICS = ("train_loss", "val_loss", "lr", "seconds", "images_per_s", "wor
 
 
 def build_trial_scheduler(
-    settings: SchedulerSettings, study: RunStudy, audit: Audit = NO_AUDIT
+    settings: RungSettings, study: RunStudy, audit: Audit = NO_AUDIT
 ) -> StudyASHAScheduler | StudyPromotionScheduler:
     """The trial scheduler of a run. It and the searcher over the same study belong together.
 

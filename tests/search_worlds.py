@@ -13,7 +13,7 @@ from ray.tune.schedulers import TrialScheduler
 
 from model.seeds import derive_seed
 from search.parameter import Parameter
-from search.rungs import rung_epochs
+from search.rungs import rungs_of
 from search.searcher import StudySearcher, build_searcher
 from search.space import SearchSpace
 from search.study import NewTrial, RunStudy
@@ -68,7 +68,7 @@ def reports(assignment: Mapping[str, Any], rungs: Rungs) -> Iterator[dict[str, A
     """What a trainable reports: it goes on from its last checkpoint, and some configs diverge or fail."""
     config = assignment["config"]
     luck = derive_seed(10, repr(sorted(config.items()))) % 6
-    marks = rung_epochs(rungs.grace_period, rungs.reduction_factor, rungs.max_epochs)
+    marks = rungs_of(rungs)
     checkpoint = max((epoch for epoch in marks if epoch <= assignment["epochs_recorded"]), default=0)
     for epoch in range(checkpoint + 1, rungs.max_epochs + 1):
         if luck == 0 and epoch == 2:

@@ -14,12 +14,12 @@ import sqlalchemy as sa
 from optuna.storages import InMemoryStorage
 from search_worlds import SPACE, Rungs, search
 
-from search.rungs import decide, rung_epochs
+from search.rungs import decide, rungs_of
 from search.selection import rank_trials
 from search.study import RunStudy, TrialStatus
 from search.world import resume_problems
 
-NUM_TRIALS = 14
+NUM_TRIALS = 18
 STRIDE = 3
 STRIDE_IN_DATABASE = 53
 SCHEDULERS = ("asha", "promotion")
@@ -92,7 +92,7 @@ def story(study: RunStudy) -> list[dict[str, Any]]:
 @pytest.fixture(scope="module", params=SCHEDULERS)
 def undisturbed(request: pytest.FixtureRequest) -> Undisturbed:
     """The settings and the story of a run that was never killed, and what a kill before each of its writes leaves."""
-    rungs = Rungs(scheduler=request.param, reduction_factor=3 if request.param == "asha" else 2)
+    rungs = Rungs(scheduler=request.param)
     storage = WatchedStorage()
     study = RunStudy(storage, "run")
     left_by_kill: list[bytes] = []
@@ -207,7 +207,7 @@ def test_with_several_workers_the_best_of_each_rung_went_on_and_all_others_were_
     _check_whole(study, rungs)
     records = study.trials()
     assert TrialStatus.COMPLETED in {record.status for record in records}
-    for epoch in rung_epochs(rungs.grace_period, rungs.reduction_factor, rungs.max_epochs):
+    for epoch in rungs_of(rungs):
         scores = sorted(record.val_accuracies[epoch] for record in records if epoch in record.val_accuracies)[::-1]
         decisions = {record.number: rung for record in records for rung in record.rungs if rung.epoch == epoch}
         assert len(decisions) == len(scores)
@@ -253,7 +253,7 @@ def _check_whole(study: RunStudy, rungs: Rungs) -> None:
 def _decisions_in_order(scores: list[tuple[int, int, float]], rungs: Rungs) -> dict[tuple[int, int], Any]:
     """Every decision made again from the scores in the order in which they arrived."""
     expected = {}
-    for rung_epoch in rung_epochs(rungs.grace_period, rungs.reduction_factor, rungs.max_epochs):
+    for rung_epoch in rungs_of(rungs):
         earlier: list[float] = []
         for number, epoch, value in scores:
             if epoch == rung_epoch:

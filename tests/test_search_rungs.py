@@ -11,7 +11,7 @@ from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
 from ray.tune.schedulers.async_hyperband import _Bracket
 from search_worlds import Rungs, stub
 
-from search.rungs import decide, rung_epochs
+from search.rungs import decide, rung_epochs, rungs_of
 from search.study import RunStudy, TrialStatus
 from search.trial_scheduler import build_trial_scheduler
 
@@ -40,6 +40,14 @@ def test_the_first_at_a_rung_goes_on() -> None:
 def test_a_score_at_the_cutoff_goes_on() -> None:
     assert not decide(1, 0.5, [0.5, 0.5], 3).is_stopped
     assert decide(1, np.nextafter(0.5, 0), [0.5, 0.5], 3).is_stopped
+
+
+def test_by_promotion_the_rungs_stand_the_same_whatever_share_goes_on() -> None:
+    shares = (2, 3, 6)
+    asha = [rungs_of(Rungs(max_epochs=25, reduction_factor=share)) for share in shares]
+    promotion = [rungs_of(Rungs(max_epochs=25, reduction_factor=share, scheduler="promotion")) for share in shares]
+    assert asha == [(1, 2, 4, 8, 16), (1, 3, 9), (1, 6)]
+    assert promotion == [(1, 3, 9)] * 3
 
 
 @pytest.mark.parametrize("reduction_factor", [2, 3, 4])

@@ -33,13 +33,15 @@ def our_search(
         scheduler=scheduler,
     )
     trial_scheduler = build_trial_scheduler(settings, study)
+    pool = Pool(problem) if problem.has_pool else None
     searcher = build_searcher(
         problem.space,
         study,
         seed,
         max_concurrent=num_workers,
         promotions=trial_scheduler.promotions if isinstance(trial_scheduler, StudyPromotionScheduler) else None,
-        nearest=Pool(problem).take_nearest if problem.has_pool else None,
+        nearest=pool.take_nearest if pool else None,
+        points=pool.left if pool else None,
     )
     curves: dict[int, list[float]] = {}
 

@@ -104,6 +104,10 @@ class Pool:
         self._problem = problem
         self._is_used = np.zeros(len(problem.rows), dtype=bool)
 
+    def left(self) -> list[dict[str, Any]]:
+        """The rows not used yet."""
+        return [row for row, is_used in zip(self._problem.rows, self._is_used, strict=True) if not is_used]
+
     def take_nearest(self, params: Params) -> dict[str, Any]:
         """The unused row nearest to what was drawn; it is used from now on."""
         distances = ((self._problem.row_features - self._problem.features(params)) ** 2).sum(axis=1)
