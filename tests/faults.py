@@ -15,26 +15,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tiny_space import TINY
+
 from search import load_run
 from search.selection import rank_trials
 
 REPOSITORY = Path(__file__).parent.parent
 PATIENCE_S = float(os.environ.get("FAULTS_PATIENCE_S", "900"))
-TINY = """
-c1_kind = "dense"
-c1_inner_width = 4
-c1_width = {kind = "int", low = 4, high = 8, default = 4}
-c2_kind = "depthwise_separable"
-c2_inner_width = 8
-c2_width = {kind = "int", low = 8, high = 16, default = 8}
-c3_kind = "dilated"
-c3_inner_width = 8
-c3_width = 8
-output_kind = "depthwise_separable"
-output_width = 8
-batch_size = 128
-lr = {kind = "log", low = 0.001, high = 0.3, default = 0.1}
-"""
 NUM_TRIALS = 6
 _MARK = "CONVLADDER_FAULT_TEST"
 

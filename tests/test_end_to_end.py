@@ -10,27 +10,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from tiny_space import TINY
 
 from model.data import load_test_data
 from search import load_run
 from search.predictions import predictions_path, read_predictions
 
 REPOSITORY = Path(__file__).parent.parent
-TINY = """
-c1_kind = "dense"
-c1_inner_width = 4
-c1_width = {kind = "int", low = 4, high = 8, default = 4}
-c2_kind = "depthwise_separable"
-c2_inner_width = 8
-c2_width = {kind = "int", low = 8, high = 16, default = 8}
-c3_kind = "dilated"
-c3_inner_width = 8
-c3_width = 8
-output_kind = "depthwise_separable"
-output_width = 8
-batch_size = 128
-lr = {kind = "log", low = 0.001, high = 0.3, default = 0.1}
-"""
 
 
 def tune(results_dir: Path, *arguments: object) -> subprocess.CompletedProcess[str]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from test_end_to_end import TINY, tune
+from test_end_to_end import tune
+from tiny_space import TINY
 
 from search import load_run
 

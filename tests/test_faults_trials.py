@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 import torch
-from faults import TINY
 from ray import cloudpickle
+from tiny_space import TINY
 
 from model.training import SharedImages
 from search import load_run, tuner
