@@ -16,7 +16,7 @@ from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
+from optuna.storages import BaseStorage, InMemoryStorage, get_storage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy.exc import SQLAlchemyError
@@ -147,8 +147,8 @@ class RunStudy:
 
     @classmethod
     def in_database(cls, url: str, name: str) -> RunStudy:
-        """A record behind a SQLAlchemy URL."""
-        study = cls(RDBStorage(url), name)
+        """A record behind a SQLAlchemy URL. What has ended is kept in memory, so no trial costs more than the first."""
+        study = cls(get_storage(url), name)
         if url.startswith(SQLITE):
             study._backup = DatabaseBackup(Path(url.removeprefix(SQLITE)))
         return study

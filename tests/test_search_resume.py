@@ -286,12 +286,12 @@ def _in_database(path: Path) -> Iterator[RunStudy]:
     finally:
         sa.event.remove(sa.Engine, "connect", _hurry)
         study.storage.remove_session()
-        study.storage.engine.dispose()  # type: ignore[attr-defined]
+        study.storage._backend.engine.dispose()  # type: ignore[attr-defined]
 
 
 def _before_each_commit(study: RunStudy, call: Callable[[], None]) -> None:
     """Calls just before every transaction that writes to a trial is committed."""
-    engine = study.storage.engine  # type: ignore[attr-defined]
+    engine = study.storage._backend.engine  # type: ignore[attr-defined]
     has_written = False
 
     @sa.event.listens_for(engine, "before_cursor_execute")
