@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-ConvKind = Literal["dense", "depthwise_separable", "spatially_separable", "dilated"]
+ConvKind = Literal["dense", "depthwise_separable", "spatially_separable", "dilated", "dilated_last"]
 BLOCK_NAMES = ("c1", "c2", "c3", "output")
 
 
@@ -47,8 +47,9 @@ class BlockConfig:
     """One block: an optional 1x1 squeeze, then `num_convs` convolutions of one kind."""
 
     kind: ConvKind = "dense"
-    """dense: 3x3. dilated: 3x3 with dilation 2. depthwise_separable: depthwise 3x3, then pointwise 1x1.
-    spatially_separable: (3, 1) then (1, 3), both dense over channels; needs num_convs = 2."""
+    """dense: 3x3. dilated: 3x3 with dilation 2. dilated_last: dense ones, the block's last with dilation 2.
+    depthwise_separable: depthwise 3x3, then pointwise 1x1. spatially_separable: (3, 1) then (1, 3), both dense over
+    channels; needs num_convs = 2."""
     num_convs: int = 2
     """Convolutions after the squeeze, 1..4."""
     squeeze_width: int = 0

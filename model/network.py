@@ -77,6 +77,8 @@ class _UnitPlan:
     kind: ConvKind | Literal["squeeze"]
     position: int
     """Place among the block's convolutions after the squeeze, from 0."""
+    is_last: bool
+    """Whether the block ends with it."""
     in_channels: int
     out_channels: int
     has_norm: bool
@@ -96,15 +98,17 @@ def _plan_units(config: TrainConfig, in_channels: int) -> Iterator[_UnitPlan]:
         if block.squeeze_width:
             steps.insert(0, ("squeeze", 0, block.squeeze_width))
         for step, (kind, position, out_channels) in enumerate(steps):
+            is_last = step == len(steps) - 1
             yield _UnitPlan(
                 block=name,
                 kind=kind,
                 position=position,
+                is_last=is_last,
                 in_channels=in_channels,
                 out_channels=out_channels,
                 has_norm=has_norm,
                 has_dropout=has_norm and not is_first,
-                has_pool=name != "output" and step == len(steps) - 1,
+                has_pool=name != "output" and is_last,
             )
             in_channels, is_first = out_channels, False
 
@@ -137,12 +141,13 @@ def _build_convs(config: TrainConfig, plan: _UnitPlan) -> dict[str, nn.Conv2d]:
     """The unit's convolutions by name, in their order: one, or a depthwise and a pointwise one."""
     # A norm straight after takes any constant away again, with a max-pool between them or not.
     has_bias = not (plan.has_norm and config.norm_order == "norm_first")
-    dilation = 2 if plan.kind == "dilated" else 1
+    is_dilated = plan.kind == "dilated" or (plan.kind == "dilated_last" and plan.is_last)
+    dilation = 2 if is_dilated else 1
 
     def conv(kernel_size: tuple[int, int], *, out_channels: int, groups: int = 1, bias: bool = has_bias) -> nn.Conv2d:
         padding = (dilation * (kernel_size[0] // 2), dilation * (kernel_size[1] // 2))
         if config.padding == "seed":
-            padding = (2, 2) if plan.kind == "dilated" and plan.position == 0 else (1, 1)
+            padding = (2, 2) if is_dilated and plan.position == 0 else (1, 1)
         return nn.Conv2d(
             plan.in_channels, out_channels, kernel_size, padding=padding, dilation=dilation, groups=groups, bias=bias
         )

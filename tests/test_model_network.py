@@ -136,7 +136,7 @@ def test_residual_additions_stand_wherever_shapes_agree(pool_order: str, pooled_
     torch.testing.assert_close(network(images), network.classifier(x.mean(dim=(2, 3), keepdim=True)).flatten(1))
 
 
-@pytest.mark.parametrize("kind", ["dense", "dilated", "depthwise_separable", "spatially_separable"])
+@pytest.mark.parametrize("kind", ["dense", "dilated", "dilated_last", "depthwise_separable", "spatially_separable"])
 @pytest.mark.parametrize("squeeze_width", [0, 4])
 def test_same_padding_keeps_the_maps_size_for_every_kind(kind: str, squeeze_width: int) -> None:
     block = BlockConfig(kind=kind, squeeze_width=squeeze_width, inner_width=8, width=12)  # type: ignore[arg-type]
@@ -239,7 +239,7 @@ def test_a_network_can_be_copied_with_its_dropout_in_mid_stream() -> None:
 
 
 @pytest.mark.parametrize("padding", ["same", "seed"])
-@pytest.mark.parametrize("kind", ["dense", "dilated", "depthwise_separable", "spatially_separable"])
+@pytest.mark.parametrize("kind", ["dense", "dilated", "dilated_last", "depthwise_separable", "spatially_separable"])
 def test_every_parameter_has_a_gradient(padding: str, kind: str) -> None:
     block = BlockConfig(kind=kind, squeeze_width=4, inner_width=4, width=4)  # type: ignore[arg-type]
     network = _network(_config(padding=padding, residual=True, c2=block, c3=block, output=block))

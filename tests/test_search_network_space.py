@@ -117,8 +117,8 @@ def test_a_space_travels_between_processes(space: SearchSpace) -> None:
 
 
 def test_a_file_replaces_its_keys_and_keeps_the_others(space: SearchSpace) -> None:
-    narrowed = network_space('lr = {kind = "log", low = 0.2, high = 0.3}\nactivation = "silu"', **LIMITS)
-    assert narrowed.parameters["lr"].high == 0.3
+    narrowed = network_space('lr = {kind = "log", low = 0.2, high = 0.4}\nactivation = "silu"', **LIMITS)
+    assert narrowed.parameters["lr"].high == 0.4
     assert narrowed.parameters["lr"].default == space.parameters["lr"].default  # kept: it lies in the new range
     assert narrowed.fixed == {"activation": "silu", **space.fixed}
     rest = space.parameters.keys() - {"lr", "activation"}
