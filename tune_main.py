@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if words and not words[0].startswith("-"):
             return _run_command(words[0], words[1:])
-        return _run(build_parser().parse_args(words))
+        return _run(build_parser().parse(words))
     except ValueError as error:
         if not _is_user_error(error):
             raise
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run_command(name: str, words: list[str]) -> int:
     """One of the commands on finished runs."""
-    options = command_parser(name).parse_args(words)
+    options = command_parser(name).parse(words)
     _COMMANDS[name](options)
     return 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -38,6 +39,8 @@ class NetworkProfile:
     """As layer summaries count it, by whole layers: a norm with a frozen scale is left out, though its shift learns."""
     multiply_adds: int
     """Of all convolutions, for one image."""
+    num_activations: int
+    """Numbers that all layers put out for one image, which training holds in memory for every image of a batch."""
     receptive_field: int
     """Pixels of the image that one unit before the average pool sees, the smaller of height and width."""
     num_max_pools: int
@@ -54,6 +57,7 @@ def profile_network(config: TrainConfig, *, num_classes: int = 10, image_size: i
         num_params=sum(layer.num_params for layer in layers),
         num_trainable_params=sum(layer.num_params for layer in layers if layer.is_trainable),
         multiply_adds=sum(layer.multiply_adds for layer in layers),
+        num_activations=sum(math.prod(layer.output_shape) for layer in layers),
         receptive_field=_receptive_field(network),
         num_max_pools=sum(isinstance(module, nn.MaxPool2d) for module in network.modules()),
         num_depthwise_separable=_num_depthwise_separable(network),

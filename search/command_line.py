@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from search.settings import SearchSettings, UserError
 
@@ -23,9 +24,31 @@ FIELDS = {
 _SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 
 
-def build_parser() -> argparse.ArgumentParser:
+class CommandLineParser(argparse.ArgumentParser):
+    """Says in one line what is wrong: argparse's usage of all options would push that off the screen."""
+
+    def error(self, message: str) -> NoReturn:
+        """UserError with the message."""
+        raise UserError(f"{message.rstrip('.')}. `{self.prog} --help` lists all options.")
+
+    def parse(self, words: Sequence[str]) -> argparse.Namespace:
+        """The options given; UserError names the first word that is none, and the option that it is most like."""
+        options, unknown = self.parse_known_args(words)
+        if not unknown:
+            return options
+        name = unknown[0].partition("=")[0]
+        if not name.startswith("-"):
+            self.error(f"`{name}` belongs to no option")
+        known = {option.lstrip("-"): option for option in self._option_string_actions}
+        close = difflib.get_close_matches(name.lstrip("-"), known, n=1)
+        if not close:
+            self.error(f"unknown option `{name}`")
+        raise UserError(f"unknown option `{name}`. Did you mean `{known[close[0]]}`?")
+
+
+def build_parser() -> CommandLineParser:
     """The options, grouped, with defaults and units."""
-    parser = argparse.ArgumentParser(
+    parser = CommandLineParser(
         prog="tune_main.py",
         description="Searches the best small convolutional network for a folder of images, retrains it and tests it.",
         epilog=_commands_text(),
@@ -46,12 +69,12 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def command_parser(name: str) -> argparse.ArgumentParser:
+def command_parser(name: str) -> CommandLineParser:
     """The options of one of `COMMANDS`; UserError for a name that is none."""
     if name not in COMMANDS:
         raise UserError(f"unknown command `{name}`. Known: {', '.join(COMMANDS)}; a search starts without one.")
     text, arguments = COMMANDS[name]
-    parser = argparse.ArgumentParser(prog=f"tune_main.py {name}", description=f"{text[0].upper()}{text[1:]}.")
+    parser = CommandLineParser(prog=f"tune_main.py {name}", description=f"{text[0].upper()}{text[1:]}.")
     for flag, settings in arguments.items():
         parser.add_argument(flag, **settings)
     return parser

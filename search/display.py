@@ -80,7 +80,7 @@ class Display:
         if text is not None:
             self.message(text)
 
-    def watch(self, steps: StepCounts) -> None:
+    def watch(self, steps: StepCounts | None) -> None:
         """From here on the trials' steps can be read there."""
         self._steps = steps
 

@@ -27,6 +27,8 @@ from search.study import NewTrial
 SEED_IMAGE_SIZE = 32
 """Side in pixels of the images that the seed network was made for."""
 VAL_FRACTION = 0.1
+NUMBERS_PER_PARAMETER = 4
+"""The weight, its gradient and the optimizer's two moments."""
 STAND_IN_EXAMPLES = 512
 """Of the digits that stand in for CIFAR-10, as many as trials on a CPU train on."""
 
@@ -79,6 +81,15 @@ class Preparation:
     def describe(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """Parameters, multiply-adds of an image and receptive field of a config."""
         return describe_config(config, num_classes=self.arrays.num_classes, image_size=self.image_size)
+
+    def memory_need(self, config: Mapping[str, Any]) -> int:
+        """Numbers that training a config holds: what layers put out for a batch, then weights and what goes with them.
+
+        An order of configs rather than a measure: libraries take memory of their own.
+        """
+        train_config = TrainConfig.from_flat(dict(config))
+        profile = profile_network(train_config, num_classes=self.arrays.num_classes, image_size=self.image_size)
+        return train_config.batch_size * profile.num_activations + NUMBERS_PER_PARAMETER * profile.num_params
 
 
 def prepare(settings: SearchSettings, *, kept: Machine | None = None) -> Preparation:

@@ -43,3 +43,10 @@ def remove_abandoned(parent: Path) -> None:
             with lock_file.open() as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 shutil.rmtree(lock_file.parent, ignore_errors=True)
+    # A process of Ray's that outlives its run for a moment may make its folder again, with nothing in it.
+    for session in parent.glob(f"{_PREFIX}*/[0-9]/session_*"):
+        folders = (session, *session.parents[:2])
+        if not (folders[-1] / _LOCK).exists():
+            with contextlib.suppress(OSError):
+                for folder in folders:
+                    folder.rmdir()

@@ -33,7 +33,7 @@ from search.study import RunStudy, TrialRecord, TrialStatus, open_study
 from search.summary import write_results
 from search.trainable import TrialPlan
 from search.trial_clock import TrialClock
-from search.trial_scheduler import StudyPromotionScheduler, StudyScheduler, build_trial_scheduler
+from search.trial_scheduler import StudyScheduler, build_trial_scheduler
 from search.trouble import trouble_named
 from search.world import new_run_problems, resume_problems
 
@@ -152,30 +152,22 @@ def _train_trials(
     from search.trackers import tracking
     from search.tuner import ray_cluster, run_trials
 
-    settings, machine = preparation.settings, preparation.machine
-    promotions = scheduler.promotions if isinstance(scheduler, StudyPromotionScheduler) else None
+    settings, slots = preparation.settings, preparation.machine.slots
     streak = FailureStreak()
     with (
         stop.deferred(),
-        ray_cluster(machine.slots, settings.run_dir / "ray.log") as scratch,
+        ray_cluster(slots, settings.run_dir / "ray.log") as scratch,
         tracking(settings, study, display.warning) as trackers,
     ):
-        steps = StepCounts(scratch / "steps")
-        display.watch(steps)
-        plan = TrialPlan(
-            max_epochs=settings.max_epochs,
-            rung_epochs=rungs_of(settings),
-            engine=machine.engine,
-            checkpoints_dir=(settings.run_dir / "checkpoints").absolute(),
-            steps=steps,
-        )
+        plan = _plan(preparation, StepCounts(scratch / "steps"))
+        display.watch(plan.steps)
         run_trials(
-            _searcher(preparation, study, promotions),
+            _searcher(preparation, study, scheduler.promotions),
             scheduler,
-            num_trials=num_trials if promotions is None else None,
+            num_trials=num_trials if scheduler.promotions is None else None,
             arrays=preparation.arrays,
             plan=plan,
-            slots=machine.slots,
+            slots=slots,
             max_failures=settings.max_failures,
             clock=TrialClock(settings.trial_timeout_s),
             scratch=scratch,
@@ -183,9 +175,20 @@ def _train_trials(
             on_report=partial(_show_report, display, page, trackers, plan.rung_epochs),
             on_end=lambda number: _note_end(display, streak, trackers, study.trial(number)),
         )
-        for number in promotions.stopped if promotions else ():
+        for number in scheduler.promotions.stopped if scheduler.promotions else ():
             delete_checkpoints(plan.checkpoint_dir(number))
             _note_end(display, streak, trackers, study.trial(number))
+
+
+def _plan(preparation: Preparation, steps: StepCounts) -> TrialPlan:
+    settings = preparation.settings
+    return TrialPlan(
+        max_epochs=settings.max_epochs,
+        rung_epochs=rungs_of(settings),
+        engine=preparation.machine.engine,
+        checkpoints_dir=(settings.run_dir / "checkpoints").absolute(),
+        steps=steps,
+    )
 
 
 def _searcher(preparation: Preparation, study: RunStudy, promotions: Promotions | None) -> StudySearcher:
@@ -205,6 +208,7 @@ def _searcher(preparation: Preparation, study: RunStudy, promotions: Promotions 
         promotions=promotions,
         num_trials=settings.num_trials,
         describe=preparation.describe,
+        memory_need=preparation.memory_need,
         may_start=budget.may_start,
     )
 

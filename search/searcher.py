@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from ray.tune.search import Searcher
 
 from model.seeds import derive_seed
+from search.memory_limit import MemoryLimit
 from search.promotion import Promotions
 from search.ray_state import StateIsInStudy
 from search.space import SearchSpace
@@ -47,10 +48,12 @@ class StudySearcher(StateIsInStudy, Searcher):
         nearest: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None,
         points: Callable[[], Sequence[Mapping[str, Any]]] | None = None,
         describe: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda _config: {},
+        memory_need: Callable[[Mapping[str, Any]], int] | None = None,
         may_start: Callable[[], bool] = lambda: True,
     ) -> None:
         super().__init__()
-        self._space = space
+        self._memory = MemoryLimit(memory_need) if memory_need else None
+        self._space = self._memory.laid_on(space) if self._memory else space
         self._study = study
         self._seed = seed
         self._max_concurrent = max_concurrent
@@ -69,13 +72,13 @@ class StudySearcher(StateIsInStudy, Searcher):
             if record.status is TrialStatus.INTERRUPTED and not self._is_waiting(record.number)
         )
         self._sampler: Sampler = (
-            TPESampler(space, seed)
+            TPESampler(self._space, seed)
             if promotions is None
-            else TreeSampler(space, seed, epochs=promotions.score_epochs, points=points)
+            else TreeSampler(self._space, seed, epochs=promotions.score_epochs, points=points)
         )
         for record in records:
             self._sampler.add(record.params, record.violations)
-            self._sampler.tell(record)
+            self._tell(record)
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]
         """The next trial; None while all slots are taken; Searcher.FINISHED once no further trial may start."""
@@ -102,7 +105,12 @@ class StudySearcher(StateIsInStudy, Searcher):
         """Passes on to the sampler what the record says of the trial."""
         number = self._live.pop(trial_id, None)
         if number is not None:
-            self._sampler.tell(self._study.trial(number))
+            self._tell(self._study.trial(number))
+
+    def _tell(self, record: TrialRecord) -> None:
+        self._sampler.tell(record)
+        if self._memory is not None:
+            self._memory.tell(record)
 
     def _next_number(self) -> int | None:
         """The trial that a free worker takes: one that is due at its rung, or a new one; None if there is none."""
@@ -167,7 +175,8 @@ def build_searcher(space: SearchSpace, study: RunStudy, seed: int, **options: An
     Options: `given`, the first trials' configs; `max_concurrent`, the number of slots; `promotions`, those of the trial
     scheduler if it has any; `num_trials`, how many trials the record is to hold, rejected ones not counted (None leaves
     it to Ray); `nearest`, what is used instead of params drawn, for a space of which only some points can be had, and
-    `points`, all those that still can; `describe`, facts about a config for the record; `may_start`, asked before each
-    new trial.
+    `points`, all those that still can; `describe`, facts about a config for the record; `memory_need`, a number that
+    grows with the memory that a config takes, by which none is drawn again that needs as much as one that ran out of
+    it; `may_start`, asked before each new trial.
     """
     return StudySearcher(space, study, seed, **options)

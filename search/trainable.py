@@ -35,6 +35,8 @@ class TrialPlan:
         return self.checkpoints_dir / f"trial-{trial_number:04d}"
 
 
+OUT_OF_MEMORY = "out of memory"
+"""How the error of a trial begins that ran out of memory, whoever ran out."""
 Report = Callable[[dict[str, Any]], None]
 
 
@@ -59,10 +61,10 @@ def train_trial(assignment: Mapping[str, Any], images: SharedImages, plan: Trial
 
 
 def error_line(error: Exception) -> str:
-    """The error as one line of the table; running out of memory has one name, whoever ran out."""
+    """The error as one line of the table."""
     text = str(error).strip().splitlines()
     is_memory = isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)
-    return f"{'out of memory' if is_memory else type(error).__name__}: {text[-1] if text else 'no message'}"
+    return f"{OUT_OF_MEMORY if is_memory else type(error).__name__}: {text[-1] if text else 'no message'}"
 
 
 def _epochs(assignment: Mapping[str, Any], images: SharedImages, plan: TrialPlan) -> Iterator[dict[str, Any]]:

@@ -25,6 +25,9 @@ class StudyScheduler(StateIsInStudy, FIFOScheduler, ABC):
     that is in the record already counts no second time.
     """
 
+    promotions: Promotions | None = None
+    """What waiting trials go on by; None where none waits."""
+
     def __init__(self, settings: RungSettings, study: RunStudy) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._study = study
@@ -139,7 +142,7 @@ class StudyPromotionScheduler(StudyScheduler):
         for record in study.trials():
             if record.status is TrialStatus.INTERRUPTED and record.epochs_trained >= self._max_epochs:
                 study.finish(record.number, TrialStatus.COMPLETED, value=record.val_accuracies[record.epochs_trained])
-        self.promotions = Promotions(settings, study)
+        self.promotions: Promotions = Promotions(settings, study)
 
     def _decide(self, number: int, epoch: int, score: float) -> str:
         if epoch >= self._max_epochs:

@@ -24,6 +24,7 @@ from ray.tune.search import Searcher
 from model.checkpoint import delete_checkpoints
 from model.training import SharedImages
 from search.arrays import SearchArrays, shared_images
+from search.freeze_guard import frozen_are_killed
 from search.private_folder import private_folder
 from search.process_guard import signals_stay_ours, words_go_to
 from search.ray_state import StateIsInStudy
@@ -68,7 +69,8 @@ def ray_cluster(slots: Slots, log_file: Path) -> Iterator[Path]:
     with private_folder() as folder, words_go_to(log_file):
         try:
             _start_ray(slots, folder)
-            yield folder
+            with frozen_are_killed(_node_pids()):
+                yield folder
         except _NodeDied as death:
             # Ray's shutdown without its node ends this process on the spot; left to the end of the process, it may.
             raise RunFailed(str(death)) from None
@@ -99,6 +101,12 @@ def _start_ray(slots: Slots, folder: Path) -> None:
             ray.shutdown()
             if attempt == _MAX_STARTS:
                 raise RunFailed(f"Ray did not start: {str(error).splitlines()[0]}") from error
+
+
+def _node_pids() -> list[int]:
+    """The processes without which Ray is no more: a call to one that is frozen never returns."""
+    processes = ray._private.worker._global_node.all_processes  # type: ignore[attr-defined]
+    return [started.process.pid for kind in ("raylet", "gcs_server") for started in processes[kind]]
 
 
 def run_trials(

@@ -17,7 +17,7 @@ from search.rungs import rungs_of
 from search.searcher import StudySearcher, build_searcher
 from search.space import SearchSpace
 from search.study import NewTrial, RunStudy
-from search.trial_scheduler import StudyPromotionScheduler, build_trial_scheduler
+from search.trial_scheduler import build_trial_scheduler
 
 SEED = 11
 SPACE = SearchSpace(
@@ -93,7 +93,7 @@ def search(
         given=GIVEN,
         max_concurrent=num_workers,
         num_trials=num_trials,
-        promotions=scheduler.promotions if isinstance(scheduler, StudyPromotionScheduler) else None,
+        promotions=scheduler.promotions,
     )
     rng = random.Random(order)
     ids = (f"trial-{index}" for index in count())

@@ -74,6 +74,16 @@ def test_a_killed_process_changes_nothing(kind: str, tmp_path: Path, undisturbed
     assert finish(tmp_path) == undisturbed
 
 
+def test_a_frozen_raylet_ends_a_search_that_can_go_on(tmp_path: Path, undisturbed: dict[str, Any]) -> None:
+    with started(tmp_path, *new_run(tmp_path)) as run:
+        wait_until(lambda: num_epochs(tmp_path / "results" / "tiny") >= 4)
+        raylet = run.pid_of("raylet")
+        assert raylet is not None
+        os.kill(raylet, signal.SIGSTOP)
+        end_after(run, "raylet")
+    assert finish(tmp_path) == undisturbed
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_many_random_kills_change_nothing(seed: int, tmp_path: Path, undisturbed: dict[str, Any]) -> None:
     chance = random.Random(seed)

@@ -8,13 +8,14 @@ import shutil
 import signal
 import stat
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from faults import new_run, num_epochs, num_trials, started, wait_until
+from faults import PATIENCE_S, new_run, num_epochs, num_trials, started, wait_until
 from image_files import encode_png, random_image
 
 from search import load_run
@@ -229,6 +230,12 @@ def test_a_cluster_that_ray_address_names_is_never_joined(tmp_path: Path) -> Non
         line = Path(f"/proc/{raylet}/cmdline").read_bytes().split(b"\0")
         (temp,) = [Path(part.decode().partition("=")[2]) for part in line if part.startswith(b"--temp_dir=")]
         assert stat.S_IMODE(temp.parent.stat().st_mode) == 0o700, "others can reach Ray's sockets and logs"
+        (address,) = [part.decode().partition("=")[2] for part in line if part.startswith(b"--gcs-address=")]
+        token = environment_of(raylet)["RAY_AUTH_TOKEN"]
+        assert num_nodes(address, token) == "1"
+        assert num_nodes(address, token[::-1]) == "", "a stranger was let in"
+        dashboards = [words for words in run.family().values() if "/dashboard/dashboard.py " in words]
+        assert all(" --disable-frontend" in words for words in dashboards), "Ray's dashboard is on"
         worker = run.pid_of("worker")
         assert worker is not None
         assert oom_score(worker) > oom_score(run.process.pid), "out of memory, the kernel would kill the search first"
@@ -237,6 +244,28 @@ def test_a_cluster_that_ray_address_names_is_never_joined(tmp_path: Path) -> Non
     assert not temp.parent.exists()
     token = home / ".ray" / "auth_token"
     assert not token.exists() or stat.S_IMODE(token.stat().st_mode) & 0o077 == 0
+
+
+def environment_of(pid: int) -> dict[str, str]:
+    """What a process was started with."""
+    entries = Path(f"/proc/{pid}/environ").read_bytes().decode().split("\0")
+    return dict(entry.split("=", 1) for entry in entries if "=" in entry)
+
+
+def num_nodes(address: str, token: str) -> str:
+    """What a cluster says of its size to somebody with that token; nothing if it does not answer."""
+    script = (
+        "import sys; from ray._raylet import GcsClient; print(len(GcsClient(address=sys.argv[1]).get_all_node_info()))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, address],
+        env={**os.environ, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+    return done.stdout.strip()
 
 
 def oom_score(pid: int) -> int:

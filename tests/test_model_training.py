@@ -161,6 +161,22 @@ def test_divergence_is_noticed_in_its_epoch():
         list(train_epochs(training))
 
 
+def test_divergence_is_noticed_within_fifty_steps_of_a_long_epoch():
+    steps = []
+    training = Training(
+        dataclasses.replace(TINY, batch_size=2, lr=1e30),
+        shared(num=274),
+        max_epochs=1,
+        seed=7,
+        engine=PLAIN,
+        on_step=lambda *step: steps.append(step),
+    )
+    assert training.steps_per_epoch == 125
+    with pytest.raises(DivergedError, match="by step 50 of epoch 1"):
+        list(train_epochs(training))
+    assert len(steps) == 50
+
+
 def test_divergence_survives_the_way_between_processes():
     error = pickle.loads(pickle.dumps(DivergedError(3, 50)))
     assert (error.epoch, error.step) == (3, 50)

@@ -200,3 +200,20 @@ def test_what_killed_runs_left_is_cleared_and_what_lives_is_not(
     assert not abandoned.exists()
     assert young.exists()
     assert foreign.exists()
+
+
+def test_an_empty_folder_that_ray_made_again_goes_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(private_folder, "short_temp_dir", lambda: tmp_path)
+    made_again, used, foreign = (tmp_path / name for name in ("cl-again/1/session_x", "cl-used/1/session_x", "cl-else"))
+    for folder in (made_again, used, foreign):
+        folder.mkdir(parents=True)
+    (used / "log").write_text("")
+    with private_folder.private_folder() as living:
+        starting = living / "1" / "session_x"
+        starting.mkdir(parents=True)
+        private_folder.remove_abandoned(tmp_path)
+        assert starting.exists()
+    assert {path.name for path in tmp_path.iterdir()} == {"cl-used", "cl-else"}
+    assert (used / "log").exists()

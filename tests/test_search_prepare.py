@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from model.config import SEED_CONFIG
 from model.data import DataError, load_training_data
 from model.engine import Engine
+from model.network import build_network
 from model.seeds import derive_seed
 from search.machine import choose_device, num_gpus
 from search.parameter import SpaceError
@@ -47,6 +49,19 @@ def test_the_seed_config_then_the_default_are_given(preparation: Preparation) ->
     # Ten classes, as in the notebook: 657,146 parameters.
     assert seed.profile["num_params"] == 657_146
     assert preparation.baselines == {0: seed, 1: default}
+
+
+def test_what_a_config_needs_grows_with_its_batch_and_its_network(preparation: Preparation) -> None:
+    network = build_network(SEED_CONFIG, 10).eval()
+    num_put_out: list[int] = []
+    for module in network.modules():
+        if next(module.children(), None) is None:
+            module.register_forward_hook(lambda _module, _inputs, output: num_put_out.append(output.numel()))
+    network(torch.zeros(1, 3, 32, 32))
+    need = preparation.memory_need(SEED_CONFIG.flat())
+    assert need == SEED_CONFIG.batch_size * sum(num_put_out) + 4 * 657_146
+    twice = preparation.memory_need({**SEED_CONFIG.flat(), "batch_size": 2 * SEED_CONFIG.batch_size})
+    assert twice - need == SEED_CONFIG.batch_size * sum(num_put_out)
 
 
 def test_other_image_sizes_have_no_seed_config() -> None:

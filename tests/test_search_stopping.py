@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,20 @@ with stop.installed():
     except RunInterrupted as interrupted:
         sys.exit(interrupted.exit_code)
 """
+WITH_CHILDREN = """
+import subprocess, time
+from search.stopping import StopRequest
+stop = StopRequest()
+with stop.installed(), stop.deferred():
+    child = subprocess.Popen(["sh", "-c", "sleep 60 & echo $!; wait"], stdout=subprocess.PIPE, text=True)
+    grandchild = child.stdout.readline().strip()
+    print("ready", flush=True)
+    print(child.pid, grandchild, flush=True)
+    while not stop:
+        time.sleep(0.01)
+    print("seen", flush=True)
+    time.sleep(60)
+"""
 
 
 def start(script: str) -> subprocess.Popen[str]:
@@ -66,6 +81,26 @@ def test_the_first_signal_raises_and_the_second_ends_at_once(number: signal.Sign
     assert read_line(process) == f"raised {128 + number}"
     process.send_signal(number)
     assert rest_of(process) == (128 + number, "")
+
+
+def test_the_second_signal_leaves_no_process_behind() -> None:
+    process = start(WITH_CHILDREN)
+    pids = read_line(process).split()
+    process.send_signal(signal.SIGTERM)
+    assert read_line(process) == "seen"
+    assert all(map(is_alive, pids))
+    process.send_signal(signal.SIGTERM)
+    assert rest_of(process) == (143, "")
+    deadline = time.monotonic() + 60
+    while any(map(is_alive, pids)):
+        assert time.monotonic() < deadline
+
+
+def is_alive(pid: str) -> bool:
+    try:
+        return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
 
 
 def test_a_deferred_signal_is_raised_at_the_end_of_the_block() -> None:

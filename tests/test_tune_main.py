@@ -99,10 +99,30 @@ def test_time_budget_is_read_in_its_unit(text: str, expected: float) -> None:
     assert seconds(text) == expected
 
 
-def test_unreadable_time_budget_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit, match="2"):
-        tune_main.main(["--time-budget", "soon"])
-    assert "must be a time such as 90s, 45min or 2h; got 'soon'" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--trails", 3), "unknown option `--trails`. Did you mean `--trials`?"),
+        (("--seeed=3",), "unknown option `--seeed`. Did you mean `--seed`?"),
+        (("--frobnicate",), "unknown option `--frobnicate`. `tune_main.py --help` lists all options."),
+        (("--trials", 3, 7), "`7` belongs to no option. `tune_main.py --help` lists all options."),
+        (("--trials", "x"), "argument --trials: invalid int value: 'x'. `tune_main.py --help` lists all options."),
+        (
+            ("--time-budget", "soon"),
+            "argument --time-budget: must be a time such as 90s, 45min or 2h; got 'soon'. "
+            "`tune_main.py --help` lists all options.",
+        ),
+        (("export", "r", "--formt", "onnx"), "the following arguments are required: --format. "),
+        (("predict", "r", "a.png", "--pag", "x"), "unknown option `--pag`. `tune_main.py predict --help` lists all"),
+    ],
+)
+def test_a_slip_in_an_option_is_told_in_one_line(
+    capsys: pytest.CaptureFixture[str], arguments: tuple[object, ...], message: str
+) -> None:
+    code, err = run_main(capsys, *arguments)
+    assert code == 2
+    assert err.startswith(f"tune_main.py: error: {message}")
+    assert err.count("\n") == 1
 
 
 def test_help_names_every_setting_with_its_default_and_is_quick() -> None:

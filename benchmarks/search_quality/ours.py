@@ -11,7 +11,7 @@ from search.searcher import build_searcher
 from search.settings import SearchSettings
 from search.simulation import Step, simulate
 from search.study import RunStudy
-from search.trial_scheduler import StudyPromotionScheduler, build_trial_scheduler
+from search.trial_scheduler import build_trial_scheduler
 
 
 def our_search(
@@ -39,7 +39,7 @@ def our_search(
         study,
         seed,
         max_concurrent=num_workers,
-        promotions=trial_scheduler.promotions if isinstance(trial_scheduler, StudyPromotionScheduler) else None,
+        promotions=trial_scheduler.promotions,
         nearest=pool.take_nearest if pool else None,
         points=pool.left if pool else None,
     )
