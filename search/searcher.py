@@ -112,8 +112,8 @@ class StudySearcher(StateIsInStudy, Searcher):
         if may_start and (self._num_trials is None or self._num_started < self._num_trials):
             self._num_started += 1
             return self._add_trial()
-        if self._promotions is not None and not self._live:
-            return self._promotions.close(is_in_time=may_start)
+        if self._promotions is not None and all(map(self._promotions.is_sent_to_end, self._live.values())):
+            return self._promotions.close(is_in_time=may_start, num_underway=len(self._live))
         return None
 
     def _is_waiting(self, number: int) -> bool:

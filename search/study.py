@@ -66,6 +66,8 @@ class RungDecision:
     """Whether the rule stops the trial here."""
     is_audited: bool = False
     """Whether it went on all the same, to see what the stop would have cost."""
+    is_sent_to_end: bool = False
+    """Whether it goes on to the last epoch, whatever the rungs between may say."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,6 +189,7 @@ class RunStudy:
             "num_scores": decision.num_scores,
             "is_stopped": decision.is_stopped,
             "is_audited": decision.is_audited,
+            "is_sent_to_end": decision.is_sent_to_end,
         }
         self.storage.set_trial_user_attr(self._trial_id(number), f"rung:{decision.epoch:04d}", values)
         if self._backup is not None:
