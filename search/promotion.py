@@ -14,7 +14,7 @@ import dataclasses
 from collections.abc import Mapping
 from itertools import combinations
 
-from search.rungs import RungSettings, rungs_of
+from search.rungs import RungSettings, reduction_factor_of, rungs_of
 from search.study import RungDecision, RunStudy, TrialRecord, TrialStatus
 
 NUM_FINALISTS = 3
@@ -26,7 +26,7 @@ class Promotions:
 
     def __init__(self, settings: RungSettings, study: RunStudy) -> None:
         self._study = study
-        self._reduction_factor = settings.reduction_factor
+        self._reduction_factor = reduction_factor_of(settings)
         self._max_epochs = settings.max_epochs
         self._rungs: dict[int, dict[int, float]] = {epoch: {} for epoch in rungs_of(settings)}
         self._waiting: dict[int, int] = {}

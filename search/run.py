@@ -24,7 +24,7 @@ from search.report import LivePage
 from search.results import Run, load_run
 from search.retrain_stage import retrain_and_test
 from search.run_folder import RunFolder, read_machine, read_settings
-from search.rungs import rungs_of
+from search.rungs import reduction_factor_of, rungs_of
 from search.searcher import StudySearcher, build_searcher
 from search.settings import SearchSettings, UserError
 from search.step_counts import StepCounts
@@ -125,7 +125,7 @@ def _search(preparation: Preparation, study: RunStudy, display: Display, page: L
         settings.num_trials,
         settings.max_epochs,
         rung_epochs=rungs_of(settings),
-        reduction_factor=settings.reduction_factor,
+        reduction_factor=reduction_factor_of(settings),
         num_workers=preparation.machine.slots.num_concurrent,
         deadline=time.monotonic() + (settings.time_budget_s or math.inf),
     )

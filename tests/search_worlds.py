@@ -15,6 +15,7 @@ from model.seeds import derive_seed
 from search.parameter import Parameter
 from search.rungs import rungs_of
 from search.searcher import StudySearcher, build_searcher
+from search.settings import Scheduler
 from search.space import SearchSpace
 from search.study import NewTrial, RunStudy
 from search.trial_scheduler import StudyPromotionScheduler, build_trial_scheduler
@@ -49,7 +50,7 @@ class Rungs:
     max_epochs: int = 9
     grace_period: int = 1
     reduction_factor: int = 3
-    scheduler: str = "asha"
+    scheduler: Scheduler = "asha"
 
 
 def score(config: Mapping[str, Any], epoch: int) -> float:
