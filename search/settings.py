@@ -52,6 +52,8 @@ class SearchSettings:
     reduction_factor: int | None = None
     """One in so many trials goes on past each rung. With asha, also how many times as many epochs the next rung has.
     None is `REDUCTION_FACTORS`."""
+    stop_when_done: bool = False
+    """Start no more trials once what another is expected to gain is below the noise of the validation accuracy."""
     time_budget_s: float | None = None
     """Seconds for the whole run, the retrain's share included; None is no limit."""
     seed: int = 0
@@ -104,6 +106,11 @@ class SearchSettings:
             yield f"`precision` must be one of {', '.join(get_args(Precision))}; got {self.precision!r}."
         if self.scheduler not in get_args(Scheduler):
             yield f"`scheduler` must be one of {', '.join(get_args(Scheduler))}; got {self.scheduler!r}."
+        if self.stop_when_done and self.scheduler != "promotion":
+            yield (
+                "`stop-when-done` needs scheduler promotion, whose sampler foresees gains; got "
+                f"{self.scheduler}. Leave one of them out."
+            )
         for field, flag, low in _LOWER_BOUNDS:
             value = getattr(self, field)
             if value is not None and value < low:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import count
 from types import SimpleNamespace
@@ -82,7 +82,13 @@ def reports(assignment: Mapping[str, Any], rungs: Rungs) -> Iterator[dict[str, A
 
 
 def search(
-    study: RunStudy, num_trials: int, *, num_workers: int = 1, rungs: Rungs | None = None, order: int = 0
+    study: RunStudy,
+    num_trials: int,
+    *,
+    num_workers: int = 1,
+    rungs: Rungs | None = None,
+    order: int = 0,
+    is_done: Callable[[], bool] = lambda: False,
 ) -> None:
     """Runs a study up to `num_trials`; with several workers, reports arrive in a random `order`."""
     rungs = rungs or Rungs()
@@ -94,6 +100,7 @@ def search(
         given=GIVEN,
         max_concurrent=num_workers,
         num_trials=num_trials,
+        is_done=is_done,
         promotions=scheduler.promotions if isinstance(scheduler, StudyPromotionScheduler) else None,
     )
     rng = random.Random(order)
