@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from search.parameter import Parameter, Value
 
 
-def coordinates(parameters: Mapping[str, Parameter], params: Mapping[str, Any]) -> list[float]:
-    """0..1 for each range, along its logarithm where it is drawn so; for each value of a choice 0 or 1."""
-    point: list[float] = []
+def coordinates(parameters: Mapping[str, Parameter], configs: Sequence[Mapping[str, Any]]) -> NDArray[np.float64]:
+    """A row for each config: 0..1 for each range, along its logarithm where it is drawn so; for each choice 0 or 1."""
+    columns: list[Any] = []
     for key, parameter in parameters.items():
+        values = [params[key] for params in configs]
         if parameter.kind == "choice":
-            point += [float(params[key] == known) for known in parameter.values]
+            columns += [[float(value == known) for value in values] for known in parameter.values]
         else:
-            point.append(_to_unit(parameter, params[key]))
-    return point
+            columns.append(_to_unit(parameter, np.array(values, dtype=float)))
+    return np.column_stack(columns)
 
 
 def vary(
@@ -32,16 +36,17 @@ def vary(
         if parameter.kind == "choice":
             varied[key] = parameter.draw(rng)
         else:
-            unit = _to_unit(parameter, params[key]) + rng.gauss(0, spread)
+            unit = float(_to_unit(parameter, params[key])) + rng.gauss(0, spread)
             varied[key] = _from_unit(parameter, min(max(unit, 0.0), 1.0))
     return varied
 
 
-def _to_unit(parameter: Parameter, value: float) -> float:
-    low, high = parameter.extremes()
+def _to_unit(parameter: Parameter, value: Any) -> Any:
+    """Of a number or an array of them."""
+    low, high = (float(bound) for bound in parameter.extremes())
     if parameter.kind.startswith("log"):
-        return math.log(value / float(low)) / math.log(float(high) / float(low))
-    return (value - float(low)) / (float(high) - float(low))
+        return np.log(value / low) / math.log(high / low)
+    return (value - low) / (high - low)
 
 
 def _from_unit(parameter: Parameter, unit: float) -> Value:

@@ -16,6 +16,8 @@ from search.statistics import MIN_TRIALS_FOR_IMPORTANCES, front
 NUM_SLICES = 8
 NUM_AXES = 7
 
+_SENT_ON = ", or was sent on to the last epoch, where the rungs are checked"
+
 
 def search_section(data: ReportData) -> Html:
     """Learning curves, the best so far, and the best trials."""
@@ -28,7 +30,7 @@ def search_section(data: ReportData) -> Html:
     words = "Validation accuracy after every epoch, a line for each trial; point at one to see its config. "
     words += (
         f"Dotted lines are the rungs (epoch {at_rungs}): a trial went on only if it was among the best of the trials "
-        f"that had come so far, one in {data.reduction_factor}."
+        f"that had come so far, one in {data.reduction_factor}{_SENT_ON if data.scheduler == 'promotion' else ''}."
         if at_rungs
         else "There are no rungs, so no trial was stopped early."
     )

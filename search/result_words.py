@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from search.audit import ENOUGH_CORRELATION, MIN_AUDITED, MIN_TRIALS, AuditReport
+from search.done import Done
 from search.finals import Finals
 from search.progress import percent
 from search.report_result import ConfigResult, Gain
@@ -19,6 +20,15 @@ HEADINGS_OF_FINALS = (
     "seeds",
     "optimism, points",
 )
+
+
+def done_words(done: Done) -> str:
+    """Why the search ended before all its trials."""
+    return (
+        f"The search was done after {done.num_started} of {done.num_trials} trials (--stop-when-done): another "
+        f"was expected to gain {100 * done.expected_gain:.2g} points of validation accuracy, less than its noise of "
+        f"{100 * done.noise:.2g}. That saved about {done.epochs_saved} epochs."
+    )
 
 
 def points(value: float) -> str:

@@ -15,16 +15,18 @@ from model.checkpoint import delete_checkpoints
 from search.audit import Audit
 from search.budget import Budget
 from search.display import Display
+from search.done import StopWhenDone, done_in
 from search.failures import FailureStreak
 from search.made_with import check_made_with, note_made_with
 from search.prepare import Preparation, prepare
 from search.progress import Progress
 from search.promotion import Promotions
 from search.report import LivePage
+from search.result_words import done_words
 from search.results import Run, load_run
 from search.retrain_stage import retrain_and_test
 from search.run_folder import RunFolder, read_machine, read_settings
-from search.rungs import rungs_of
+from search.rungs import reduction_factor_of, rungs_of
 from search.searcher import StudySearcher, build_searcher
 from search.settings import SearchSettings, UserError
 from search.step_counts import StepCounts
@@ -125,7 +127,7 @@ def _search(preparation: Preparation, study: RunStudy, display: Display, page: L
         settings.num_trials,
         settings.max_epochs,
         rung_epochs=rungs_of(settings),
-        reduction_factor=settings.reduction_factor,
+        reduction_factor=reduction_factor_of(settings),
         num_workers=preparation.machine.slots.num_concurrent,
         deadline=time.monotonic() + (settings.time_budget_s or math.inf),
     )
@@ -135,6 +137,8 @@ def _search(preparation: Preparation, study: RunStudy, display: Display, page: L
     try:
         _train_trials(preparation, study, scheduler, settings.num_trials - num_ended, display, page, stop)
         display.review()
+        if (done := done_in(study.notes(), settings.num_trials)) is not None:
+            display.message(done_words(done))
     finally:
         display.end_trials()
 
@@ -210,7 +214,13 @@ def _searcher(preparation: Preparation, study: RunStudy, promotions: Promotions 
         describe=preparation.describe,
         memory_need=preparation.memory_need,
         may_start=budget.may_start,
+        is_done=_done_rule(preparation, study) if settings.stop_when_done else lambda: False,
     )
+
+
+def _done_rule(preparation: Preparation, study: RunStudy) -> StopWhenDone:
+    num_val = len(preparation.arrays.val_indices)
+    return StopWhenDone(study, num_trials=preparation.settings.num_trials, num_val=num_val)
 
 
 def _show_report(

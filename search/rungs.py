@@ -9,6 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
+from search.settings import REDUCTION_FACTORS, Scheduler
 from search.study import RungDecision
 
 PROMOTION_SPACING = 3
@@ -23,14 +24,19 @@ class RungSettings(Protocol):
     @property
     def grace_period(self) -> int: ...
     @property
-    def reduction_factor(self) -> int: ...
+    def reduction_factor(self) -> int | None: ...
     @property
-    def scheduler(self) -> str: ...
+    def scheduler(self) -> Scheduler: ...
+
+
+def reduction_factor_of(settings: RungSettings) -> int:
+    """One in so many trials goes on past each rung."""
+    return settings.reduction_factor or REDUCTION_FACTORS[settings.scheduler]
 
 
 def rungs_of(settings: RungSettings) -> tuple[int, ...]:
     """Epochs at which a run's trials are compared; see `rung_spacing`."""
-    spacing = rung_spacing(settings.scheduler, settings.reduction_factor)
+    spacing = rung_spacing(settings.scheduler, reduction_factor_of(settings))
     return rung_epochs(settings.grace_period, spacing, settings.max_epochs)
 
 

@@ -27,6 +27,8 @@ MAX_REJECTIONS_IN_A_ROW = 5000
 class Sampler(Protocol):
     """Draws params for new trials; every trial is added when it enters the record, and told of as it goes on."""
 
+    @property
+    def expected_gain(self) -> float | None: ...
     def draw(self, number: int) -> dict[str, Any]: ...
     def add(self, params: Mapping[str, Any], violations: Mapping[str, float]) -> None: ...
     def tell(self, record: TrialRecord) -> None: ...
@@ -50,6 +52,7 @@ class StudySearcher(StateIsInStudy, Searcher):
         describe: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda _config: {},
         memory_need: Callable[[Mapping[str, Any]], int] | None = None,
         may_start: Callable[[], bool] = lambda: True,
+        is_done: Callable[[], bool] = lambda: False,
     ) -> None:
         super().__init__()
         self._memory = MemoryLimit(memory_need) if memory_need else None
@@ -62,6 +65,7 @@ class StudySearcher(StateIsInStudy, Searcher):
         self._nearest = nearest
         self._describe = describe
         self._may_start = may_start
+        self._is_done = is_done
         self._live: dict[str, int] = {}
         records = study.trials()
         self._given = deque(list(given)[len(records) :])
@@ -117,11 +121,12 @@ class StudySearcher(StateIsInStudy, Searcher):
         may_start = self._may_start()
         if may_start and self._promotions is not None and (number := self._promotions.promote()) is not None:
             return number
-        if may_start and (self._num_trials is None or self._num_started < self._num_trials):
+        is_left = self._num_trials is None or self._num_started < self._num_trials
+        if may_start and is_left and not self._is_done():
             self._num_started += 1
             return self._add_trial()
-        if self._promotions is not None and not self._live:
-            return self._promotions.close(is_in_time=may_start)
+        if self._promotions is not None and all(map(self._promotions.is_sent_to_end, self._live.values())):
+            return self._promotions.close(is_in_time=may_start, num_underway=len(self._live))
         return None
 
     def _is_waiting(self, number: int) -> bool:
@@ -166,6 +171,7 @@ class StudySearcher(StateIsInStudy, Searcher):
             distributions=self._space.distributions,
             violations=violations,
             profile=self._describe(config) if is_legal else {},
+            expected_gain=self._sampler.expected_gain,
         )
 
 
@@ -177,6 +183,6 @@ def build_searcher(space: SearchSpace, study: RunStudy, seed: int, **options: An
     it to Ray); `nearest`, what is used instead of params drawn, for a space of which only some points can be had, and
     `points`, all those that still can; `describe`, facts about a config for the record; `memory_need`, a number that
     grows with the memory that a config takes, by which none is drawn again that needs as much as one that ran out of
-    it; `may_start`, asked before each new trial.
+    it; `may_start`, asked before each new trial: whether there is time for it; `is_done`: whether it is needed no more.
     """
     return StudySearcher(space, study, seed, **options)

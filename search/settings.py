@@ -11,6 +11,8 @@ from typing import Literal, get_args
 
 Precision = Literal["auto", "bf16", "fp32"]
 Scheduler = Literal["asha", "promotion"]
+REDUCTION_FACTORS: dict[Scheduler, int] = {"promotion": 6, "asha": 3}
+"""What serves each scheduler best, by benchmarks/search_quality."""
 RUN_NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 
 
@@ -38,17 +40,20 @@ class SearchSettings:
     min_receptive_field: int = 44
     """A network's receptive field must be larger, in pixels."""
 
-    scheduler: Scheduler = "asha"
-    """How weak trials are stopped: asha stops them at a rung for good; promotion lets them wait there. Configs are
-    drawn by Optuna's TPE with asha, by trees that foresee the last epoch with promotion."""
+    scheduler: Scheduler = "promotion"
+    """How weak trials are held back: promotion lets them wait at a rung until they are due; asha stops them there for
+    good. Configs are drawn by trees that foresee the last epoch with promotion, by Optuna's TPE with asha."""
     num_trials: int = 20
     """Trials that train; rejected configs do not count."""
     max_epochs: int = 25
     """Length of a full training, in a trial and in the retrain."""
     grace_period: int = 3
     """Epochs that every trial gets before it may be stopped."""
-    reduction_factor: int = 3
-    """One in so many trials goes on past each rung. With asha, also how many times as many epochs the next rung has."""
+    reduction_factor: int | None = None
+    """One in so many trials goes on past each rung. With asha, also how many times as many epochs the next rung has.
+    None is `REDUCTION_FACTORS`."""
+    stop_when_done: bool = False
+    """Start no more trials once what another is expected to gain is below the noise of the validation accuracy."""
     time_budget_s: float | None = None
     """Seconds for the whole run, the retrain's share included; None is no limit."""
     seed: int = 0
@@ -101,6 +106,11 @@ class SearchSettings:
             yield f"`precision` must be one of {', '.join(get_args(Precision))}; got {self.precision!r}."
         if self.scheduler not in get_args(Scheduler):
             yield f"`scheduler` must be one of {', '.join(get_args(Scheduler))}; got {self.scheduler!r}."
+        if self.stop_when_done and self.scheduler != "promotion":
+            yield (
+                "`stop-when-done` needs scheduler promotion, whose sampler foresees gains; got "
+                f"{self.scheduler}. Leave one of them out."
+            )
         for field, flag, low in _LOWER_BOUNDS:
             value = getattr(self, field)
             if value is not None and value < low:
@@ -108,7 +118,10 @@ class SearchSettings:
         if not 0 <= self.audit <= 1:
             yield f"`audit` must be in 0..1; got {self.audit}."
         if self.audit > 0 and self.scheduler != "asha":
-            yield f"`audit` needs scheduler asha, whose stops are final; got {self.scheduler}. Leave one of them out."
+            yield (
+                f"`audit` needs scheduler asha, whose stops are final; got {self.scheduler}. Say --scheduler asha, or "
+                "leave --audit out."
+            )
         if self.grace_period > self.max_epochs:
             yield (
                 f"`grace-period` must be in 1..epochs; got grace-period {self.grace_period} with epochs "
@@ -116,11 +129,12 @@ class SearchSettings:
             )
 
     def resolved(self, device: str) -> SearchSettings:
-        """With numbers in the place of what depends on the device that trains."""
+        """With numbers in the place of what depends on the device that trains, or on the scheduler."""
         usual = 1 if device == "cpu" else 3
         top = usual if self.retrain_top is None else self.retrain_top
         seeds = usual if self.retrain_seeds is None else self.retrain_seeds
-        return dataclasses.replace(self, retrain_top=top, retrain_seeds=seeds)
+        factor = self.reduction_factor or REDUCTION_FACTORS[self.scheduler]
+        return dataclasses.replace(self, retrain_top=top, retrain_seeds=seeds, reduction_factor=factor)
 
     @property
     def run_dir(self) -> Path:

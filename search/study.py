@@ -66,6 +66,8 @@ class RungDecision:
     """Whether the rule stops the trial here."""
     is_audited: bool = False
     """Whether it went on all the same, to see what the stop would have cost."""
+    is_sent_to_end: bool = False
+    """Whether it goes on to the last epoch, whatever the rungs between may say."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +92,8 @@ class TrialRecord:
     error: str | None
     started: datetime | None
     ended: datetime | None
+    expected_gain: float | None = None
+    """What the sampler expected it to gain in validation accuracy over the best before it; None where none was told."""
 
     @property
     def epochs_trained(self) -> int:
@@ -116,6 +120,7 @@ class NewTrial:
     distributions: Mapping[str, BaseDistribution] = field(default_factory=dict)
     violations: Mapping[str, float] = field(default_factory=dict)
     profile: Mapping[str, Any] = field(default_factory=dict)
+    expected_gain: float | None = None
 
 
 class RunStudy:
@@ -162,6 +167,7 @@ class RunStudy:
             "seed": trial.seed,
             "config": dict(trial.config),
             "profile": dict(trial.profile),
+            "expected_gain": trial.expected_gain,
         }
         template = create_trial(
             state=TrialState.PRUNED if is_rejected else TrialState.RUNNING,
@@ -187,6 +193,7 @@ class RunStudy:
             "num_scores": decision.num_scores,
             "is_stopped": decision.is_stopped,
             "is_audited": decision.is_audited,
+            "is_sent_to_end": decision.is_sent_to_end,
         }
         self.storage.set_trial_user_attr(self._trial_id(number), f"rung:{decision.epoch:04d}", values)
         if self._backup is not None:
@@ -265,6 +272,7 @@ def _record_of(trial: FrozenTrial, *, is_running: bool) -> TrialRecord:
         error=attributes.get("error") if status in (TrialStatus.FAILED, TrialStatus.DIVERGED) else None,
         started=trial.datetime_start,
         ended=trial.datetime_complete,
+        expected_gain=attributes.get("expected_gain"),
     )
 
 

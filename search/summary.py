@@ -8,12 +8,14 @@ from typing import Any
 import pandas as pd
 
 from search.audit import audit_report
+from search.done import done_in
 from search.files import write_atomically
 from search.progress import duration, percent
 from search.report_result import ConfigResult, Result
 from search.result_words import (
     HEADINGS_OF_FINALS,
     audit_sentences,
+    done_words,
     estimate_cell,
     finals_rows,
     finals_words,
@@ -119,6 +121,8 @@ def _search_lines(run: Run) -> list[str]:
     num_audited = sum(record.audit_rung_epoch is not None for record in records)
     if num_audited:
         lines.append(f"Of these, {num_audited} went on past their stop for the audit.")
+    if (done := done_in(run.study.notes(), run.document["settings"]["num_trials"])) is not None:
+        lines.append(done_words(done))
     if run.finals.winner is not None:
         best = run.finals.winner.record
         chosen_by = "a finalist by this number" if run.finals.plan.has_finals else "chosen by this number"

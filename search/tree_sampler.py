@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
-from sklearn.ensemble import ExtraTreesRegressor
+from sklearn import config_context
+from sklearn.tree import ExtraTreeRegressor
 
 from model.seeds import derive_seed
 from search.encoding import coordinates, vary
@@ -63,13 +64,21 @@ class TreeSampler:
         self._scores: dict[int, dict[int, float]] = {}
         self._spoilt: set[int] = set()
         self._underway: set[int] = set()
-        self._trees: ExtraTreesRegressor | None = None
+        self._trees: list[ExtraTreeRegressor] | None = None
+        self._score_unit = 1.0
+        self.expected_gain: float | None = None
+        """In the units of the scores, of what was drawn last over the best known; None where no tree was asked."""
+        self._points_tried: dict[int, Floats] = {}
+        """Of trials whose params are known, by number."""
 
     def add(self, params: Params, violations: Mapping[str, float]) -> None:
         """A trial enters the record, with the next number."""
         if all(excess <= 0 for excess in violations.values()):
             self._num_legal += 1
-        self._underway.add(len(self._params))
+        number = len(self._params)
+        self._underway.add(number)
+        if params:
+            self._points_tried[number] = coordinates(self._space.parameters, [params])[0]
         self._params.append(params)
 
     def tell(self, record: TrialRecord) -> None:
@@ -94,12 +103,15 @@ class TreeSampler:
         """
         rng = random.Random(derive_seed(self._seed, "sampler", number))
         if len(self._scores) < NUM_RANDOM_FIRST or self._num_legal % RANDOM_EVERY == 0:
+            self.expected_gain = None
             return self._draw_evenly(rng)
         candidates = self._candidates(rng)
-        points = np.array([coordinates(self._space.parameters, params) for params in candidates])
+        points = coordinates(self._space.parameters, candidates)
         promise = self._promise(points)
         order = np.argsort(-promise, kind="stable")
-        return dict(next((candidates[index] for index in order if self._is_eligible(candidates[index])), candidates[0]))
+        chosen = next((index for index in order if self._is_eligible(candidates[index])), 0)
+        self.expected_gain = float(promise[chosen]) * self._score_unit
+        return dict(candidates[chosen])
 
     def _draw_evenly(self, rng: random.Random) -> dict[str, Any]:
         if self._points is not None:
@@ -127,40 +139,43 @@ class TreeSampler:
         if self._trees is None:
             self._trees = self._fit()
         mean, spread = self._foresee(self._trees, points)
-        known = np.array([self._point(number) for number in sorted(self._scores)])
+        known = np.array([self._points_tried[number] for number in sorted(self._scores)])
         incumbent = self._foresee(self._trees, known)[0].max()
         ahead = (mean - incumbent) / spread
         promise = spread * (ahead * ndtr(ahead) + np.exp(-(ahead**2) / 2) / math.sqrt(2 * math.pi))
-        running = [self._point(number) for number in sorted(self._underway) if self._params[number]]
+        running = [self._points_tried[number] for number in sorted(self._underway) if number in self._points_tried]
         if running:
             distances = ((points[:, None, :] - np.array(running)[None]) ** 2).mean(axis=2).min(axis=1)
             promise *= 1 - np.exp(-distances / (2 * NEIGHBOUR_DISTANCE**2))
         return np.asarray(promise)
 
-    def _fit(self) -> ExtraTreesRegressor:
+    def _fit(self) -> list[ExtraTreeRegressor]:
+        """Trees fitted one by one: scikit-learn's forest of them takes several times as long for its book-keeping."""
         known = [(number, epoch, score) for number in sorted(self._scores) for epoch, score in self._ordered(number)]
-        targets = _scaled(np.array([score for _, _, score in known]))
+        scores = np.array([score for _, _, score in known])
+        self._score_unit, targets = _unit(scores), _scaled(scores)
         spoilt = [(number, epoch) for number in sorted(self._spoilt) for epoch in sorted(self._epochs)]
-        rows = [[*self._point(number), math.log(epoch)] for number, epoch in [row[:2] for row in known] + spoilt]
-        trees = ExtraTreesRegressor(
-            NUM_TREES,
-            min_samples_leaf=2,
-            max_features=0.8,
-            random_state=derive_seed(self._seed, "trees", len(rows)) % 2**32,
-        )
-        return trees.fit(np.array(rows, dtype=np.float32), np.append(targets, [targets.min()] * len(spoilt)))
+        known_at = [row[:2] for row in known] + spoilt
+        rows = np.array([[*self._points_tried[number], math.log(epoch)] for number, epoch in known_at])
+        targets = np.append(targets, [targets.min()] * len(spoilt))
+        seeds = np.random.default_rng(derive_seed(self._seed, "trees", len(rows))).integers(2**31, size=NUM_TREES)
+        points = rows.astype(np.float32)
+        with config_context(skip_parameter_validation=True):
+            return [
+                ExtraTreeRegressor(min_samples_leaf=2, max_features=0.8, random_state=int(seed)).fit(
+                    points, targets, check_input=False
+                )
+                for seed in seeds
+            ]
 
-    def _foresee(self, trees: ExtraTreesRegressor, points: Floats) -> tuple[Floats, Floats]:
+    def _foresee(self, trees: list[ExtraTreeRegressor], points: Floats) -> tuple[Floats, Floats]:
         """Mean and spread over the trees of the (scaled) score after the last epoch."""
         rows = np.column_stack([points, np.full(len(points), math.log(max(self._epochs)))]).astype(np.float32)
-        forecasts = np.array([tree.predict(rows, check_input=False) for tree in trees.estimators_])
+        forecasts = np.array([tree.predict(rows, check_input=False) for tree in trees])
         return forecasts.mean(axis=0), np.maximum(forecasts.std(axis=0), 1e-6)
 
     def _ordered(self, number: int) -> list[tuple[int, float]]:
         return sorted(self._scores[number].items())
-
-    def _point(self, number: int) -> list[float]:
-        return coordinates(self._space.parameters, self._params[number])
 
 
 def _standing(scores: Mapping[int, float]) -> tuple[int, float]:
@@ -169,9 +184,13 @@ def _standing(scores: Mapping[int, float]) -> tuple[int, float]:
     return epoch, scores[epoch]
 
 
+def _unit(scores: Floats) -> float:
+    """What counts as 1: how far the best tenth begins above the median."""
+    return float(max(np.quantile(scores, 0.9) - np.median(scores), 1e-9))
+
+
 def _scaled(scores: Floats) -> Floats:
     """Median 0, best tenth from 1 up; far below it is drawn together, so that the trees tell the good ones apart."""
-    median = np.median(scores)
-    scaled = (scores - median) / max(np.quantile(scores, 0.9) - median, 1e-9)
+    scaled = (scores - np.median(scores)) / _unit(scores)
     low = -1 - np.log(np.maximum(-scaled, 1))
     return np.maximum(np.where(scaled < -1, low, scaled), -2.5)

@@ -11,7 +11,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from search.audit import NO_AUDIT, Audit
 from search.promotion import Promotions
 from search.ray_state import StateIsInStudy
-from search.rungs import RungSettings, decide, rungs_of
+from search.rungs import RungSettings, decide, reduction_factor_of, rungs_of
 from search.study import RungDecision, RunStudy, TrialRecord, TrialStatus
 
 WORKER_DIED = "the worker process died again and again; most often for lack of memory"
@@ -79,7 +79,7 @@ class StudyASHAScheduler(StudyScheduler):
         super().__init__(settings, study)
         self._audit = audit
         self._audited: set[int] = set()
-        self._reduction_factor = settings.reduction_factor
+        self._reduction_factor = reduction_factor_of(settings)
         self._rungs: dict[int, dict[int, float]] = {epoch: {} for epoch in rungs_of(settings)}
         records = study.trials()
         for record in records:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import count
 from types import SimpleNamespace
@@ -15,6 +15,7 @@ from model.seeds import derive_seed
 from search.parameter import Parameter
 from search.rungs import rungs_of
 from search.searcher import StudySearcher, build_searcher
+from search.settings import Scheduler
 from search.space import SearchSpace
 from search.study import NewTrial, RunStudy
 from search.trial_scheduler import build_trial_scheduler
@@ -49,7 +50,7 @@ class Rungs:
     max_epochs: int = 9
     grace_period: int = 1
     reduction_factor: int = 3
-    scheduler: str = "asha"
+    scheduler: Scheduler = "asha"
 
 
 def score(config: Mapping[str, Any], epoch: int) -> float:
@@ -81,7 +82,13 @@ def reports(assignment: Mapping[str, Any], rungs: Rungs) -> Iterator[dict[str, A
 
 
 def search(
-    study: RunStudy, num_trials: int, *, num_workers: int = 1, rungs: Rungs | None = None, order: int = 0
+    study: RunStudy,
+    num_trials: int,
+    *,
+    num_workers: int = 1,
+    rungs: Rungs | None = None,
+    order: int = 0,
+    is_done: Callable[[], bool] = lambda: False,
 ) -> None:
     """Runs a study up to `num_trials`; with several workers, reports arrive in a random `order`."""
     rungs = rungs or Rungs()
@@ -93,6 +100,7 @@ def search(
         given=GIVEN,
         max_concurrent=num_workers,
         num_trials=num_trials,
+        is_done=is_done,
         promotions=scheduler.promotions,
     )
     rng = random.Random(order)

@@ -19,7 +19,7 @@ def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
         folder,
         *("--dataset", "digits", "--image-size", 16, "--space", "tiny.toml", "--name", "tiny", "--seed", 7),
         *("--trials", 6, "--epochs", 4, "--grace-period", 1, "--reduction-factor", 2, "--precision", "fp32"),
-        *("--cpus-per-trial", 1, "--retrain-top", 2, "--retrain-seeds", 2, "--audit", 1),
+        *("--cpus-per-trial", 1, "--retrain-top", 2, "--retrain-seeds", 2, "--scheduler", "asha", "--audit", 1),
     )
     assert done.returncode == 0, done.stdout + done.stderr
     (folder / "stdout.txt").write_text(done.stdout)

@@ -23,9 +23,10 @@ MIDDLE = {"log": 0.1, "linear": 1.0, "stepped": 0.1, "int": 6, "log_int": 8, "ch
 
 
 def test_ranges_run_from_0_to_1_along_their_own_scale_and_choices_are_apart() -> None:
-    assert coordinates(PARAMETERS, LOW) == [0, 0, 0, 0, 0, 1, 0, 0]
-    assert coordinates(PARAMETERS, HIGH) == [1, 1, 1, 1, 1, 0, 0, 1]
-    assert coordinates(PARAMETERS, MIDDLE) == pytest.approx([0.5, 0.5, 1 / 3, 0.5, 0.5, 0, 1, 0])
+    low, high, middle = coordinates(PARAMETERS, [LOW, HIGH, MIDDLE]).tolist()
+    assert low == [0, 0, 0, 0, 0, 1, 0, 0]
+    assert high == [1, 1, 1, 1, 1, 0, 0, 1]
+    assert middle == pytest.approx([0.5, 0.5, 1 / 3, 0.5, 0.5, 0, 1, 0])
 
 
 @pytest.mark.parametrize("start", [LOW, HIGH, MIDDLE])
@@ -34,7 +35,7 @@ def test_what_is_varied_can_be_drawn_and_moves_by_the_spread(start: dict[str, ob
     rng = random.Random(3)
     varied = [vary(PARAMETERS, start, rng, spread=spread) for _ in range(200)]
     assert all(parameter.allows(params[key]) for params in varied for key, parameter in PARAMETERS.items())
-    steps = [coordinates(PARAMETERS, params)[1] - coordinates(PARAMETERS, start)[1] for params in varied]
+    steps = (coordinates(PARAMETERS, varied)[:, 1] - coordinates(PARAMETERS, [start])[:, 1]).tolist()
     moved = [abs(step) for step in steps if step != 0]
     assert 20 < len(moved) < 180
     assert sum(moved) / len(moved) == pytest.approx(0.8 * spread, rel=0.5)

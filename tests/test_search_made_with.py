@@ -79,9 +79,9 @@ def test_other_images_or_another_split_are_refused(preparation: Preparation, stu
         ("min_receptive_field", 5, "another limit --min-receptive-field: 44 then, 5 now"),
         ("max_epochs", 30, "another length --epochs: 25 then, 30 now"),
         ("grace_period", 4, "another --grace-period: 3 then, 4 now"),
-        ("reduction_factor", 2, "another --reduction-factor: 3 then, 2 now"),
+        ("reduction_factor", 2, "another --reduction-factor: 6 then, 2 now"),
         ("seed", 1, "another seed: 0 then, 1 now"),
-        ("scheduler", "promotion", "another --scheduler: asha then, promotion now"),
+        ("scheduler", "asha", "another --scheduler: promotion then, asha now"),
     ],
 )
 def test_an_edited_setting_is_refused(

@@ -90,7 +90,7 @@ def test_the_retrains_cost_counts_the_finals_on_the_whole_training_split() -> No
 def test_how_often_configs_are_retrained_depends_on_the_device(device: str, usual: int) -> None:
     settings = SearchSettings(run_name="run")
     assert (settings.resolved(device).retrain_top, settings.resolved(device).retrain_seeds) == (usual, usual)
-    asked = dataclasses.replace(settings, retrain_top=2, retrain_seeds=5)
+    asked = dataclasses.replace(settings, retrain_top=2, retrain_seeds=5, reduction_factor=4)
     assert asked.resolved(device) == asked
 
 

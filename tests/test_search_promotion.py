@@ -66,18 +66,30 @@ def test_a_trial_between_rungs_or_past_its_decision_does_not_wait() -> None:
     assert promotions.promote() is None
 
 
-def test_an_ending_search_brings_its_best_trial_to_full_length_and_stops_the_others() -> None:
-    study = study_of([0.5], [0.9])
+def ends(study: RunStudy, promotions: Promotions, number: int, score: float) -> None:
+    for epoch in range(study.trial(number).epochs_trained + 1, RUNGS.max_epochs + 1):
+        study.record_epoch(number, epoch=epoch, val_accuracy=score, metrics={})
+        assert not promotions.reach(number, epoch, score)
+    study.finish(number, TrialStatus.COMPLETED, value=score)
+    promotions.complete(number)
+
+
+def test_an_ending_search_brings_its_best_trials_to_full_length_and_stops_the_others() -> None:
+    study = study_of([0.5], [0.9], [0.8], [0.7], [0.6, 0.6, 0.6])
     promotions = Promotions(RUNGS, study)
-    assert promotions.close(is_in_time=True) == 1
-    study.record_epoch(1, epoch=9, val_accuracy=0.95, metrics={})
-    study.finish(1, TrialStatus.COMPLETED, value=0.95)
-    promotions.complete(1)
-    assert promotions.close(is_in_time=True) is None
+    assert [promotions.close(is_in_time=True, num_underway=count) for count in range(4)] == [4, 1, 2, None]
+    assert study.trial(1).rungs[0].is_sent_to_end
+    ends(study, promotions, 4, 0.65)
+    ends(study, promotions, 1, 0.95)
+    study.finish(2, TrialStatus.FAILED, error="no luck")
+    assert promotions.close(is_in_time=True, num_underway=0) == 3
+    ends(study, promotions, 3, 0.8)
+    assert promotions.stopped == []
+    assert promotions.close(is_in_time=True, num_underway=0) is None
     assert promotions.stopped == [0]
     record = study.trial(0)
     assert record.status is TrialStatus.STOPPED
-    assert record.rungs == (RungDecision(epoch=1, score=0.5, cutoff=0.9, num_scores=2, is_stopped=True),)
+    assert record.rungs == (RungDecision(epoch=1, score=0.5, cutoff=0.9, num_scores=5, is_stopped=True),)
 
 
 def test_a_config_over_the_limits_is_no_end_of_the_search() -> None:
@@ -89,17 +101,67 @@ def test_a_config_over_the_limits_is_no_end_of_the_search() -> None:
     assert promotions.promote() == 0
     study.finish(0, TrialStatus.COMPLETED, value=0.9)
     promotions.complete(0)
-    assert promotions.close(is_in_time=True) == 1
+    assert promotions.close(is_in_time=False, num_underway=0) == 1
     assert study.trial(1).rungs[0].cutoff == study.trial(1).rungs[0].score
 
 
 def test_when_time_ran_out_the_cutoff_is_the_best_of_the_rung() -> None:
     study = study_of([0.5], [0.9], [0.6], [0.7], [0.8], [0.1])
-    study.record_epoch(1, epoch=9, val_accuracy=0.95, metrics={})
-    study.finish(1, TrialStatus.COMPLETED, value=0.95)
-    assert Promotions(RUNGS, study).close(is_in_time=False) is None
+    promotions = Promotions(RUNGS, study)
+    assert promotions.close(is_in_time=False, num_underway=0) == 1
+    ends(study, promotions, 1, 0.95)
+    assert promotions.close(is_in_time=False, num_underway=0) is None
     cutoffs = {number: study.trial(number).rungs[0].cutoff for number in (0, 2, 3, 4, 5)}
     assert set(cutoffs.values()) == {0.9}
+
+
+def at_length(*curves: list[float]) -> Promotions:
+    """Full-length trials with these scores at epochs 1, 3 and 9, and one that waits for every other epoch."""
+    study = study_of(*([early, early, middle, *[middle] * 5, end] for early, middle, end in curves))
+    for number, (*_, end) in enumerate(curves):
+        study.finish(number, TrialStatus.COMPLETED, value=end)
+    return Promotions(RUNGS, study)
+
+
+@pytest.mark.parametrize(
+    ("curves", "num_others"),
+    [
+        ([], 18),  # a doubt of 1/3: as much as half of what the others cost may go into full trainings of 9 epochs
+        ([[0.1, 0.2, 0.3]], 36),
+        ([[0.1, 0.2, 0.3], [0.2, 0.3, 0.4]], 81),  # 1/4
+        ([[0.1, 0.2, 0.3], [0.2, 0.1, 0.4]], 45),  # 3/8, as one of two rungs was wrong
+        ([[0.2, 0.3, 0.3], [0.1, 0.2, 0.4], [0.3, 0.4, 0.2]], 18),  # 2/3
+    ],
+)
+def test_the_rungs_are_doubted_as_often_as_they_ranked_full_length_trials_the_wrong_way_round(
+    curves: list[list[float]], num_others: int
+) -> None:
+    for count, is_due in ((num_others - 1, False), (num_others, True)):
+        study = study_of(*([early, early, middle, *[middle] * 5, end] for early, middle, end in curves))
+        for number, (*_, end) in enumerate(curves):
+            study.finish(number, TrialStatus.COMPLETED, value=end)
+        promotions = Promotions(RUNGS, study)
+        for index in range(count):
+            study.add_trial(NewTrial(config={}, seed=0))
+            promotions.reach(len(curves) + index, 1, 0.0)
+        promoted = promotions.promote()
+        assert promoted is not None
+        assert promotions.is_sent_to_end(promoted) is is_due
+
+
+def test_a_trial_sent_to_the_end_is_the_furthest_and_best_and_waits_no_more() -> None:
+    study = study_of(*[[0.5]] * 12, [0.3, 0.3, 0.4], [0.4, 0.4, 0.3])
+    for number in (12, 13):
+        goes_on(study, number, 1)
+    promotions = Promotions(RUNGS, study)
+    assert promotions.promote() == 12
+    assert study.trial(12).rungs[-1] == RungDecision(
+        epoch=3, score=0.4, cutoff=0.4, num_scores=2, is_stopped=False, is_sent_to_end=True
+    )
+    resumed = Promotions(RUNGS, study)
+    assert [resumed.is_sent_to_end(number) for number in (12, 13)] == [True, False]
+    assert resumed.promote() == promotions.promote() == 0  # no further full training is due, but one at the first rung
+    assert not resumed.reach(12, 4, 0.9)
 
 
 def test_a_stop_without_its_status_is_made_up_for() -> None:
@@ -144,14 +206,14 @@ def test_once_time_is_up_only_the_best_goes_on() -> None:
     best = searcher.suggest("a")
     assert isinstance(best, dict)
     assert best["trial_number"] == 1
-    for epoch in range(2, 4):
+    assert searcher.suggest("b") is None  # what a will reach decides
+    actions = [
         scheduler.on_trial_result(None, stub("a", best), {"epoch": epoch, "val_accuracy": 0.9})  # type: ignore[arg-type]
+        for epoch in range(2, 10)
+    ]
+    assert actions == ["CONTINUE"] * 7 + ["STOP"]
     searcher.on_trial_complete("a")
-    assert searcher.suggest("b") == {**best, "epochs_recorded": 3}
-    study.finish(1, TrialStatus.COMPLETED, value=0.9)
-    scheduler.promotions.complete(1)
-    searcher.on_trial_complete("b")
-    assert searcher.suggest("c") == "FINISHED"
+    assert searcher.suggest("b") == "FINISHED"
     assert [record.status for record in study.trials()] == [
         TrialStatus.COMPLETED if number == 1 else TrialStatus.STOPPED for number in range(6)
     ]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.search_quality.__main__ import build_parser, replay_missing
+from benchmarks.search_quality.kept import KeptOutcomes
 from benchmarks.search_quality.measure import Outcome, Score, outcome
 from benchmarks.search_quality.ours import our_search
 from benchmarks.search_quality.problems import Pool, Problem, load_problems, misled
@@ -123,6 +127,28 @@ def test_ours_is_measured_by_what_it_would_hand_over(problem: Problem, scheduler
             furthest = score
         assert str(rank_trials(study.trials())[0].number) == furthest.trial
     assert len(epochs) > 20
+
+
+def test_what_was_replayed_before_is_not_replayed_again(problem: Problem, tmp_path: Path) -> None:
+    names = ["random search", "one epoch, top 5 of 50"]
+    path = tmp_path / "kept.jsonl"
+    asked = ["--tables", str(tmp_path), "--workers", "2", "--budget", "3", "--keep", str(path)]
+
+    def replayed(seeds: int, executor: Executor) -> dict[str, list[Outcome]]:
+        arguments = build_parser().parse_args([*asked, "--seeds", str(seeds)])
+        return replay_missing(arguments, problem.name, names, KeptOutcomes(path), executor)
+
+    with ThreadPoolExecutor(1) as executor:
+        one = replayed(1, executor)
+        three = replayed(3, executor)
+        lines = path.read_text().splitlines()
+        assert len(lines) == 6
+        path.write_text("".join(re.sub('"found_after": [^,]+', '"found_after": 0.5', line) + "\n" for line in lines))
+        again = replayed(3, executor)
+    assert {name: outcomes[:1] for name, outcomes in three.items()} == one
+    assert {len(outcomes) for outcomes in three.values()} == {3}
+    assert len(path.read_text().splitlines()) == 6
+    assert {one.found_after for outcomes in again.values() for one in outcomes} == {0.5}
 
 
 def test_a_summary_compares_medians_and_seeds(tmp_path: Path) -> None:

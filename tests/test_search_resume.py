@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from search_worlds import SPACE, Rungs, search
 from watched_storage import Killed, WatchedStorage, dies_after
 
+from search.promotion import NUM_FINALISTS
 from search.rungs import decide, rungs_of
 from search.selection import rank_trials
 from search.study import RunStudy, TrialStatus
@@ -58,6 +59,8 @@ def test_the_search_has_every_ending(undisturbed: Undisturbed) -> None:
     assert sum(trial["status"] is not TrialStatus.REJECTED for trial in trials) == NUM_TRIALS
     assert len({repr(trial["config"]) for trial in trials}) == len(trials)
     assert len({trial["seed"] for trial in trials}) == len(trials)
+    is_sent = any(rung.is_sent_to_end for trial in trials for rung in trial["rungs"])
+    assert is_sent == (undisturbed[0].scheduler == "promotion")
 
 
 def test_a_kill_before_any_write_changes_nothing(undisturbed: Undisturbed) -> None:
@@ -157,10 +160,14 @@ def test_with_several_workers_the_best_of_each_rung_went_on_and_all_others_were_
     _check_whole(study, rungs)
     records = study.trials()
     assert TrialStatus.COMPLETED in {record.status for record in records}
+    assert sum(record.status is TrialStatus.COMPLETED for record in records) >= NUM_FINALISTS
+    sent_from = {record.number: rung.epoch for record in records for rung in record.rungs if rung.is_sent_to_end}
+    assert sent_from
     for epoch in rungs_of(rungs):
         scores = sorted(record.val_accuracies[epoch] for record in records if epoch in record.val_accuracies)[::-1]
         decisions = {record.number: rung for record in records for rung in record.rungs if rung.epoch == epoch}
-        assert len(decisions) == len(scores)
+        waited = {record.number for record in records if epoch in record.val_accuracies}
+        assert set(decisions) == {number for number in waited if sent_from.get(number, epoch) >= epoch}
         num_best = len(scores) // rungs.reduction_factor
         for number, decision in decisions.items():
             assert decision.score == records[number].val_accuracies[epoch]

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from search.settings import SearchSettings, UserError
+from search.rungs import reduction_factor_of
+from search.settings import Scheduler, SearchSettings, UserError
 
 
 @pytest.mark.parametrize(
@@ -35,12 +36,17 @@ from search.settings import SearchSettings, UserError
         ({"gpus": -1}, "`gpus` must be at least 0; got -1."),
         ({"retrain_top": 0}, "`retrain-top` must be at least 1; got 0."),
         ({"retrain_seeds": 0}, "`retrain-seeds` must be at least 1; got 0."),
-        ({"audit": 1.5}, "`audit` must be in 0..1; got 1.5."),
-        ({"audit": -0.1}, "`audit` must be in 0..1; got -0.1."),
-        ({"audit": float("nan")}, "`audit` must be in 0..1; got nan."),
+        ({"audit": 1.5, "scheduler": "asha"}, "`audit` must be in 0..1; got 1.5."),
+        ({"audit": -0.1, "scheduler": "asha"}, "`audit` must be in 0..1; got -0.1."),
+        ({"audit": float("nan"), "scheduler": "asha"}, "`audit` must be in 0..1; got nan."),
         (
             {"audit": 0.1, "scheduler": "promotion"},
-            "`audit` needs scheduler asha, whose stops are final; got promotion. Leave one of them out.",
+            "`audit` needs scheduler asha, whose stops are final; got promotion. Say --scheduler asha, or leave "
+            "--audit out.",
+        ),
+        (
+            {"stop_when_done": True, "scheduler": "asha"},
+            "`stop-when-done` needs scheduler promotion, whose sampler foresees gains; got asha. Leave one of them",
         ),
         ({"trials_per_gpu": 0}, "`trials-per-gpu` must be at least 1; got 0."),
         ({"cpus_per_trial": 0}, "`cpus-per-trial` must be at least 1; got 0."),
@@ -71,3 +77,11 @@ def test_the_lowest_of_everything_is_allowed() -> None:
 def test_the_record_is_in_the_run_folder_unless_told_otherwise(tmp_path: Path) -> None:
     assert SearchSettings(run_name="r", results_dir=tmp_path).storage_url == f"sqlite:///{tmp_path}/r/study.db"
     assert SearchSettings(run_name="r", storage="postgresql://h/n").storage_url == "postgresql://h/n"
+
+
+@pytest.mark.parametrize(("scheduler", "usual"), [("promotion", 6), ("asha", 3)])
+def test_how_many_go_on_depends_on_the_scheduler(scheduler: Scheduler, usual: int) -> None:
+    settings = SearchSettings(run_name="r", scheduler=scheduler)
+    assert settings.resolved("cpu").reduction_factor == reduction_factor_of(settings) == usual
+    asked = SearchSettings(run_name="r", scheduler=scheduler, reduction_factor=4)
+    assert asked.resolved("cpu").reduction_factor == reduction_factor_of(asked) == 4

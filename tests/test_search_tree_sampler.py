@@ -132,11 +132,10 @@ def test_one_in_four_is_drawn_evenly_and_an_over_limit_one_is_drawn_again() -> N
 
 
 def test_the_end_is_foreseen_where_the_first_epoch_misleads() -> None:
-    drawn = foreseen(sampler_of(records(61)), 61, 12)
-    chance = [SPACE.draw(random.Random(number)) for number in range(400)]
+    drawn = [params for seed in range(4) for params in foreseen(sampler_of(records(61, seed=seed)), 61, 6)]
+    at_random = sorted(crossing(SPACE.draw(random.Random(number)), 9) for number in range(400))
     mean = sum(crossing(params, 9) for params in drawn) / len(drawn)
-    at_random = sorted(crossing(params, 9) for params in chance)
-    assert mean > at_random[360]
+    assert mean > at_random[320]
 
 
 @pytest.mark.parametrize("status", [TrialStatus.DIVERGED, TrialStatus.FAILED])

@@ -101,7 +101,7 @@ def test_a_read_only_disk_is_refused(tmp_path: Path) -> None:
 def test_too_little_room_is_told_in_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil.disk_usage(tmp_path)._replace(free=100_000_000)
     monkeypatch.setattr(world.shutil, "disk_usage", lambda _path: usage)
-    asked = settings(tmp_path, cpus_per_trial=os.cpu_count(), max_params=2_000_000)
+    asked = settings(tmp_path, scheduler="asha", cpus_per_trial=os.cpu_count(), max_params=2_000_000)
     (problem,) = new_run_problems(asked)
     # One trial: 3 files of 4 numbers of 4 bytes for each of two million parameters, and the record.
     assert bytes_needed(asked) == 96_000_000 + 8 * 2**20 + 20 * 25 * 2048

@@ -11,8 +11,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Executor, ProcessPoolExecutor
 from dataclasses import asdict
 from functools import lru_cache, partial
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import Any
 import optuna
 
 from benchmarks.conditions import write_result
+from benchmarks.search_quality.kept import Job, KeptOutcomes
 from benchmarks.search_quality.measure import Outcome, outcome
 from benchmarks.search_quality.ours import our_search
 from benchmarks.search_quality.problems import Problem, load_problems, misled
@@ -28,33 +28,44 @@ from benchmarks.search_quality.rivals import RIVALS, Search
 from benchmarks.search_quality.summary import Outcomes, summarise, text_table, write_picture
 
 SEARCHES: dict[str, Search] = {
-    "ours, promotion 6": partial(our_search, scheduler="promotion", reduction_factor=6),
+    "ours, promotion": partial(our_search, scheduler="promotion"),
     "ours, promotion 3": partial(our_search, scheduler="promotion", reduction_factor=3),
-    "ours, plain ASHA 3": partial(our_search, scheduler="asha", reduction_factor=3),
+    "ours, plain ASHA": partial(our_search, scheduler="asha"),
     **RIVALS,
 }
 SHUFFLED = "shuffled:"
 
 
 def main() -> None:
-    arguments = _parser().parse_args()
+    arguments = build_parser().parse_args()
     names = arguments.searches or list(SEARCHES)
     if len(names) < 2:
         raise SystemExit("--searches: one search has nothing to be compared with. Name another.")
     problems = arguments.problems or [problem.name for problem in load_problems(arguments.tables)]
+    kept = KeptOutcomes(arguments.keep)
     outcomes: dict[str, dict[str, list[Outcome]]] = {}
     with ProcessPoolExecutor(arguments.jobs) as executor:
         for problem in problems:
-            jobs = [
-                (arguments.tables, problem, name, seed, arguments.workers, arguments.budget)
-                for name in names
-                for seed in range(arguments.seeds)
-            ]
-            done = executor.map(_run, jobs)
-            outcomes[problem] = {name: [next(done) for _ in range(arguments.seeds)] for name in names}
-            print(f"{problem}: {len(jobs)} searches replayed", file=sys.stderr, flush=True)
+            outcomes[problem] = replay_missing(arguments, problem, names, kept, executor)
+            print(f"{problem}: {len(names) * arguments.seeds} searches replayed", file=sys.stderr, flush=True)
             _keep(arguments, outcomes, summarise(outcomes, ours=names[0], budget=arguments.budget))
     print(text_table(summarise(outcomes, ours=names[0], budget=arguments.budget)))
+
+
+def replay_missing(
+    arguments: argparse.Namespace, problem: str, names: list[str], kept: KeptOutcomes, executor: Executor
+) -> dict[str, list[Outcome]]:
+    """One outcome a seed of each search, those kept from before as they are."""
+    jobs = [
+        Job(problem, name, seed, arguments.workers, arguments.budget)
+        for seed in range(arguments.seeds)
+        for name in names
+    ]
+    missing = [job for job in jobs if kept.get(job) is None]
+    for job, done in zip(missing, executor.map(partial(_run, arguments.tables), missing), strict=True):
+        kept.add(job, done)
+    found = {job: kept.get(job) for job in jobs}
+    return {name: [one for job, one in found.items() if job.search == name and one is not None] for name in names}
 
 
 def _keep(arguments: argparse.Namespace, outcomes: Outcomes, summary: dict[str, Any]) -> None:
@@ -70,7 +81,7 @@ def _keep(arguments: argparse.Namespace, outcomes: Outcomes, summary: dict[str, 
         write_picture(arguments.picture, summary)
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--tables", type=Path, required=True, help="folder with curve_tables.py")
     made.add_argument("--seeds", type=int, default=30, help="searches of each kind on each problem (30)")
@@ -83,21 +94,21 @@ def _parser() -> argparse.ArgumentParser:
         "--searches", nargs="+", metavar="NAME", choices=list(SEARCHES), help="only these; the first counts as ours"
     )
     made.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="processes (all cores)")
+    made.add_argument("--keep", type=Path, help="lines of JSON with what was replayed: read if there, and added to")
     made.add_argument("--out", type=Path, help="JSON file for the result")
     made.add_argument("--picture", type=Path, help="HTML file for the picture")
     return made
 
 
-def _run(job: Sequence[object]) -> Outcome:
-    tables, name, search, seed, num_workers, budget = job
-    problem = _problem(tables, name)
+def _run(tables: Path, job: Job) -> Outcome:
+    problem = _problem(tables, job.problem)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     return outcome(
-        SEARCHES[search](problem, seed, num_workers),  # type: ignore[index, arg-type]
+        SEARCHES[job.search](problem, job.seed, job.workers),
         num_epochs=problem.num_epochs,
         top_score=problem.top_score,
         best_score=float(problem.final_scores.max()),
-        budget=budget,  # type: ignore[arg-type]
+        budget=job.budget,
     )
 
 

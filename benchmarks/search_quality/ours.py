@@ -20,7 +20,7 @@ def our_search(
     num_workers: int,
     *,
     scheduler: Literal["asha", "promotion"],
-    reduction_factor: int,
+    reduction_factor: int | None = None,
     study: RunStudy | None = None,
 ) -> Iterator[Score]:
     """A search without end; its trials are in `study`, if one is given."""
