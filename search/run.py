@@ -12,28 +12,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from model.checkpoint import delete_checkpoints
-from search.audit import Audit
-from search.budget import Budget
 from search.display import Display
 from search.failures import FailureStreak
 from search.made_with import check_made_with, note_made_with
+from search.plan import Forecast
+from search.plan_words import brief_line, verdict
+from search.planner import PACKED_AT, forecast_of_run, forecast_until, moment, plan_text
 from search.prepare import Preparation, prepare
 from search.progress import Progress
-from search.promotion import Promotions
 from search.report import LivePage
 from search.results import Run, load_run
 from search.retrain_stage import retrain_and_test
 from search.run_folder import RunFolder, read_machine, read_settings
 from search.rungs import rungs_of
-from search.searcher import StudySearcher, build_searcher
 from search.settings import SearchSettings, UserError
+from search.steering import run_promotions, run_scheduler, run_searcher
 from search.step_counts import StepCounts
 from search.stopping import RunFailed, RunInterrupted, StopRequest
 from search.study import RunStudy, TrialRecord, TrialStatus, open_study
 from search.summary import write_results
 from search.trainable import TrialPlan
 from search.trial_clock import TrialClock
-from search.trial_scheduler import StudyPromotionScheduler, StudyScheduler, build_trial_scheduler
+from search.trial_scheduler import StudyScheduler
 from search.trouble import trouble_named
 from search.world import new_run_problems, resume_problems
 
@@ -48,6 +48,7 @@ def run_search(settings: SearchSettings, *, display: Display | None = None) -> R
     RunFailed if the disk, the database or Ray fails, with everything so far kept.
     """
     shown = display or Display()
+    started = time.monotonic()
     _refuse(new_run_problems(settings))
     folder = RunFolder(settings.run_dir)
     with StopRequest().installed() as stop, folder.created(), trouble_named(settings):
@@ -57,7 +58,30 @@ def run_search(settings: SearchSettings, *, display: Display | None = None) -> R
         preparation = prepare(settings)
         note_made_with(study, preparation)
         folder.write_new(preparation)
-        return _run(preparation, study, shown, stop)
+        with no_run_lost(shown):
+            forecast = forecast_of_run(preparation, started=started)
+            folder.write_forecast(forecast.table())
+            shown.message(brief_line(forecast))
+        return _run(preparation, study, shown, stop, started=started)
+
+
+def plan_search(settings: SearchSettings, *, deadline: float, display: Display | None = None) -> Forecast:
+    """Says what `run_search` would take on this machine; trains a few steps only and leaves nothing behind.
+
+    Does without what is not measured in time; `deadline` is by time.monotonic().
+    """
+    shown, started = display or Display(), time.monotonic()
+    _refuse(new_run_problems(settings))
+    preparation = prepare(settings, deadline=moment(started, deadline, PACKED_AT))
+    for warning in preparation.warnings:
+        shown.warning(warning)
+    try:
+        forecast = forecast_until(preparation, started=started, deadline=deadline)
+    except (TimeoutError, RuntimeError, ValueError) as error:
+        raise RunFailed(f"no forecast: {error}") from None
+    for line in plan_text(forecast, preparation):
+        shown.message(line)
+    return forecast
 
 
 def resume_search(run_dir: Path, *, num_trials: int | None = None, display: Display | None = None) -> Run:
@@ -84,7 +108,10 @@ def _refuse(problems: list[str]) -> None:
         raise UserError("\n".join(problems))
 
 
-def _run(preparation: Preparation, study: RunStudy, display: Display, stop: StopRequest) -> Run:
+def _run(
+    preparation: Preparation, study: RunStudy, display: Display, stop: StopRequest, *, started: float | None = None
+) -> Run:
+    """`started`: by time.monotonic(), when a new run began; its forecast is judged by it."""
     settings = preparation.settings
     for warning in preparation.warnings:
         display.warning(warning)
@@ -93,7 +120,29 @@ def _run(preparation: Preparation, study: RunStudy, display: Display, stop: Stop
         _search(preparation, study, display, page, stop)
         page.update()
         retrain_and_test(preparation, study, display, page.update)
+        if started is not None:
+            with no_run_lost(display):
+                _judge_forecast(settings.run_dir, time.monotonic() - started, display)
     return load_run(settings.run_dir)
+
+
+@contextlib.contextmanager
+def no_run_lost(display: Display) -> Iterator[None]:
+    """Whatever goes wrong with a forecast, the run goes on."""
+    try:
+        yield
+    except Exception as error:
+        display.message(f"no forecast: {(str(error) or type(error).__name__).splitlines()[0]}")
+
+
+def _judge_forecast(run_dir: Path, wall_s: float, display: Display) -> None:
+    """Says and keeps how far the forecast was off; nothing if there was none."""
+    run = load_run(run_dir)
+    if "forecast" in run.document:
+        epochs = sum(record.epochs_trained for record in run.records)
+        table = {**run.document["forecast"], "actual_wall_s": wall_s, "actual_epochs": epochs}
+        RunFolder(run_dir).write_forecast(table)
+        display.message(verdict(table) or "")
 
 
 @contextlib.contextmanager
@@ -116,7 +165,7 @@ def _search(preparation: Preparation, study: RunStudy, display: Display, page: L
     """Trains trials until the record holds as many as were asked for."""
     settings = preparation.settings
     # Made first: it puts in order what a killed run left between a score and its decision.
-    scheduler = build_trial_scheduler(settings, study, Audit(fraction=settings.audit, seed=settings.seed))
+    scheduler = run_scheduler(preparation, study)
     records = study.trials()
     num_ended = sum(_is_ended(record) for record in records)
     if num_ended >= settings.num_trials:
@@ -153,7 +202,7 @@ def _train_trials(
     from search.tuner import ray_cluster, run_trials
 
     settings, machine = preparation.settings, preparation.machine
-    promotions = scheduler.promotions if isinstance(scheduler, StudyPromotionScheduler) else None
+    promotions = run_promotions(scheduler)
     streak = FailureStreak()
     with (
         stop.deferred(),
@@ -170,7 +219,7 @@ def _train_trials(
             steps=steps,
         )
         run_trials(
-            _searcher(preparation, study, promotions),
+            run_searcher(preparation, study, promotions, preparation.given_trials),
             scheduler,
             num_trials=num_trials if promotions is None else None,
             arrays=preparation.arrays,
@@ -186,27 +235,6 @@ def _train_trials(
         for number in promotions.stopped if promotions else ():
             delete_checkpoints(plan.checkpoint_dir(number))
             _note_end(display, streak, trackers, study.trial(number))
-
-
-def _searcher(preparation: Preparation, study: RunStudy, promotions: Promotions | None) -> StudySearcher:
-    settings = preparation.settings
-    budget = Budget(
-        settings.time_budget_s,
-        study,
-        max_epochs=settings.max_epochs,
-        retrain_epochs_of_trial=preparation.retrain_epochs_of_trial,
-    )
-    return build_searcher(
-        preparation.space,
-        study,
-        settings.seed,
-        given=preparation.given_trials,
-        max_concurrent=preparation.machine.slots.num_concurrent,
-        promotions=promotions,
-        num_trials=settings.num_trials,
-        describe=preparation.describe,
-        may_start=budget.may_start,
-    )
 
 
 def _show_report(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from types import SimpleNamespace
@@ -81,7 +81,13 @@ def reports(assignment: Mapping[str, Any], rungs: Rungs) -> Iterator[dict[str, A
 
 
 def search(
-    study: RunStudy, num_trials: int, *, num_workers: int = 1, rungs: Rungs | None = None, order: int = 0
+    study: RunStudy,
+    num_trials: int,
+    *,
+    num_workers: int = 1,
+    rungs: Rungs | None = None,
+    order: int = 0,
+    given: Sequence[NewTrial] = GIVEN,
 ) -> None:
     """Runs a study up to `num_trials`; with several workers, reports arrive in a random `order`."""
     rungs = rungs or Rungs()
@@ -90,7 +96,7 @@ def search(
         SPACE,
         study,
         SEED,
-        given=GIVEN,
+        given=given,
         max_concurrent=num_workers,
         num_trials=num_trials,
         promotions=scheduler.promotions if isinstance(scheduler, StudyPromotionScheduler) else None,
