@@ -122,7 +122,7 @@ def _run(
         retrain_and_test(preparation, study, display, page.update)
         if started is not None:
             with no_run_lost(display):
-                _judge_forecast(settings.run_dir, time.monotonic() - started, display)
+                judge_forecast(load_run(settings.run_dir), time.monotonic() - started, display)
     return load_run(settings.run_dir)
 
 
@@ -135,13 +135,12 @@ def no_run_lost(display: Display) -> Iterator[None]:
         display.message(f"no forecast: {(str(error) or type(error).__name__).splitlines()[0]}")
 
 
-def _judge_forecast(run_dir: Path, wall_s: float, display: Display) -> None:
+def judge_forecast(run: Run, wall_s: float, display: Display) -> None:
     """Says and keeps how far the forecast was off; nothing if there was none."""
-    run = load_run(run_dir)
     if "forecast" in run.document:
         epochs = sum(record.epochs_trained for record in run.records)
         table = {**run.document["forecast"], "actual_wall_s": wall_s, "actual_epochs": epochs}
-        RunFolder(run_dir).write_forecast(table)
+        RunFolder(run.run_dir).write_forecast(table)
         display.message(verdict(table) or "")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import math
 import subprocess
 import sys
@@ -13,22 +14,28 @@ from typing import Any
 
 import pytest
 from calibrations import IMAGE_S, MULTIPLY_ADDS, OTHER_MULTIPLY_ADDS, calibration_of
+from fabricated_run import add_trials, make_run
 from search_worlds import SPACE, Rungs, score, search
 
 from model.engine import Engine
 from search import packing
 from search.budget import Budget
 from search.calibration import Calibration, Speed
+from search.display import Display
 from search.measuring import calibration_by_more, calibration_in_hand, proposals
 from search.plan import Forecast, Range, Work, make_forecast
 from search.plan_words import brief_line, plan_lines, verdict
 from search.planner import forecast_of_run, forecast_until
 from search.prepare import Machine, Preparation, prepare
 from search.rehearsal import Curves, rehearse
+from search.results import load_run
+from search.run import judge_forecast
+from search.run_folder import RunFolder
 from search.searcher import build_searcher
 from search.settings import SearchSettings
 from search.slots import Slots
 from search.study import NewTrial, RunStudy
+from search.summary import write_results
 from search.trial_scheduler import StudyPromotionScheduler, build_trial_scheduler
 
 SMALL, LARGE = (
@@ -380,3 +387,28 @@ def test_the_verdict_says_how_far_off() -> None:
         "210 epochs in trials (150 to 290), and there were 300."
     )
     assert "-50 %, outside the interval" in str(verdict({**table, "actual_wall_s": 2400.0, "actual_epochs": 300}))
+
+
+def test_a_finished_run_is_judged_on_the_screen_in_run_toml_and_in_the_summary(tmp_path: Path) -> None:
+    made = make_run(tmp_path / "r", lambda study: add_trials(study, 6))
+    epochs = sum(record.epochs_trained for record in made.records)
+    RunFolder(made.run_dir).write_forecast(FORECAST.table())
+    run = load_run(made.run_dir)
+    run.__dict__["study"] = made.study
+    screen = io.StringIO()
+    judge_forecast(run, 2400.0, Display(screen))
+    assert screen.getvalue().startswith("The forecast was 1 h 20 min")
+    assert screen.getvalue().endswith(f"and there were {epochs}.\n")
+
+    judged = load_run(made.run_dir)
+    judged.__dict__["study"] = made.study
+    assert judged.document["forecast"]["actual_epochs"] == epochs
+    assert judged.document["forecast"]["wall_s"] == {"median": 4800, "low": 3720, "high": 6600}
+    write_results(judged)
+    assert screen.getvalue().strip() in (made.run_dir / "summary.md").read_text()
+
+
+def test_a_run_without_a_forecast_is_not_judged(tmp_path: Path) -> None:
+    made, screen = make_run(tmp_path / "r", lambda study: add_trials(study, 2)), io.StringIO()
+    judge_forecast(made, 2400.0, Display(screen))
+    assert screen.getvalue() == ""
