@@ -21,7 +21,7 @@ from search.world import run_bytes
 
 INTERVAL = 0.9
 """Share of the played runs that lie within a forecast's low and high."""
-NUM_REHEARSALS = 40
+NUM_REHEARSALS, MIN_REHEARSALS = 40, 5
 FIRST_PROPOSED = 8
 """Trials whose configs are taken as proposed; for later ones, which depend on scores, any of the proposed stands."""
 START_S = 12.0
@@ -103,14 +103,14 @@ class Work:
 def make_forecast(
     work: Work, calibration: Calibration, steer: Steer, *, enough: float, deadline: float = math.inf
 ) -> Forecast:
-    """Plays the run again and again until `enough`, at least once, and sums up; both moments by time.monotonic().
+    """Plays the run a few times, then until `enough`, and sums up; both moments by time.monotonic().
 
-    TimeoutError if it could not be played once until `deadline`.
+    No play goes on after `deadline`; TimeoutError if the first would have to.
     Not foreseen: that trials fail or diverge, and that the sampler prefers configs that are slower or faster.
     """
     played = [_play(work, calibration, steer, seed=0, deadline=deadline)]
-    while len(played) < NUM_REHEARSALS and time.monotonic() < enough:
-        with contextlib.suppress(TimeoutError):
+    with contextlib.suppress(TimeoutError):
+        while len(played) < MIN_REHEARSALS or (len(played) < NUM_REHEARSALS and time.monotonic() < enough):
             played.append(_play(work, calibration, steer, seed=len(played), deadline=deadline))
     rehearsals = [run.rehearsal for run in played]
     epochs = Range.of([rehearsal.epochs for rehearsal in rehearsals])

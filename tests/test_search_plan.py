@@ -201,6 +201,11 @@ def test_a_run_that_cannot_be_played_in_time_has_no_forecast() -> None:
         make_forecast(work(), CALIBRATION, steering(NO_STOPS), enough=math.inf, deadline=time.monotonic())
 
 
+def test_a_run_is_played_a_few_times_even_when_time_is_short() -> None:
+    now = time.monotonic()
+    assert make_forecast(work(), CALIBRATION, steering(NO_STOPS), enough=now).num_rehearsals == 5
+
+
 class SameCurves(Curves):
     """Those of `search_worlds`, for trials of these configs."""
 
