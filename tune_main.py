@@ -16,10 +16,15 @@ from typing import TYPE_CHECKING
 from search.command_line import FIELDS, build_parser, command_parser
 from search.settings import SearchSettings, UserError
 from search.stopping import RunFailed, RunInterrupted, StopRequest
+from search.time_limit import OutOfTime, time_limit
 from search.world import new_run_problems, resume_problems
 
 if TYPE_CHECKING:
     from search.results import Run
+
+
+PLAN_LIMIT_S = 60.0
+"""What --plan may take, from its first line to its last."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -83,9 +88,10 @@ _COMMANDS = {"predict": _predict, "export": _export, "compare": _compare}
 def _run(options: argparse.Namespace) -> int:
     given = {key: value for key, value in vars(options).items() if value is not None}
     resumed: Path | None = given.pop("resume", None)
+    is_plan = "plan" in given
     if "no_baseline" in given:
         given["no_baseline"] = False
-    values = {FIELDS.get(key, key): value for key, value in given.items()}
+    values = {FIELDS.get(key, key): value for key, value in given.items() if key != "plan"}
     if resumed is not None:
         refused = [f"--{key.replace('_', '-')}" for key in given if key != "trials"]
         if refused:
@@ -99,6 +105,9 @@ def _run(options: argparse.Namespace) -> int:
         raise UserError("\n".join(problems))
     try:
         with StopRequest().installed():
+            if is_plan and settings is not None:
+                _plan(settings)
+                return 0
             run = _search(run_dir, settings, values.get("num_trials"))
     except RunInterrupted as interruption:
         print(f"\nstopped; {_what_is_kept(run_dir)}")
@@ -117,6 +126,20 @@ def _search(run_dir: Path, settings: SearchSettings | None, num_trials: int | No
     from search.run import resume_search, run_search
 
     return resume_search(run_dir, num_trials=num_trials) if settings is None else run_search(settings)
+
+
+def _plan(settings: SearchSettings) -> None:
+    started = time.monotonic()
+    print(f"measuring what the run would take here; the answer comes within {PLAN_LIMIT_S:.0f} s", flush=True)
+    try:
+        with time_limit(PLAN_LIMIT_S):
+            from search.run import plan_search
+
+            plan_search(settings, deadline=started + PLAN_LIMIT_S)
+    except OutOfTime:
+        raise RunFailed(
+            f"no forecast: this machine is too busy for one within {PLAN_LIMIT_S:.0f} s. Try again when it is not."
+        ) from None
 
 
 def _what_is_kept(run_dir: Path) -> str:

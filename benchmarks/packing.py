@@ -27,7 +27,7 @@ def main() -> None:
     with throughput_processes(SEED_CONFIG, engine, image_size=32) as measure:
         for _ in range(arguments.repeats):
             for candidate in candidates:
-                speeds[candidate].append(measure(*candidate))
+                speeds[candidate].append(measure(*candidate).images_per_s)
     singles = speeds[candidates[0]]
     rows = []
     for (num_trials, cpus_per_trial), measured in speeds.items():

@@ -23,6 +23,8 @@ _PROBE_BATCH = {"cpu": 32, "cuda": 256, "mps": 256}
 _PROBE_STEPS = {"cpu": 3, "cuda": 30, "mps": 20}
 _PROBE_SECONDS = 0.5
 _HOPELESS = 3.0
+STEPS_PER_TRAINING = 5000
+"""As many as to compile for, unless more is known."""
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
 
@@ -77,13 +79,13 @@ def _keep_freed_memory() -> None:
 
 
 def choose_engine(
-    device: str, *, num_threads: int, precision: str = "auto", steps_per_training: int = 5000
+    device: str, *, num_threads: int, precision: str = "auto", steps_per_training: int = STEPS_PER_TRAINING
 ) -> tuple[Engine, list[dict[str, Any]]]:
     """The fastest engine for the seed network here, and what was measured: a dict per candidate, in ms a step.
 
     Takes under 3 s on a CPU, where one thread is measured. precision="fp32" measures nothing and gives the plain path.
     torch.compile is tried on CUDA alone (on CPUs it was slower) and taken if it pays for its own compilation within
-    `steps_per_training`. Leaves the chosen engine applied.
+    `steps_per_training`; not with 0. Leaves the chosen engine applied.
     """
     if precision not in PRECISIONS:
         raise ValueError(f"`precision` must be one of {', '.join(PRECISIONS)}; got {precision!r}.")
@@ -98,21 +100,27 @@ def choose_engine(
     report: list[dict[str, Any]] = []
     for engine in candidates:
         limit = _HOPELESS * min((step_ms for step_ms, _ in measured), default=float("inf"))
-        step_ms, setup_ms = _measure(engine, limit_ms=limit)
-        measured.append((step_ms, engine))
-        report.append(_row(engine, step_ms, setup_ms))
+        report.append(_measure(engine, limit_ms=limit))
+        measured.append((report[-1]["step_ms"], engine))
     best_ms, best = min(measured, key=lambda pair: pair[0])
-    if best.device_type == "cuda":
+    if best.device_type == "cuda" and steps_per_training:
         compiled = replace(best, compile=True)
-        step_ms, setup_ms = _measure(compiled, limit_ms=float("inf"))
-        report.append(_row(compiled, step_ms, setup_ms))
-        if step_ms * steps_per_training + setup_ms < best_ms * steps_per_training:
+        row = _measure(compiled, limit_ms=float("inf"))
+        report.append(row)
+        if row["step_ms"] * steps_per_training + row["setup_ms"] < best_ms * steps_per_training:
             best = compiled
     best.apply()
     return best, report
 
 
-def _row(engine: Engine, step_ms: float, setup_ms: float) -> dict[str, Any]:
+def measure_step(engine: Engine) -> dict[str, Any]:
+    """What `choose_engine` says of a candidate, for an engine that was chosen unmeasured."""
+    row = _measure(engine, limit_ms=float("inf"))
+    engine.apply()
+    return row
+
+
+def _row(engine: Engine, step_ms: float, setup_ms: float, slowdown: float) -> dict[str, Any]:
     return {
         "device": engine.device,
         "precision": engine.precision,
@@ -121,14 +129,15 @@ def _row(engine: Engine, step_ms: float, setup_ms: float) -> dict[str, Any]:
         "batch_size": _PROBE_BATCH[engine.device_type],
         "step_ms": round(step_ms, 3),
         "setup_ms": round(setup_ms, 1),
+        "slowdown": round(slowdown, 2),
     }
 
 
-def _measure(engine: Engine, *, limit_ms: float) -> tuple[float, float]:
-    """(fastest step, first step) of the seed network, forward and backward, in ms; one step if that is over limit.
+def _measure(engine: Engine, *, limit_ms: float) -> dict[str, Any]:
+    """Fastest and first step of the seed network, forward and backward, in ms; one step if that is over limit.
 
     On a CPU in the time that one thread computed, whatever else the machine does meanwhile: by the clock, a busy
-    machine chooses by chance, and keeps a choice that costs it half its speed.
+    machine chooses by chance, and keeps a choice that costs it half its speed. `slowdown` is the clock's part in that.
     """
     is_cpu = engine.device_type == "cpu"
     clock = time.thread_time if is_cpu else time.perf_counter
@@ -153,11 +162,13 @@ def _measure(engine: Engine, *, limit_ms: float) -> tuple[float, float]:
 
     first_ms = step()
     if first_ms > limit_ms:
-        return first_ms, first_ms
+        return _row(engine, first_ms, first_ms, 1.0)
+    start = time.perf_counter()
     steps_ms: list[float] = []
     while len(steps_ms) < _PROBE_STEPS[engine.device_type] and sum(steps_ms) < _PROBE_SECONDS * 1000:
         steps_ms.append(step())
-    return min(steps_ms), first_ms
+    slowdown = max(1.0, (time.perf_counter() - start) * 1000 / sum(steps_ms))
+    return _row(engine, min(steps_ms), first_ms, slowdown)
 
 
 def synchronise(engine: Engine) -> None:

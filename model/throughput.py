@@ -1,12 +1,16 @@
 """A process that trains on random images when told to and says how fast: `python -m model.throughput`.
 
-Reads one JSON object a line, {"config": flat config, "engine": Engine fields, "image_size": pixels, "seconds": s}, and
-answers each with a line {"images_per_s": x}. Several such processes told at once measure trials side by side.
+Reads one JSON object a line, {"config": flat config, "engine": Engine fields, "image_size": pixels, "seconds": s} and
+optionally "num_train", images of an epoch. Answers each with a line, what `measure` says, or {} if the config cannot be
+trained or 0 seconds were asked for. Several such processes told at once measure trials side by side.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
+import resource
+import statistics
 import sys
 import time
 from collections.abc import Iterable
@@ -16,23 +20,48 @@ import torch
 
 from model.config import TrainConfig
 from model.engine import Engine
-from model.training import SharedImages, Training
+from model.training import DivergedError, SharedImages, Training
 
 _STEPS_PER_EPOCH = 4
+_MIN_EPOCHS = 2
+_RSS_UNIT = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
 
 
-def measure(request: dict[str, Any]) -> float:
-    """Training images a second over at least `seconds`, after one epoch of four steps to warm up."""
+def measure(request: dict[str, Any]) -> dict[str, float]:
+    """Speed over at least `seconds` and two epochs, of four steps unless told otherwise, after one to warm up.
+
+    `images_per_s` is by the clock. `image_s`, seconds for each image, is as if nothing else ran here: on a CPU, of the
+    fastest epoch in the time that its main thread computed. `slowdown` is how many times as long it took by the clock.
+    """
     config = TrainConfig.from_flat(request["config"])
     engine = Engine(**request["engine"])
-    images = _random_images(config.batch_size * _STEPS_PER_EPOCH, request["image_size"], torch.device(engine.device))
+    num_train = request.get("num_train", config.batch_size * _STEPS_PER_EPOCH)
+    images = _random_images(num_train, request["image_size"], torch.device(engine.device))
     training = Training(config, images, max_epochs=1_000_000, seed=0, engine=engine)
-    training.train_epoch()
-    num_epochs, start = 0, time.perf_counter()
-    while (elapsed := time.perf_counter() - start) < request["seconds"]:
+    is_cpu = engine.device_type == "cpu"
+    clock = time.thread_time if is_cpu else time.perf_counter
+    _train_epoch(training)
+    if not request["seconds"]:
+        return {}
+    epochs_s: list[float] = []
+    start = time.perf_counter()
+    while (elapsed := time.perf_counter() - start) < request["seconds"] or len(epochs_s) < _MIN_EPOCHS:
+        epoch_start = clock()
+        _train_epoch(training)
+        epochs_s.append(clock() - epoch_start)
+    num_images = training.steps_per_epoch * training.batch_size
+    return {
+        "images_per_s": len(epochs_s) * num_images / elapsed,
+        "image_s": (min(epochs_s) if is_cpu else statistics.median(epochs_s)) / num_images,
+        "slowdown": max(1.0, elapsed / sum(epochs_s)) if is_cpu else 1.0,
+        "memory_bytes": memory_bytes(engine),
+    }
+
+
+def _train_epoch(training: Training) -> None:
+    """Noise cannot be learned, and some configs diverge on it: their epochs take as long."""
+    with contextlib.suppress(DivergedError):
         training.train_epoch()
-        num_epochs += 1
-    return num_epochs * len(images.train_indices) / elapsed
 
 
 def _random_images(num_images: int, image_size: int, device: torch.device) -> SharedImages:
@@ -50,10 +79,21 @@ def _random_images(num_images: int, image_size: int, device: torch.device) -> Sh
     )
 
 
+def memory_bytes(engine: Engine) -> float:
+    """The most that this process held so far, of the GPU's memory where the engine trains on one."""
+    if engine.device_type == "cuda":
+        return float(torch.cuda.max_memory_reserved(engine.device))
+    return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _RSS_UNIT)
+
+
 def serve(requests: Iterable[str]) -> None:
     """Answers each request on standard output."""
     for line in requests:
-        sys.stdout.write(json.dumps({"images_per_s": measure(json.loads(line))}) + "\n")
+        try:
+            answer = measure(json.loads(line))
+        except (RuntimeError, ValueError):  # of torch: too little memory, as a rule
+            answer = {}
+        sys.stdout.write(json.dumps(answer) + "\n")
         sys.stdout.flush()
 
 

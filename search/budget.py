@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from search.study import RunStudy, TrialRecord
 
@@ -22,10 +22,17 @@ class Budget:
     """Seconds for one call of the program, the retrain's share kept aside."""
 
     def __init__(
-        self, time_budget_s: float | None, study: RunStudy, *, max_epochs: int, retrain_epochs_of_trial: float
+        self,
+        time_budget_s: float | None,
+        study: RunStudy,
+        *,
+        max_epochs: int,
+        retrain_epochs_of_trial: float,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`retrain_epochs_of_trial`: what all retrainings cost, in epochs of a trial."""
-        self._deadline = None if time_budget_s is None else time.monotonic() + time_budget_s
+        """`retrain_epochs_of_trial`: what all retrainings cost, in epochs of a trial. `clock`: in seconds."""
+        self._clock = clock
+        self._deadline = None if time_budget_s is None else clock() + time_budget_s
         self._study = study
         self._epochs_needed = max_epochs + retrain_epochs_of_trial
 
@@ -34,4 +41,4 @@ class Budget:
         if self._deadline is None:
             return True
         epoch_s = seconds_per_epoch(self._study.trials()) or 0.0
-        return time.monotonic() + epoch_s * self._epochs_needed <= self._deadline
+        return self._clock() + epoch_s * self._epochs_needed <= self._deadline

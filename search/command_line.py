@@ -155,6 +155,7 @@ _OPTIONS: dict[str, list[tuple[str, Callable[[str], object] | type, str | None, 
         ("tensorboard", bool, None, "write TensorBoard event files of the trials into the run's folder"),
         ("mlflow", str, "URI", "tell an MLflow server or database of the trials, as http://HOST:5000 (default: none)"),
         ("wandb", str, "PROJECT", "tell Weights & Biases of the trials (default: no)"),
+        ("plan", bool, None, "say within a minute what the run would take here, and end without it"),
         ("resume", Path, "RUN_DIR", "go on with a run that was cut off; with --trials, extend it (default: a new run)"),
     ],
 }

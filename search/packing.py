@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
+import select
+import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -32,22 +36,27 @@ class Packing:
     num_trials: int
     cpus_per_trial: int
     images_per_s: float
-    """Summed over the trials."""
+    """Summed over the trials, by the clock; 0 if not all of them could be trained."""
+    image_s: float = 0.0
+    """Seconds for an image in one of the trials, as if nothing else ran here."""
+    slowdown: float = 1.0
+    """How many times as long it took, by the clock."""
+    memory_bytes: float = 0.0
+    """The most that one of the trials held."""
 
 
 def measure_packings(
-    candidates: Sequence[tuple[int, int]], measure: Callable[[int, int], float]
+    candidates: Sequence[tuple[int, int]], measure: Callable[[int, int], Packing]
 ) -> tuple[Packing, list[Packing]]:
     """Tries (num_trials, cpus_per_trial) in turn, fewest trials first, and stops at the first that brings too little.
 
-    `measure` gives the summed images/s of one candidate. Returns the best and all that were tried.
+    Returns the best and all that were tried.
     """
     tried: list[Packing] = []
     best: Packing | None = None
     for num_trials, cpus_per_trial in candidates:
-        speed = measure(num_trials, cpus_per_trial)
-        tried.append(Packing(num_trials=num_trials, cpus_per_trial=cpus_per_trial, images_per_s=speed))
-        if best is not None and speed < MIN_GROWTH * best.images_per_s:
+        tried.append(measure(num_trials, cpus_per_trial))
+        if best is not None and tried[-1].images_per_s < MIN_GROWTH * best.images_per_s:
             break
         best = tried[-1]
     if best is None:
@@ -68,23 +77,58 @@ def gpu_candidates(num_cpus: int, gpus: int, most: int = 8) -> list[tuple[int, i
 
 
 @contextlib.contextmanager
-def throughput_processes(config: TrainConfig, engine: Engine, image_size: int) -> Iterator[Callable[[int, int], float]]:
-    """Gives the function that measures one candidate on real processes; they start when first needed."""
+def throughput_processes(
+    config: TrainConfig, engine: Engine, image_size: int, *, deadline: float = math.inf
+) -> Iterator[Callable[[int, int], Packing]]:
+    """Gives the function that measures one candidate on real processes; they start when first needed.
+
+    What is not measured by `deadline`, by time.monotonic(), counts as not trainable.
+    """
+    with measuring_processes() as ask:
+
+        def measure(num_trials: int, cpus_per_trial: int) -> Packing:
+            request: dict[str, Any] = {
+                "config": {**config.flat(), "batch_size": BATCH_SIZE},
+                "engine": asdict(replace(engine, num_threads=cpus_per_trial)),
+                "image_size": image_size,
+            }
+            # Once for nothing, so that all have loaded their libraries before any is measured.
+            ask(num_trials, {**request, "num_train": BATCH_SIZE, "seconds": 0.0}, deadline)
+            answers = ask(num_trials, {**request, "seconds": MEASURE_S}, deadline)
+            if not all(answers):
+                return Packing(num_trials=num_trials, cpus_per_trial=cpus_per_trial, images_per_s=0.0)
+            return Packing(
+                num_trials=num_trials,
+                cpus_per_trial=cpus_per_trial,
+                images_per_s=sum(answer["images_per_s"] for answer in answers),
+                image_s=statistics.median(answer["image_s"] for answer in answers),
+                slowdown=statistics.median(answer["slowdown"] for answer in answers),
+                memory_bytes=max(answer["memory_bytes"] for answer in answers),
+            )
+
+        yield measure
+
+
+Ask = Callable[[int, dict[str, Any], float], list[dict[str, float]]]
+"""(number of processes, request, deadline by time.monotonic()) -> what each answered, {} if nothing."""
+
+
+@contextlib.contextmanager
+def measuring_processes() -> Iterator[Ask]:
+    """Gives the function that tells so many processes at once what to measure and returns what they answer.
+
+    They start when first needed. One that died, of too little memory as a rule, or says nothing until the deadline, has
+    answered nothing; the next request finds a new one in its place.
+    """
     processes: list[subprocess.Popen[str]] = []
 
-    def measure(num_trials: int, cpus_per_trial: int) -> float:
-        processes.extend(_start_process() for _ in range(num_trials - len(processes)))
-        request: dict[str, Any] = {
-            "config": {**config.flat(), "batch_size": BATCH_SIZE},
-            "engine": asdict(replace(engine, num_threads=cpus_per_trial)),
-            "image_size": image_size,
-        }
-        # Once for nothing, so that all have loaded their libraries before any is measured.
-        _ask(processes[:num_trials], {**request, "seconds": 0.0})
-        return sum(_ask(processes[:num_trials], {**request, "seconds": MEASURE_S}))
+    def ask(num_processes: int, request: dict[str, Any], deadline: float) -> list[dict[str, float]]:
+        processes[:] = [_start_process() if process.poll() is not None else process for process in processes]
+        processes.extend(_start_process() for _ in range(num_processes - len(processes)))
+        return _ask(processes[:num_processes], request, deadline)
 
     try:
-        yield measure
+        yield ask
     finally:
         for process in processes:
             process.kill()
@@ -104,25 +148,39 @@ def _start_process() -> subprocess.Popen[str]:
     )
 
 
-def _ask(processes: Sequence[subprocess.Popen[str]], request: dict[str, Any]) -> list[float]:
-    """Tells all at once; a process that died, of too little memory as a rule, answers 0."""
+def _ask(
+    processes: Sequence[subprocess.Popen[str]], request: dict[str, Any], deadline: float
+) -> list[dict[str, float]]:
     for process in processes:
         with contextlib.suppress(BrokenPipeError):
             assert process.stdin is not None
             process.stdin.write(json.dumps(request) + "\n")
             process.stdin.flush()
-    answers = []
+    answers: list[dict[str, float]] = []
     for process in processes:
         assert process.stdout is not None
-        line = process.stdout.readline()
-        answers.append(float(json.loads(line)["images_per_s"]) if line else 0.0)
+        patience_s = None if math.isinf(deadline) else max(0.0, deadline - time.monotonic())
+        is_ready, _, _ = select.select([process.stdout], [], [], patience_s)
+        if not is_ready:
+            process.kill()
+        line = process.stdout.readline() if is_ready else ""
+        answers.append(json.loads(line) if line else {})
     return answers
 
 
 def choose_slots(
-    settings: SearchSettings, engine: Engine, config: TrainConfig, *, num_cpus: int, image_size: int
+    settings: SearchSettings,
+    engine: Engine,
+    config: TrainConfig,
+    *,
+    num_cpus: int,
+    image_size: int,
+    deadline: float = math.inf,
 ) -> tuple[Slots, list[Packing]]:
-    """The slots of a run: as asked for, else as measured with `config`. Returns them and what was measured."""
+    """The slots of a run: as asked for, else as measured with `config`. Returns them and what was measured.
+
+    Where that is not done by `deadline`, by time.monotonic(), one trial for each CPU core or each GPU.
+    """
     if settings.cpus_per_trial is not None and settings.cpus_per_trial > num_cpus:
         raise UserError(
             f"--cpus-per-trial {settings.cpus_per_trial}: this machine has {num_cpus}. Ask for {num_cpus} or fewer."
@@ -136,12 +194,15 @@ def choose_slots(
         return _gpu_slots(settings, settings.trials_per_gpu, num_cpus), []
     else:
         candidates = gpu_candidates(num_cpus, settings.gpus)
-    with throughput_processes(config, engine, image_size) as measure:
+    with throughput_processes(config, engine, image_size, deadline=deadline) as measure:
         best, tried = measure_packings(candidates, measure)
+    num_trials, cpus_per_trial = best.num_trials, best.cpus_per_trial
+    if time.monotonic() >= deadline:
+        num_trials, cpus_per_trial = candidates[-1] if engine.device_type == "cpu" else candidates[0]
+        tried = [packing for packing in tried if packing.images_per_s]
     if engine.device_type != "cpu":
-        return _gpu_slots(settings, best.num_trials, num_cpus), tried
-    slots = Slots(num_concurrent=best.num_trials, cpus_per_trial=best.cpus_per_trial, gpus_per_trial=0.0, gpus=0)
-    return slots, tried
+        return _gpu_slots(settings, num_trials, num_cpus), tried
+    return Slots(num_concurrent=num_trials, cpus_per_trial=cpus_per_trial, gpus_per_trial=0.0, gpus=0), tried
 
 
 def _gpu_slots(settings: SearchSettings, trials_per_gpu: int, num_cpus: int) -> Slots:

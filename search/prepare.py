@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 
 from model.config import SEED_CONFIG, TrainConfig
 from model.data import TrainingData, channel_statistics, load_training_data, stratified_split, stratified_subset
-from model.engine import Engine, choose_engine
+from model.engine import STEPS_PER_TRAINING, Engine, choose_engine
 from model.profile import profile_network
 from model.seeds import derive_seed
 from search.arrays import SearchArrays
@@ -92,9 +93,10 @@ class Preparation:
         return train_config.batch_size * profile.num_activations + NUMBERS_PER_PARAMETER * profile.num_params
 
 
-def prepare(settings: SearchSettings, *, kept: Machine | None = None) -> Preparation:
+def prepare(settings: SearchSettings, *, kept: Machine | None = None, deadline: float = math.inf) -> Preparation:
     """Loads and checks everything, and measures the machine unless that was done when the run began.
 
+    `deadline`, by time.monotonic(): the slots are not measured any longer, and compiling is not tried.
     UserError, DataError or SpaceError say what is wrong before work begins.
     """
     space_text = _read_space(settings)
@@ -120,7 +122,7 @@ def prepare(settings: SearchSettings, *, kept: Machine | None = None) -> Prepara
         )
     measurements: dict[str, list[dict[str, Any]]] = {}
     if kept is None or kept.engine.device != device:
-        kept, measurements = _measure_machine(settings, device, space, image_size)
+        kept, measurements = _measure_machine(settings, device, space, image_size, deadline)
     return Preparation(
         settings=settings,
         data=data,
@@ -143,11 +145,18 @@ def _shortened_for_stand_in(settings: SearchSettings, data: TrainingData, device
 
 
 def _measure_machine(
-    settings: SearchSettings, device: str, space: SearchSpace, image_size: int
+    settings: SearchSettings, device: str, space: SearchSpace, image_size: int, deadline: float
 ) -> tuple[Machine, dict[str, list[dict[str, Any]]]]:
-    engine, engine_rows = choose_engine(device, num_threads=num_cpus(), precision=settings.precision)
+    engine, engine_rows = choose_engine(
+        device,
+        num_threads=num_cpus(),
+        precision=settings.precision,
+        steps_per_training=STEPS_PER_TRAINING if math.isinf(deadline) else 0,
+    )
     typical = TrainConfig.from_flat(space.default_config() or SEED_CONFIG.flat())
-    slots, packings = choose_slots(settings, engine, typical, num_cpus=num_cpus(), image_size=image_size)
+    slots, packings = choose_slots(
+        settings, engine, typical, num_cpus=num_cpus(), image_size=image_size, deadline=deadline
+    )
     machine = Machine(engine=dataclasses.replace(engine, num_threads=slots.cpus_per_trial), slots=slots)
     return machine, {"engine": engine_rows, "packing": [dataclasses.asdict(packing) for packing in packings]}
 

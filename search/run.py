@@ -12,30 +12,30 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from model.checkpoint import delete_checkpoints
-from search.audit import Audit
-from search.budget import Budget
 from search.display import Display
-from search.done import StopWhenDone, done_in
+from search.done import done_in
 from search.failures import FailureStreak
 from search.made_with import check_made_with, note_made_with
+from search.plan import Forecast
+from search.plan_words import brief_line, verdict
+from search.planner import PACKED_AT, forecast_of_run, forecast_until, moment, plan_text
 from search.prepare import Preparation, prepare
 from search.progress import Progress
-from search.promotion import Promotions
 from search.report import LivePage
 from search.result_words import done_words
 from search.results import Run, load_run
 from search.retrain_stage import retrain_and_test
 from search.run_folder import RunFolder, read_machine, read_settings
 from search.rungs import reduction_factor_of, rungs_of
-from search.searcher import StudySearcher, build_searcher
 from search.settings import SearchSettings, UserError
+from search.steering import run_scheduler, run_searcher
 from search.step_counts import StepCounts
 from search.stopping import RunFailed, RunInterrupted, StopRequest
 from search.study import RunStudy, TrialRecord, TrialStatus, open_study
 from search.summary import write_results
 from search.trainable import TrialPlan
 from search.trial_clock import TrialClock
-from search.trial_scheduler import StudyScheduler, build_trial_scheduler
+from search.trial_scheduler import StudyScheduler
 from search.trouble import trouble_named
 from search.world import new_run_problems, resume_problems
 
@@ -50,6 +50,7 @@ def run_search(settings: SearchSettings, *, display: Display | None = None) -> R
     RunFailed if the disk, the database or Ray fails, with everything so far kept.
     """
     shown = display or Display()
+    started = time.monotonic()
     _refuse(new_run_problems(settings))
     folder = RunFolder(settings.run_dir)
     with StopRequest().installed() as stop, folder.created(), trouble_named(settings):
@@ -59,7 +60,30 @@ def run_search(settings: SearchSettings, *, display: Display | None = None) -> R
         preparation = prepare(settings)
         note_made_with(study, preparation)
         folder.write_new(preparation)
-        return _run(preparation, study, shown, stop)
+        with no_run_lost(shown):
+            forecast = forecast_of_run(preparation, started=started)
+            folder.write_forecast(forecast.table())
+            shown.message(brief_line(forecast))
+        return _run(preparation, study, shown, stop, started=started)
+
+
+def plan_search(settings: SearchSettings, *, deadline: float, display: Display | None = None) -> Forecast:
+    """Says what `run_search` would take on this machine; trains a few steps only and leaves nothing behind.
+
+    Does without what is not measured in time; `deadline` is by time.monotonic().
+    """
+    shown, started = display or Display(), time.monotonic()
+    _refuse(new_run_problems(settings))
+    preparation = prepare(settings, deadline=moment(started, deadline, PACKED_AT))
+    for warning in preparation.warnings:
+        shown.warning(warning)
+    try:
+        forecast = forecast_until(preparation, started=started, deadline=deadline)
+    except (TimeoutError, RuntimeError, ValueError) as error:
+        raise RunFailed(f"no forecast: {error}") from None
+    for line in plan_text(forecast, preparation):
+        shown.message(line)
+    return forecast
 
 
 def resume_search(run_dir: Path, *, num_trials: int | None = None, display: Display | None = None) -> Run:
@@ -86,7 +110,10 @@ def _refuse(problems: list[str]) -> None:
         raise UserError("\n".join(problems))
 
 
-def _run(preparation: Preparation, study: RunStudy, display: Display, stop: StopRequest) -> Run:
+def _run(
+    preparation: Preparation, study: RunStudy, display: Display, stop: StopRequest, *, started: float | None = None
+) -> Run:
+    """`started`: by time.monotonic(), when a new run began; its forecast is judged by it."""
     settings = preparation.settings
     for warning in preparation.warnings:
         display.warning(warning)
@@ -95,7 +122,28 @@ def _run(preparation: Preparation, study: RunStudy, display: Display, stop: Stop
         _search(preparation, study, display, page, stop)
         page.update()
         retrain_and_test(preparation, study, display, page.update)
+        if started is not None:
+            with no_run_lost(display):
+                judge_forecast(load_run(settings.run_dir), time.monotonic() - started, display)
     return load_run(settings.run_dir)
+
+
+@contextlib.contextmanager
+def no_run_lost(display: Display) -> Iterator[None]:
+    """Whatever goes wrong with a forecast, the run goes on."""
+    try:
+        yield
+    except Exception as error:
+        display.message(f"no forecast: {(str(error) or type(error).__name__).splitlines()[0]}")
+
+
+def judge_forecast(run: Run, wall_s: float, display: Display) -> None:
+    """Says and keeps how far the forecast was off; nothing if there was none."""
+    if "forecast" in run.document:
+        epochs = sum(record.epochs_trained for record in run.records)
+        table = {**run.document["forecast"], "actual_wall_s": wall_s, "actual_epochs": epochs}
+        RunFolder(run.run_dir).write_forecast(table)
+        display.message(verdict(table) or "")
 
 
 @contextlib.contextmanager
@@ -118,7 +166,7 @@ def _search(preparation: Preparation, study: RunStudy, display: Display, page: L
     """Trains trials until the record holds as many as were asked for."""
     settings = preparation.settings
     # Made first: it puts in order what a killed run left between a score and its decision.
-    scheduler = build_trial_scheduler(settings, study, Audit(fraction=settings.audit, seed=settings.seed))
+    scheduler = run_scheduler(preparation, study)
     records = study.trials()
     num_ended = sum(_is_ended(record) for record in records)
     if num_ended >= settings.num_trials:
@@ -166,7 +214,7 @@ def _train_trials(
         plan = _plan(preparation, StepCounts(scratch / "steps"))
         display.watch(plan.steps)
         run_trials(
-            _searcher(preparation, study, scheduler.promotions),
+            run_searcher(preparation, study, scheduler.promotions, preparation.given_trials),
             scheduler,
             num_trials=num_trials if scheduler.promotions is None else None,
             arrays=preparation.arrays,
@@ -193,34 +241,6 @@ def _plan(preparation: Preparation, steps: StepCounts) -> TrialPlan:
         checkpoints_dir=(settings.run_dir / "checkpoints").absolute(),
         steps=steps,
     )
-
-
-def _searcher(preparation: Preparation, study: RunStudy, promotions: Promotions | None) -> StudySearcher:
-    settings = preparation.settings
-    budget = Budget(
-        settings.time_budget_s,
-        study,
-        max_epochs=settings.max_epochs,
-        retrain_epochs_of_trial=preparation.retrain_epochs_of_trial,
-    )
-    return build_searcher(
-        preparation.space,
-        study,
-        settings.seed,
-        given=preparation.given_trials,
-        max_concurrent=preparation.machine.slots.num_concurrent,
-        promotions=promotions,
-        num_trials=settings.num_trials,
-        describe=preparation.describe,
-        memory_need=preparation.memory_need,
-        may_start=budget.may_start,
-        is_done=_done_rule(preparation, study) if settings.stop_when_done else lambda: False,
-    )
-
-
-def _done_rule(preparation: Preparation, study: RunStudy) -> StopWhenDone:
-    num_val = len(preparation.arrays.val_indices)
-    return StopWhenDone(study, num_trials=preparation.settings.num_trials, num_val=num_val)
 
 
 def _show_report(

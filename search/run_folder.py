@@ -7,7 +7,7 @@ import dataclasses
 import shlex
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -65,9 +65,15 @@ class RunFolder:
 
     def write_settings(self, settings: SearchSettings) -> None:
         """Writes the settings of a run that is taken up again; the rest of run.toml stays what it was."""
+        self._write_table("settings", settings_table(settings))
+
+    def write_forecast(self, table: Mapping[str, Any]) -> None:
+        """Writes what the run was expected to take, and later what it took."""
+        self._write_table("forecast", table)
+
+    def _write_table(self, name: str, table: Mapping[str, Any]) -> None:
         earlier = tomllib.loads((self.path / "run.toml").read_text())
-        document = {**earlier, "settings": settings_table(settings)}
-        write_atomically(self.path / "run.toml", toml_document(document))
+        write_atomically(self.path / "run.toml", toml_document({**earlier, name: table}))
 
 
 def settings_table(settings: SearchSettings) -> dict[str, Any]:

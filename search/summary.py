@@ -10,6 +10,7 @@ import pandas as pd
 from search.audit import audit_report
 from search.done import done_in
 from search.files import write_atomically
+from search.plan_words import verdict
 from search.progress import duration, percent
 from search.report_result import ConfigResult, Result
 from search.result_words import (
@@ -133,7 +134,8 @@ def _search_lines(run: Run) -> list[str]:
         )
         if not best.is_within_limits:
             lines.append("**Warning:** no trial within the limits has a score; the winner is over them.")
-    return lines
+    judged = verdict(run.document.get("forecast", {}))
+    return lines if judged is None else [*lines, judged]
 
 
 def _config_lines(run: Run) -> list[str]:

@@ -65,12 +65,17 @@ def bytes_needed(settings: SearchSettings) -> int:
         num_concurrent = settings.gpus * (settings.trials_per_gpu or 8)
     else:
         num_concurrent = max(1, (os.cpu_count() or 1) // (settings.cpus_per_trial or 1))
-    # Weights, two moments of the optimizer and an average, in float32; two checkpoints and one being written.
-    checkpoint = settings.max_params * 4 * _NUMBERS_PER_PARAMETER
     epochs = settings.num_trials * settings.max_epochs
     if settings.scheduler == "promotion":
         num_concurrent = max(num_concurrent, settings.num_trials)
-    return num_concurrent * _CHECKPOINTS_PER_TRIAL * checkpoint + _RECORD_BYTES + epochs * _RECORD_BYTES_PER_EPOCH
+    return run_bytes(num_unfinished=num_concurrent, num_params=settings.max_params, epochs=epochs)
+
+
+def run_bytes(*, num_unfinished: int, num_params: int, epochs: float) -> int:
+    """Room for the checkpoints of so many unfinished trials of so many parameters, and for the record of epochs."""
+    # Weights, two moments of the optimizer and an average, in float32; two checkpoints and one being written.
+    checkpoint = num_params * 4 * _NUMBERS_PER_PARAMETER
+    return num_unfinished * _CHECKPOINTS_PER_TRIAL * checkpoint + _RECORD_BYTES + int(epochs * _RECORD_BYTES_PER_EPOCH)
 
 
 def is_unborn(run_dir: Path) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from types import SimpleNamespace
@@ -88,6 +88,7 @@ def search(
     num_workers: int = 1,
     rungs: Rungs | None = None,
     order: int = 0,
+    given: Sequence[NewTrial] = GIVEN,
     is_done: Callable[[], bool] = lambda: False,
 ) -> None:
     """Runs a study up to `num_trials`; with several workers, reports arrive in a random `order`."""
@@ -97,7 +98,7 @@ def search(
         SPACE,
         study,
         SEED,
-        given=GIVEN,
+        given=given,
         max_concurrent=num_workers,
         num_trials=num_trials,
         is_done=is_done,

@@ -1,5 +1,6 @@
 """The main job through real Ray on tiny data: once from start to end, and once resumed and extended."""
 
+import dataclasses
 import math
 import subprocess
 import sys
@@ -14,8 +15,12 @@ from tiny_space import TINY
 
 from model.data import load_test_data
 from search import load_run
+from search.measuring import proposals
 from search.predictions import predictions_path, read_predictions
+from search.prepare import prepare
 from search.promotion import NUM_FINALISTS
+from search.run_folder import read_machine, read_settings
+from search.study import TrialStatus
 
 REPOSITORY = Path(__file__).parent.parent
 
@@ -112,6 +117,44 @@ def test_missing_gpu_is_told_on_the_screen_and_in_the_summary(run_dir: Path) -> 
         pytest.skip("needs a machine without a GPU")
     assert "NO GPU is visible" in (run_dir.parent.parent / "stdout.txt").read_text()
     assert "NO GPU is visible" in (run_dir / "summary.md").read_text()
+
+
+def test_the_forecast_is_told_first_and_judged_last(run_dir: Path) -> None:
+    output = (run_dir.parent.parent / "stdout.txt").read_text()
+    assert output.index("forecast: ") < output.index("trial 0 ") < output.index("The forecast was ")
+    assert "The forecast was " in (run_dir / "summary.md").read_text()
+    run = load_run(run_dir)
+    forecast = run.document["forecast"]
+    assert forecast["actual_epochs"] == run.trials.epochs_trained.sum()
+    assert forecast["actual_wall_s"] > run.trials.seconds.max()
+    assert sum(forecast["endings"].values()) == pytest.approx(5)
+
+
+def test_the_forecast_knew_the_configs(run_dir: Path) -> None:
+    settings = dataclasses.replace(read_settings(run_dir), data_dir=Path("data"))
+    proposed = proposals(prepare(settings, kept=read_machine(run_dir)), math.inf)
+    tried = [record.config for record in load_run(run_dir).records if record.status is not TrialStatus.REJECTED]
+    assert [trial.config for trial in proposed] == tried
+
+
+def test_a_plan_names_everything_and_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "tiny.toml").write_text(TINY)
+    done = tune(
+        tmp_path,
+        *("--dataset", "digits", "--image-size", 16, "--space", "tiny.toml", "--trials", 3, "--epochs", 2),
+        *("--grace-period", 1, "--precision", "fp32", "--cpus-per-trial", 1, "--plan"),
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    for words in (
+        "3.0 trials (",
+        "side by side",
+        "epochs in trials",
+        "wall time",
+        "CPU hours; disk",
+        "memory of the trials",
+    ):
+        assert words in done.stdout
+    assert [path.name for path in tmp_path.iterdir()] == ["tiny.toml"]
 
 
 def test_ray_is_silent(run_dir: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from search import budget as budget_room
 from search.budget import Budget, seconds_per_epoch
 from search.progress import Progress, duration, percent
 from search.study import NewTrial, RunStudy, TrialStatus
@@ -29,20 +28,18 @@ def test_without_a_budget_trials_may_always_start() -> None:
     assert Budget(None, study_with((1e9,)), max_epochs=10, retrain_epochs_of_trial=20).may_start()
 
 
-def test_a_trial_starts_only_if_it_and_the_retrain_end_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_trial_starts_only_if_it_and_the_retrain_end_in_time() -> None:
     now = 1000.0
-    monkeypatch.setattr(budget_room.time, "monotonic", lambda: now)
-    budget = Budget(100.0, study_with((2.0,)), max_epochs=10, retrain_epochs_of_trial=20)
+    budget = Budget(100.0, study_with((2.0,)), max_epochs=10, retrain_epochs_of_trial=20, clock=lambda: now)
     now = 1040.0
     assert budget.may_start()
     now = 1040.5
     assert not budget.may_start()
 
 
-def test_the_first_trial_starts_while_nothing_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_trial_starts_while_nothing_is_known() -> None:
     now = 0.0
-    monkeypatch.setattr(budget_room.time, "monotonic", lambda: now)
-    budget = Budget(10.0, RunStudy.in_memory(), max_epochs=10, retrain_epochs_of_trial=20)
+    budget = Budget(10.0, RunStudy.in_memory(), max_epochs=10, retrain_epochs_of_trial=20, clock=lambda: now)
     assert budget.may_start()
     now = 10.5
     assert not budget.may_start()

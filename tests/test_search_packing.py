@@ -1,10 +1,12 @@
 """How many trials fill the machine: the rule on made-up speeds, and the measurement on real processes."""
 
+import time
+
 import pytest
 
 from model.config import BlockConfig, TrainConfig
 from model.engine import Engine
-from search.packing import choose_slots, cpu_candidates, gpu_candidates, measure_packings, throughput_processes
+from search.packing import Packing, choose_slots, cpu_candidates, gpu_candidates, measure_packings, throughput_processes
 from search.settings import SearchSettings, UserError
 
 TINY = TrainConfig(
@@ -37,9 +39,9 @@ def test_trials_are_added_until_the_sum_stops_growing() -> None:
     speeds = {1: 100.0, 2: 180.0, 4: 181.0, 8: 500.0}
     asked: list[int] = []
 
-    def measure(num_trials: int, cpus_per_trial: int) -> float:
+    def measure(num_trials: int, cpus_per_trial: int) -> Packing:
         asked.append(num_trials)
-        return speeds[num_trials]
+        return Packing(num_trials=num_trials, cpus_per_trial=cpus_per_trial, images_per_s=speeds[num_trials])
 
     best, tried = measure_packings([(1, 8), (2, 4), (4, 2), (8, 1)], measure)
     assert (best.num_trials, best.cpus_per_trial) == (2, 4)
@@ -48,14 +50,27 @@ def test_trials_are_added_until_the_sum_stops_growing() -> None:
 
 
 def test_trials_that_no_longer_fit_are_not_chosen() -> None:
-    best, _ = measure_packings([(1, 1), (2, 1)], lambda num_trials, _cpus: 100.0 if num_trials == 1 else 0.0)
+    one, two = (Packing(num_trials=count, cpus_per_trial=1, images_per_s=200.0 - 100 * count) for count in (1, 2))
+    best, _ = measure_packings([(1, 1), (2, 1)], lambda num_trials, _cpus: one if num_trials == 1 else two)
     assert best.num_trials == 1
 
 
 def test_real_processes_train_side_by_side() -> None:
     with throughput_processes(TINY, Engine(), image_size=8) as measure:
-        assert measure(1, 1) > 0
-        assert measure(2, 1) > 0
+        for num_trials in (1, 2):
+            measured = measure(num_trials, 1)
+            assert measured.images_per_s > 0
+            assert measured.slowdown >= 1
+            # Nothing is faster by the clock than it is in its own computing time.
+            assert 0 < measured.image_s <= num_trials / measured.images_per_s
+            assert measured.memory_bytes > 10**7
+
+
+def test_without_time_to_measure_trials_get_a_core_each() -> None:
+    start = time.monotonic()
+    slots, tried = choose_slots(settings(), Engine(), TINY, num_cpus=4, image_size=8, deadline=start)
+    assert (slots.num_concurrent, slots.cpus_per_trial, tried) == (4, 1, [])
+    assert time.monotonic() - start < 10
 
 
 def settings(**values: object) -> SearchSettings:

@@ -1,5 +1,8 @@
 """The command line: what it passes on, and what it says about bad input before any work."""
 
+import contextlib
+import io
+import signal
 import subprocess
 import sys
 import time
@@ -7,8 +10,11 @@ from pathlib import Path
 
 import pytest
 
+import search.run
 import tune_main
 from search.command_line import seconds
+from search.display import Display
+from search.settings import SearchSettings
 
 REPOSITORY = Path(__file__).parent.parent
 
@@ -86,6 +92,40 @@ def test_resume_of_no_run_is_refused(capsys: pytest.CaptureFixture[str], tmp_pat
     code, err = run_main(capsys, "--resume", tmp_path)
     assert code == 2
     assert "holds no run" in err
+
+
+def test_resume_takes_no_plan(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    code, err = run_main(capsys, "--resume", tmp_path, "--plan")
+    assert code == 2
+    assert "leave out --plan" in err
+
+
+def test_a_plan_that_never_ends_is_ended(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measure_for_ever(_settings: SearchSettings, *, deadline: float) -> None:
+        while time.monotonic() < deadline + 60:
+            with contextlib.suppress(Exception):
+                time.sleep(0.01)
+
+    monkeypatch.setattr(tune_main, "PLAN_LIMIT_S", 0.5)
+    monkeypatch.setattr(search.run, "plan_search", measure_for_ever)
+    start = time.monotonic()
+    code = tune_main.main(["--plan", "--dataset", "digits", "--results-dir", str(tmp_path / "results")])
+    assert time.monotonic() - start < 10
+    out, err = capsys.readouterr()
+    assert out == "measuring what the run would take here; the answer comes within 0 s\n"
+    assert code == 1
+    assert "no forecast: this machine is too busy for one within 0 s. Try again when it is not." in err
+    assert not (tmp_path / "results").exists()
+    assert signal.getsignal(signal.SIGALRM) == signal.SIG_DFL
+
+
+def test_a_forecast_that_fails_ends_no_run() -> None:
+    screen = io.StringIO()
+    with search.run.no_run_lost(Display(screen)):
+        raise ValueError("of no use\nat all")
+    assert screen.getvalue() == "no forecast: of no use\n"
 
 
 def test_resume_takes_no_other_settings(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
