@@ -111,7 +111,9 @@ def test_shuffled_early_ranks_keep_the_ends(problem: Problem) -> None:
 CQR = "Syne Tune, ASHA with CQR"
 
 
-@pytest.mark.parametrize("name", [*RIVALS, *sorted(SYNE_TUNE.keys() - {CQR}), pytest.param(CQR, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "name", [*RIVALS, *sorted(SYNE_TUNE.keys() - {CQR}), pytest.param(CQR, marks=pytest.mark.slow)]
+)
 def test_every_rival_trains_from_the_first_epoch_on_without_gaps(problem: Problem, name: str) -> None:
     if name in SYNE_TUNE:
         pytest.importorskip("syne_tune", reason="needs the extra [benchmarks]")
