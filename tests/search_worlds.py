@@ -13,7 +13,7 @@ from ray.tune.schedulers import TrialScheduler
 
 from model.seeds import derive_seed
 from search.parameter import Parameter
-from search.rungs import rungs_of
+from search.rungs import RungSettings, rungs_of
 from search.searcher import StudySearcher, build_searcher
 from search.settings import Scheduler
 from search.space import SearchSpace
@@ -65,7 +65,7 @@ def stub(trial_id: str, config: Mapping[str, Any]) -> SimpleNamespace:
     return SimpleNamespace(trial_id=trial_id, config=config)
 
 
-def reports(assignment: Mapping[str, Any], rungs: Rungs) -> Iterator[dict[str, Any]]:
+def reports(assignment: Mapping[str, Any], rungs: RungSettings) -> Iterator[dict[str, Any]]:
     """What a trainable reports: it goes on from its last checkpoint, and some configs diverge or fail."""
     config = assignment["config"]
     luck = derive_seed(10, repr(sorted(config.items()))) % 6
@@ -86,7 +86,7 @@ def search(
     num_trials: int,
     *,
     num_workers: int = 1,
-    rungs: Rungs | None = None,
+    rungs: RungSettings | None = None,
     order: int = 0,
     given: Sequence[NewTrial] = GIVEN,
     is_done: Callable[[], bool] = lambda: False,
@@ -119,7 +119,7 @@ def search(
             searcher.on_trial_complete(trial_id)
 
 
-def _start(trial_id: str, searcher: StudySearcher, running: dict[str, Any], rungs: Rungs) -> bool:
+def _start(trial_id: str, searcher: StudySearcher, running: dict[str, Any], rungs: RungSettings) -> bool:
     """Starts what the searcher proposes; False if it proposes nothing now."""
     assignment = searcher.suggest(trial_id)
     if not isinstance(assignment, dict):

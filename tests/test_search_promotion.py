@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from search_worlds import Rungs, stub
+from search_worlds import Rungs, search, stub
 
 from search.parameter import Parameter
-from search.promotion import Promotions
+from search.promotion import NUM_FINALISTS, Promotions
 from search.searcher import build_searcher
+from search.settings import SearchSettings
 from search.space import SearchSpace
 from search.study import NewTrial, RungDecision, RunStudy, TrialStatus
 from search.trial_scheduler import StudyPromotionScheduler, build_trial_scheduler
@@ -162,6 +163,19 @@ def test_a_trial_sent_to_the_end_is_the_furthest_and_best_and_waits_no_more() ->
     assert [resumed.is_sent_to_end(number) for number in (12, 13)] == [True, False]
     assert resumed.promote() == promotions.promote() == 0  # no further full training is due, but one at the first rung
     assert not resumed.reach(12, 4, 0.9)
+
+
+@pytest.mark.parametrize("num_workers", [1, 2])
+def test_the_main_jobs_defaults_bring_several_trials_to_the_end_and_give_every_one_a_grace_period(
+    num_workers: int,
+) -> None:
+    settings, study = SearchSettings(run_name="main"), RunStudy.in_memory()
+    search(study, settings.num_trials, num_workers=num_workers, rungs=settings)
+    healthy = [record for record in study.trials() if record.status in (TrialStatus.COMPLETED, TrialStatus.STOPPED)]
+    assert sum(record.status is TrialStatus.COMPLETED for record in healthy) >= NUM_FINALISTS
+    assert {record.epochs_trained for record in healthy} <= {3, 9, 25}
+    assert "seed" in {record.origin for record in healthy}
+    assert sum(record.epochs_trained for record in healthy) < 0.4 * settings.num_trials * settings.max_epochs
 
 
 def test_a_stop_without_its_status_is_made_up_for() -> None:

@@ -19,6 +19,7 @@ from benchmarks.search_quality.measure import Outcome, Score, outcome
 from benchmarks.search_quality.ours import our_search
 from benchmarks.search_quality.problems import Pool, Problem, load_problems, misled
 from benchmarks.search_quality.rivals import RIVALS
+from benchmarks.search_quality.rivals_syne_tune import SYNE_TUNE
 from benchmarks.search_quality.summary import summarise, text_table, write_picture
 from search.selection import rank_trials
 from search.study import RunStudy
@@ -107,10 +108,18 @@ def test_shuffled_early_ranks_keep_the_ends(problem: Problem) -> None:
     assert early[0] != early[1]
 
 
-@pytest.mark.parametrize("name", RIVALS)
+CQR = "Syne Tune, ASHA with CQR"
+
+
+@pytest.mark.parametrize(
+    "name", [*RIVALS, *sorted(SYNE_TUNE.keys() - {CQR}), pytest.param(CQR, marks=pytest.mark.slow)]
+)
 def test_every_rival_trains_from_the_first_epoch_on_without_gaps(problem: Problem, name: str) -> None:
+    if name in SYNE_TUNE:
+        pytest.importorskip("syne_tune", reason="needs the extra [benchmarks]")
+        pytest.importorskip("huggingface_hub", reason="needs the extra [benchmarks]")
     epochs: dict[str, int] = {}
-    for score in islice(RIVALS[name](problem, 1, 3), 150):
+    for score in islice({**RIVALS, **SYNE_TUNE}[name](problem, 1, 3), 150):
         assert score.epoch == epochs.get(score.trial, 0) + 1
         epochs[score.trial] = score.epoch
     assert len(epochs) > 10

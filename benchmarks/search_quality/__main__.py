@@ -25,6 +25,7 @@ from benchmarks.search_quality.measure import Outcome, outcome
 from benchmarks.search_quality.ours import our_search
 from benchmarks.search_quality.problems import Problem, load_problems, misled
 from benchmarks.search_quality.rivals import RIVALS, Search
+from benchmarks.search_quality.rivals_syne_tune import SYNE_TUNE
 from benchmarks.search_quality.summary import Outcomes, summarise, text_table, write_picture
 
 SEARCHES: dict[str, Search] = {
@@ -32,6 +33,7 @@ SEARCHES: dict[str, Search] = {
     "ours, promotion 3": partial(our_search, scheduler="promotion", reduction_factor=3),
     "ours, plain ASHA": partial(our_search, scheduler="asha"),
     **RIVALS,
+    **SYNE_TUNE,
 }
 SHUFFLED = "shuffled:"
 
