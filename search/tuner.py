@@ -161,8 +161,8 @@ def run_trials(
         tuner.fit()
     except TuneError as error:
         # What our own code raised while it handled a report, Tune wraps in its own error, as text.
-        if isinstance(error.__context__, Exception):
-            raise error.__context__ from None
+        if isinstance(own := error.__context__, Exception):
+            raise own from own.__cause__  # as it was: a full disk is told by its cause
         raise
     except RayError as error:
         raise RunFailed(f"Ray failed: {str(error).splitlines()[0]}") from error

@@ -50,6 +50,8 @@ EPOCH_S = 0.3
 NUM_STARTS = 5
 STRIKE_AT = (1, 2)
 """(trial number, epoch) whose report brings the fault."""
+ANSWER = "answer: "
+"""Begins the line to read, among those of Ray's."""
 
 
 @dataclass
@@ -215,9 +217,9 @@ def main() -> None:
         try:
             study = search(folder, nodes, Path(scratch), fault)
         except tuner._NodeDied as death:
-            print(death)
+            print(f"{ANSWER}{death}")
             sys.exit(1)
-        print(json.dumps(story(study)))
+        print(f"{ANSWER}{json.dumps(story(study))}")
 
 
 if __name__ == "__main__":
