@@ -1,41 +1,24 @@
-"""The forecast: exact arithmetic where nothing is left to chance, the run's own scheduler, and the words."""
+"""The forecast: exact arithmetic where nothing is left to chance, and the run's own scheduler."""
 
 from __future__ import annotations
 
 import dataclasses
-import io
 import math
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
 from calibrations import IMAGE_S, MULTIPLY_ADDS, OTHER_MULTIPLY_ADDS, calibration_of
-from fabricated_run import add_trials, make_run
 from search_worlds import SPACE, Rungs, score, search
 
-from model.engine import Engine
-from search import packing
 from search.budget import Budget
 from search.calibration import Calibration, Speed
-from search.display import Display
-from search.measuring import calibration_by_more, calibration_in_hand, proposals
 from search.plan import Forecast, Range, Work, make_forecast
-from search.plan_words import brief_line, plan_lines, verdict
-from search.planner import forecast_of_run, forecast_until
-from search.prepare import Machine, Preparation, prepare
 from search.rehearsal import Curves, rehearse
-from search.results import load_run
-from search.run import judge_forecast
-from search.run_folder import RunFolder
 from search.searcher import build_searcher
-from search.settings import SearchSettings
 from search.slots import Slots
 from search.study import NewTrial, RunStudy
-from search.summary import write_results
 from search.trial_scheduler import StudyPromotionScheduler, build_trial_scheduler
 
 SMALL, LARGE = (
@@ -90,7 +73,6 @@ def forecast_of(told: Work, calibration: Calibration, steer: Any) -> Forecast:
     return make_forecast(told, calibration, steer, enough=math.inf)
 
 
-BLOCKS = ("c1", "c2", "c3", "output")
 NO_STOPS = Rungs(max_epochs=3, grace_period=3)
 
 
@@ -245,175 +227,9 @@ def test_a_rehearsal_trains_as_many_epochs_as_the_real_search_with_the_same_curv
     assert played.endings.total() == len(sound)
 
 
-def mute() -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", "import time; time.sleep(60)"]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-
-def test_a_process_that_says_nothing_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packing, "_start_process", mute)
-    start = time.monotonic()
-    with packing.measuring_processes() as ask:
-        assert ask(2, {}, start + 0.2) == [{}, {}]
-    assert time.monotonic() - start < 5
-
-
-def prepared(folder: Path, *, measurements: dict[str, Any] | None = None) -> Preparation:
-    (folder / "tiny.toml").write_text(
-        "".join(
-            f'{block}_inner_width = 4\n{block}_width = {{kind = "int", low = 4, high = 8, default = 4}}\n'
-            for block in BLOCKS
-        )
-    )
-    settings = SearchSettings(
-        run_name="r",
-        dataset="digits",
-        image_size=16,
-        space=folder / "tiny.toml",
-        num_trials=3,
-        max_epochs=2,
-        grace_period=1,
-        reduction_factor=2,
-        results_dir=folder / "results",
-    )
-    slots = Slots(num_concurrent=1, cpus_per_trial=1, gpus_per_trial=0.0, gpus=0)
-    preparation = prepare(settings, kept=Machine(engine=Engine(), slots=slots))
-    return dataclasses.replace(preparation, measurements=measurements or {})
-
-
-def test_a_run_is_forecast_from_what_its_preparations_measured(tmp_path: Path) -> None:
-    row = {"num_trials": 1, "cpus_per_trial": 1, "images_per_s": 50.0, "image_s": 0.01, "slowdown": 1.5}
-    preparation = prepared(tmp_path, measurements={"packing": [{**row, "memory_bytes": 1e8}]})
-    calibration = calibration_in_hand(preparation)
-    (speed,) = calibration.speeds
-    arrays = preparation.arrays
-    # A third of a training step for each validation image.
-    assert speed.image_s == pytest.approx(0.01 * (1 + len(arrays.val_indices) / len(arrays.train_indices) / 3))
-    assert (speed.config, calibration.slowdown) == (preparation.space.default_config(), 1.5)
-    forecast = forecast_of_run(preparation, started=time.monotonic())
-    assert sum(forecast.endings.values()) == pytest.approx(3)
-    assert 4 <= forecast.epochs.low <= forecast.epochs.high <= 6
-    assert forecast.retrain_epochs == preparation.retrain_epochs_of_trial
-    assert (forecast.num_measured, forecast.memory_bytes) == (1, 10**8)
-    assert not (tmp_path / "results").exists()
-
-
-def test_with_slots_and_engine_as_asked_for_one_step_has_to_do(tmp_path: Path) -> None:
-    calibration = calibration_in_hand(prepared(tmp_path))
-    assert 0 < calibration.speeds[0].image_s < 60
-    row = {"precision": "fp32", "channels_last": False, "compile": False, "batch_size": 32, "slowdown": 2.0}
-    chosen = calibration_in_hand(prepared(tmp_path, measurements={"engine": [{**row, "step_ms": 320.0}]}))
-    assert chosen.speeds[0].image_s == pytest.approx(0.01, rel=0.1)
-    assert chosen.slowdown == 2.0
-
-
-def test_the_searcher_proposes_what_the_run_will_try(tmp_path: Path) -> None:
-    preparation = prepared(tmp_path)
-    trials = proposals(preparation, math.inf)
-    assert len(trials) == 3
-    assert trials[0].config == preparation.given_trials[0].config
-    assert len(proposals(preparation, 0.0)) == 1
-
-
-def test_real_processes_measure_more_configs(tmp_path: Path) -> None:
-    now = time.monotonic()
-    forecast = forecast_until(prepared(tmp_path), started=now, deadline=now + 600)
-    assert forecast.num_measured == 3
-    assert 0 < forecast.search_s.median < forecast.wall_s.median
-    assert not (tmp_path / "results").exists()
-
-
-def test_measuring_that_never_ends_is_left_at_the_deadline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packing, "_start_process", mute)
-    preparation = prepared(tmp_path)
-    start = time.monotonic()
-    calibration = calibration_by_more(preparation, preparation.given_trials, start + 0.5)
-    assert time.monotonic() - start < 10
-    assert len(calibration.speeds) == 1, "the step of the seed network is left"
-
-
 def test_curves_are_the_same_each_time_and_differ_between_runs() -> None:
     curves = Curves(9, seed=3)
     assert curves.accuracies(5) == curves.accuracies(5) == Curves(9, seed=3).accuracies(5)
     assert curves.accuracies(5) != curves.accuracies(6)
     assert curves.accuracies(5) != Curves(9, seed=4).accuracies(5)
     assert all(0 <= value <= 1 for value in curves.accuracies(5))
-
-
-FORECAST = Forecast(
-    num_concurrent=2,
-    cpus_per_trial=1,
-    gpus=0,
-    endings={"completed": 6.5, "stopped": 13.5},
-    epochs=Range(median=210.4, low=150, high=290),
-    retrain_epochs=55.6,
-    search_s=Range(median=3300, low=3000, high=3600),
-    retrain_s=Range(median=1500, low=1400, high=1600),
-    wall_s=Range(median=4800, low=3720, high=6600),
-    device_s=Range(median=9360, low=7200, high=12600),
-    disk_bytes=310_000_000,
-    memory_bytes=2_100_000_000,
-    slowdown=1.1,
-    num_measured=1,
-    num_rehearsals=40,
-)
-
-
-def test_the_whole_forecast_in_words() -> None:
-    assert plan_lines(FORECAST, free_disk=12_000_000_000, memory=25_000_000_000) == [
-        "20.0 trials (6.5 completed, 13.5 stopped), 2 side by side, 1 CPU core each",
-        "210 epochs in trials (150 to 290); retraining costs as much as 56 more",
-        "wall time 1 h 20 min (1 h 02 min to 1 h 50 min): search 55 min 00 s, retraining 25 min 00 s",
-        "2.6 (2 to 3.5) CPU hours; disk 310 MB of 12.0 GB free; memory of the trials 2.1 GB of 25.0 GB",
-        "Medians (of trials: means) and 90 % intervals of 40 simulated runs; speeds by 1 measured config.",
-    ]
-    assert brief_line(FORECAST) == (
-        "forecast: 1 h 20 min (1 h 02 min to 1 h 50 min) for 20 trials of 210 epochs together (150 to 290), "
-        "2 side by side, 1 CPU core each, and the retraining"
-    )
-
-
-def test_gpus_and_a_busy_machine_in_words() -> None:
-    changed = dataclasses.replace(FORECAST, gpus=1, num_concurrent=3, cpus_per_trial=4, slowdown=2.54, num_measured=9)
-    assert "3 side by side on 1 GPU, 4 CPU cores each" in brief_line(changed)
-    assert brief_line(changed).endswith("and the retraining, 2.5 times as slow as if nothing else ran here")
-    lines = plan_lines(changed, free_disk=12_000_000_000, memory=25_000_000_000)
-    assert lines[-1].endswith("by 9 measured configs, 2.5 times as slow as if nothing else ran here.")
-    assert "2.6 (2 to 3.5) GPU hours" in lines[-2]
-    assert lines[-2].endswith("GPU memory of the trials 2.1 GB")
-
-
-def test_the_verdict_says_how_far_off() -> None:
-    table = FORECAST.table()
-    assert verdict(table) is None
-    assert verdict({}) is None
-    assert verdict({**table, "actual_wall_s": 6000.0, "actual_epochs": 300}) == (
-        "The forecast was 1 h 20 min (1 h 02 min to 1 h 50 min), and it took 1 h 40 min: +25 %, within the interval; "
-        "210 epochs in trials (150 to 290), and there were 300."
-    )
-    assert "-50 %, outside the interval" in str(verdict({**table, "actual_wall_s": 2400.0, "actual_epochs": 300}))
-
-
-def test_a_finished_run_is_judged_on_the_screen_in_run_toml_and_in_the_summary(tmp_path: Path) -> None:
-    made = make_run(tmp_path / "r", lambda study: add_trials(study, 6))
-    epochs = sum(record.epochs_trained for record in made.records)
-    RunFolder(made.run_dir).write_forecast(FORECAST.table())
-    run = load_run(made.run_dir)
-    run.__dict__["study"] = made.study
-    screen = io.StringIO()
-    judge_forecast(run, 2400.0, Display(screen))
-    assert screen.getvalue().startswith("The forecast was 1 h 20 min")
-    assert screen.getvalue().endswith(f"and there were {epochs}.\n")
-
-    judged = load_run(made.run_dir)
-    judged.__dict__["study"] = made.study
-    assert judged.document["forecast"]["actual_epochs"] == epochs
-    assert judged.document["forecast"]["wall_s"] == {"median": 4800, "low": 3720, "high": 6600}
-    write_results(judged)
-    assert screen.getvalue().strip() in (made.run_dir / "summary.md").read_text()
-
-
-def test_a_run_without_a_forecast_is_not_judged(tmp_path: Path) -> None:
-    made, screen = make_run(tmp_path / "r", lambda study: add_trials(study, 2)), io.StringIO()
-    judge_forecast(made, 2400.0, Display(screen))
-    assert screen.getvalue() == ""
