@@ -19,7 +19,7 @@ from search.rehearsal import Curves, rehearse
 from search.searcher import build_searcher
 from search.slots import Slots
 from search.study import NewTrial, RunStudy
-from search.trial_scheduler import StudyPromotionScheduler, build_trial_scheduler
+from search.trial_scheduler import build_trial_scheduler
 
 SMALL, LARGE = (
     NewTrial(config={"batch_size": 50, "size": size}, seed=0, profile={"multiply_adds": macs, "num_params": params})
@@ -44,7 +44,7 @@ def steering(rungs: Rungs, time_budget_s: float | None = None, num_trials: int =
             0,
             given=given,
             max_concurrent=2,
-            promotions=scheduler.promotions if isinstance(scheduler, StudyPromotionScheduler) else None,
+            promotions=scheduler.promotions,
             num_trials=num_trials,
             may_start=budget.may_start,
         )
