@@ -3,7 +3,7 @@
 python -m benchmarks.search_quality --tables FOLDER --out quality.json --picture quality.html
 
 FOLDER holds a `curve_tables.py` with `TABLES`, `Table` and, if it has tasks, `LCBench`. Each search runs on simulated
-workers with epochs as time, until `--budget` full trainings are spent.
+workers with epochs as time, until `--budget` full trainings are spent, or `--patience` if it has not found by then.
 """
 
 from __future__ import annotations
@@ -40,6 +40,8 @@ SHUFFLED = "shuffled:"
 
 def main() -> None:
     arguments = build_parser().parse_args()
+    if arguments.patience < arguments.budget:
+        raise SystemExit(f"--patience {arguments.patience:g}: less than --budget {arguments.budget:g}. Raise it.")
     names = arguments.searches or list(SEARCHES)
     if len(names) < 2:
         raise SystemExit("--searches: one search has nothing to be compared with. Name another.")
@@ -50,8 +52,8 @@ def main() -> None:
         for problem in problems:
             outcomes[problem] = replay_missing(arguments, problem, names, kept, executor)
             print(f"{problem}: {len(names) * arguments.seeds} searches replayed", file=sys.stderr, flush=True)
-            _keep(arguments, outcomes, summarise(outcomes, ours=names[0], budget=arguments.budget))
-    print(text_table(summarise(outcomes, ours=names[0], budget=arguments.budget)))
+            _keep(arguments, outcomes, summarise(outcomes, ours=names[0], patience=arguments.patience))
+    print(text_table(summarise(outcomes, ours=names[0], patience=arguments.patience)))
 
 
 def replay_missing(
@@ -59,7 +61,7 @@ def replay_missing(
 ) -> dict[str, list[Outcome]]:
     """One outcome a seed of each search, those kept from before as they are."""
     jobs = [
-        Job(problem, name, seed, arguments.workers, arguments.budget)
+        Job(problem, name, seed, arguments.workers, arguments.budget, arguments.patience)
         for seed in range(arguments.seeds)
         for name in names
     ]
@@ -77,7 +79,7 @@ def _keep(arguments: argparse.Namespace, outcomes: Outcomes, summary: dict[str, 
             problem: {name: [asdict(run) for run in runs] for name, runs in searches.items()}
             for problem, searches in outcomes.items()
         }
-        asked = {key: getattr(arguments, key) for key in ("seeds", "workers", "budget")}
+        asked = {key: getattr(arguments, key) for key in ("seeds", "workers", "budget", "patience")}
         write_result(arguments.out, {"benchmark": "search_quality", **asked, "summary": summary, "outcomes": runs})
     if arguments.picture is not None:
         write_picture(arguments.picture, summary)
@@ -89,6 +91,7 @@ def build_parser() -> argparse.ArgumentParser:
     made.add_argument("--seeds", type=int, default=30, help="searches of each kind on each problem (30)")
     made.add_argument("--workers", type=int, default=4, help="simulated workers (4)")
     made.add_argument("--budget", type=float, default=50.0, help="length of a search in full trainings (50)")
+    made.add_argument("--patience", type=float, default=100.0, help="its length as long as it has not found (100)")
     made.add_argument(
         "--problems", nargs="+", metavar="NAME", help=f"only these; {SHUFFLED}NAME is a table with early ranks shuffled"
     )
@@ -111,6 +114,7 @@ def _run(tables: Path, job: Job) -> Outcome:
         top_score=problem.top_score,
         best_score=float(problem.final_scores.max()),
         budget=job.budget,
+        patience=job.patience,
     )
 
 

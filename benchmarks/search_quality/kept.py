@@ -18,6 +18,7 @@ class Job:
     seed: int
     workers: int
     budget: float
+    patience: float
 
 
 class KeptOutcomes:

@@ -29,8 +29,13 @@ class Outcome:
     """At each of REGRET_BUDGETS that the search reached: how far the handed-over config's end is below the best."""
 
 
-def outcome(scores: Iterable[Score], *, num_epochs: int, top_score: float, best_score: float, budget: float) -> Outcome:
-    """Follows a search until `budget` full trainings are spent. Handed over is what `rank_trials` puts first."""
+def outcome(
+    scores: Iterable[Score], *, num_epochs: int, top_score: float, best_score: float, budget: float, patience: float
+) -> Outcome:
+    """Follows a search until `budget` full trainings are spent; one that has not found by then, until `patience` are.
+
+    Handed over is what `rank_trials` puts first.
+    """
     furthest: tuple[int, float] = (0, float("-inf"))
     handed_over: Score | None = None
     found_after: float | None = None
@@ -44,12 +49,12 @@ def outcome(scores: Iterable[Score], *, num_epochs: int, top_score: float, best_
             found_after = spent / num_epochs
         if len(regrets) < len(REGRET_BUDGETS) and spent >= REGRET_BUDGETS[len(regrets)] * num_epochs:
             regrets.append(max(0.0, best_score - handed_over.final_score))
-        if spent >= budget * num_epochs:
+        if spent >= (patience if found_after is None else budget) * num_epochs:
             break
     missing = len(REGRET_BUDGETS) - len(regrets)
     return Outcome(found_after=found_after, regrets=(*regrets, *[None] * missing))
 
 
-def censored(outcomes: Sequence[Outcome], budget: float) -> list[float]:
-    """Full trainings until found; a search that did not find counts as the budget, which flatters it."""
-    return [budget if outcome.found_after is None else outcome.found_after for outcome in outcomes]
+def censored(outcomes: Sequence[Outcome], patience: float) -> list[float]:
+    """Full trainings until found; a search that did not find counts as found when patience ended, which flatters it."""
+    return [patience if outcome.found_after is None else outcome.found_after for outcome in outcomes]

@@ -23,7 +23,7 @@ def our_search(
     reduction_factor: int | None = None,
     study: RunStudy | None = None,
 ) -> Iterator[Score]:
-    """A search without end; its trials are in `study`, if one is given."""
+    """A search without end, but for that of the pool; its trials are in `study`, if one is given."""
     study = study or RunStudy.in_memory()
     settings = SearchSettings(
         run_name="simulated",
@@ -40,6 +40,7 @@ def our_search(
         seed,
         max_concurrent=num_workers,
         promotions=trial_scheduler.promotions,
+        num_trials=len(problem.rows) if pool else None,
         nearest=pool.take_nearest if pool else None,
         points=pool.left if pool else None,
     )

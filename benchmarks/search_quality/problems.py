@@ -108,8 +108,14 @@ class Pool:
         """The rows not used yet."""
         return [row for row, is_used in zip(self._problem.rows, self._is_used, strict=True) if not is_used]
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether every row is used."""
+        return bool(self._is_used.all())
+
     def take_nearest(self, params: Params) -> dict[str, Any]:
         """The unused row nearest to what was drawn; it is used from now on."""
+        assert not self.is_empty
         distances = ((self._problem.row_features - self._problem.features(params)) ** 2).sum(axis=1)
         row = int(np.argmin(np.where(self._is_used, np.inf, distances)))
         self._is_used[row] = True

@@ -73,7 +73,9 @@ class PooledOptunaSearch(OptunaSearch):
         self._distributions = problem.space.distributions
         self._pool = Pool(problem) if problem.has_pool else None
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | None:
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]
+        if self._pool is not None and self._pool.is_empty:
+            return str(Searcher.FINISHED)
         params = super().suggest(trial_id)
         if params is None or self._pool is None:
             return params
@@ -93,7 +95,9 @@ class OptunaAlone(Searcher):
         self._pool = Pool(problem) if problem.has_pool else None
         self._asked: dict[str, optuna.Trial] = {}
 
-    def suggest(self, trial_id: str) -> dict[str, Any]:
+    def suggest(self, trial_id: str) -> dict[str, Any] | str:  # type: ignore[override]
+        if self._pool is not None and self._pool.is_empty:
+            return str(Searcher.FINISHED)
         trial = self._study.ask(self._distributions)
         self._asked[trial_id] = trial
         if self._pool is None:

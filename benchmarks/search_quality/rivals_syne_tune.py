@@ -27,7 +27,9 @@ class SyneTuneSearcher(Searcher):
         self.trials: dict[str, Any] = {}
         self._pool = Pool(problem) if problem.has_pool else None
 
-    def suggest(self, trial_id: str) -> dict[str, Any]:
+    def suggest(self, trial_id: str) -> dict[str, Any] | str:  # type: ignore[override]
+        if self._pool is not None and self._pool.is_empty:
+            return str(Searcher.FINISHED)
         from syne_tune.backend.trial_status import Trial as SyneTuneTrial
 
         params = self.scheduler.suggest().config

@@ -14,14 +14,14 @@ Outcomes = Mapping[str, Mapping[str, Sequence[Outcome]]]
 """Problem -> search -> one outcome a seed."""
 
 
-def summarise(outcomes: Outcomes, *, ours: str, budget: float) -> dict[str, Any]:
+def summarise(outcomes: Outcomes, *, ours: str, patience: float) -> dict[str, Any]:
     """Median and 90 % interval of each search on each problem, and how often ours needs less than each rival.
 
-    A search that did not find counts as `budget`. `times_less`: of each rival, the geometric mean over the problems of
+    A search that did not find counts as `patience`. `times_less`: of each rival, the geometric mean over the problems of
     its median by ours; `paired`: the same of the seeds one by one. The best rival is the one with the lowest median.
     """
     lengths = {
-        problem: {name: np.array(censored(runs, budget)) for name, runs in searches.items()}
+        problem: {name: np.array(censored(runs, patience)) for name, runs in searches.items()}
         for problem, searches in outcomes.items()
     }
     rivals = [name for name in next(iter(outcomes.values())) if name != ours]
