@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from model.config import SEED_CONFIG
-from model.layers import Dropout, GhostBatchNorm
+from model.layers import Conv2d, Dropout, GhostBatchNorm
 from model.network import build_network
 
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
@@ -102,7 +102,7 @@ def usual_network() -> nn.Module:
             return ViewGhostBatchNorm(len(module.bias), module.num_splits)
         if isinstance(module, Dropout):
             return nn.Dropout(SEED_CONFIG.dropout)
-        return None
+        return _plain_conv(module)
 
     return _replaced(build_network(SEED_CONFIG, 10), replacement)
 
@@ -111,9 +111,17 @@ def convolutions_alone() -> nn.Module:
     """R1's network: every convolution and max-pool of the seed network at its shapes, and nothing between them."""
 
     def replacement(module: nn.Module) -> nn.Module | None:
-        return nn.Identity() if isinstance(module, (GhostBatchNorm, Dropout, nn.ReLU)) else None
+        return nn.Identity() if isinstance(module, (GhostBatchNorm, Dropout, nn.ReLU)) else _plain_conv(module)
 
     return _replaced(build_network(SEED_CONFIG, 10), replacement)
+
+
+def _plain_conv(module: nn.Module) -> nn.Conv2d | None:
+    """PyTorch's own in place of this project's; the seed network's have one group and a bias."""
+    if not isinstance(module, Conv2d):
+        return None
+    padding, dilation = module.padding, module.dilation
+    return nn.Conv2d(module.in_channels, module.out_channels, module.kernel_size, padding=padding, dilation=dilation)  # type: ignore[arg-type]
 
 
 def _replaced(network: nn.Module, replacement: Callable[[nn.Module], nn.Module | None]) -> nn.Module:

@@ -11,7 +11,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from model.config import BLOCK_NAMES, BlockConfig, ConvKind, TrainConfig
-from model.layers import Dropout, GhostBatchNorm, ReLU, seed_dropout
+from model.layers import Conv2d, Dropout, GhostBatchNorm, ReLU, seed_dropout
 
 _ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": ReLU,
@@ -148,7 +148,7 @@ def _build_convs(config: TrainConfig, plan: _UnitPlan) -> dict[str, nn.Conv2d]:
         padding = (dilation * (kernel_size[0] // 2), dilation * (kernel_size[1] // 2))
         if config.padding == "seed":
             padding = (2, 2) if is_dilated and plan.position == 0 else (1, 1)
-        return nn.Conv2d(
+        return Conv2d(
             plan.in_channels, out_channels, kernel_size, padding=padding, dilation=dilation, groups=groups, bias=bias
         )
 

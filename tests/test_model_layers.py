@@ -1,11 +1,11 @@
-"""Ghost batch norm and dropout against PyTorch's own layers and hand-made averages."""
+"""Convolutions, ghost batch norm and dropout against PyTorch's own layers and hand-made averages."""
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from model.layers import Dropout, GhostBatchNorm, seed_dropout
+from model.layers import Conv2d, Dropout, GhostBatchNorm, seed_dropout
 
 
 def _images(batch_size: int, *, channels: int = 6, side: int = 5) -> Tensor:
@@ -94,6 +94,27 @@ def test_frozen_scale_stays_one_and_the_shift_learns() -> None:
     assert norm.weight.grad is None
     assert norm.bias.grad is not None
     assert torch.equal(norm.weight, torch.ones(6))
+
+
+@pytest.mark.parametrize(
+    ("kernel_size", "padding"), [((3, 3), (1, 1)), ((1, 1), (1, 1)), ((3, 1), (1, 1)), ((1, 3), (2, 4))]
+)
+@pytest.mark.parametrize("bias", [True, False])
+def test_convolutions_give_what_pytorchs_give(
+    kernel_size: tuple[int, int], padding: tuple[int, int], *, bias: bool
+) -> None:
+    ours = Conv2d(6, 4, kernel_size, padding=padding, bias=bias).double()
+    theirs = nn.Conv2d(6, 4, kernel_size, padding=padding, bias=bias).double()
+    theirs.load_state_dict(ours.state_dict())
+    x = _images(3).double().requires_grad_()
+    x_theirs = x.detach().clone().requires_grad_()
+    y, y_theirs = ours(x), theirs(x_theirs)
+    torch.testing.assert_close(y, y_theirs)
+    y.square().sum().backward()
+    y_theirs.square().sum().backward()
+    torch.testing.assert_close(x.grad, x_theirs.grad)
+    for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(mine.grad, other.grad)
 
 
 @pytest.mark.parametrize("make_layer", [lambda: GhostBatchNorm(6, num_splits=3), lambda: Dropout(0.3)])

@@ -17,8 +17,8 @@ Outcomes = Mapping[str, Mapping[str, Sequence[Outcome]]]
 def summarise(outcomes: Outcomes, *, ours: str, patience: float) -> dict[str, Any]:
     """Median and 90 % interval of each search on each problem, and how often ours needs less than each rival.
 
-    A search that did not find counts as `patience`. `times_less`: of each rival, the geometric mean over the problems of
-    its median by ours; `paired`: the same of the seeds one by one. The best rival is the one with the lowest median.
+    A search that did not find counts as `patience`. `times_less`: of each rival, the geometric mean over the problems
+    of its median by ours; `paired`: the same of the seeds one by one. The best rival is the one with the lowest median.
     """
     lengths = {
         problem: {name: np.array(censored(runs, patience)) for name, runs in searches.items()}
