@@ -33,9 +33,8 @@ def test_nothing_grows_with_the_number_of_trials(tmp_path: Path) -> None:
     assert late["num_ended"] == NUM_TRIALS
     growth = {name: late[name] - early[name] for name in late}
     assert len({row["worker"] for row in measurements}) == 1, "the worker was not reused"
-    for name in ("driver_threads", "worker_threads"):
-        assert growth[name] <= 0, measurements
-    for name in ("driver_files", "worker_files", "scratch_files"):
+    # Ray starts a thread or opens a file late; one for every trial would be 250.
+    for name in ("driver_threads", "worker_threads", "driver_files", "worker_files", "scratch_files"):
         assert growth[name] <= 5, measurements
     assert growth["driver_bytes"] < 40 * MIB, measurements
     assert growth["worker_bytes"] < 10 * MIB, measurements

@@ -223,7 +223,7 @@ def test_a_cluster_that_ray_address_names_is_never_joined(tmp_path: Path) -> Non
     too_long = tmp_path / ("x" * 80)
     too_long.mkdir()
     address = {"RAY_ADDRESS": "192.0.2.77:6379", "HOME": str(home), "TMPDIR": str(too_long)}
-    with started(tmp_path, *new_run(tmp_path, "--trials", 1, "--epochs", 2), environment=address) as run:
+    with started(tmp_path, *new_run(tmp_path, "--trials", 1, "--epochs", 60), environment=address) as run:
         wait_until(lambda: num_epochs(run_dir) >= 1 or run.process.poll() is not None)
         raylet = run.pid_of("raylet")
         assert raylet is not None
