@@ -11,8 +11,8 @@ or not. The share is the doubt in the rungs: how often one of them ranked two fu
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
-from itertools import combinations
 
 from search.rungs import RungSettings, reduction_factor_of, rungs_of
 from search.study import RungDecision, RunStudy, TrialRecord, TrialStatus
@@ -33,6 +33,8 @@ class Promotions:
         self._epochs: dict[int, int] = {}
         self._sent_to_end: set[int] = set()
         self._final_scores: dict[int, float] = {}
+        self._num_wrong = 0
+        """Of all pairs of full-length trials at all rungs, those ranked the wrong way round."""
         self._num_winners = 0
         self.score_epochs = (*self._rungs, settings.max_epochs)
         """Where trials end or wait: the epochs whose scores are compared."""
@@ -40,7 +42,6 @@ class Promotions:
         """Trials that `close` stopped."""
         for record in study.trials():
             self._adopt(record)
-        self._doubt = self._doubt_in_rungs()
 
     def is_waiting(self, number: int) -> bool:
         """Whether the trial has reached a rung and neither goes on nor has ended."""
@@ -62,7 +63,6 @@ class Promotions:
     def complete(self, number: int) -> None:
         """A trial has trained the full length."""
         self._note_completed(self._study.trial(number))
-        self._doubt = self._doubt_in_rungs()
 
     def promote(self) -> int | None:
         """The waiting trial that goes on now, its decision written; None if none is due."""
@@ -100,20 +100,15 @@ class Promotions:
         """Whether one more full training keeps within the share of all epochs that is due to full trainings."""
         others = sum(epochs for number, epochs in self._epochs.items() if number not in self._sent_to_end)
         cost = (len(self._sent_to_end) + 1) * self._max_epochs
-        return cost <= self._doubt * (others + cost)
+        return cost <= self._doubt_in_rungs() * (others + cost)
 
     def _doubt_in_rungs(self) -> float:
         """Chance that a rung ranks two trials the wrong way round, by all pairs of full-length trials.
 
         Before there are any: as if of `reduction_factor` pairs one had been the wrong way round.
         """
-        pairs = list(combinations(sorted(self._final_scores), 2))
-        num_wrong = sum(
-            (scores[one] - scores[other]) * (self._final_scores[one] - self._final_scores[other]) < 0
-            for scores in self._rungs.values()
-            for one, other in pairs
-        )
-        return (1 + num_wrong / max(1, len(self._rungs))) / (self._reduction_factor + len(pairs))
+        num_pairs = math.comb(len(self._final_scores), 2)
+        return (1 + self._num_wrong / max(1, len(self._rungs))) / (self._reduction_factor + num_pairs)
 
     def _best_within_limits(self) -> int | None:
         """Of all that wait, the one that came furthest, of equals the one with the best score there."""
@@ -137,7 +132,13 @@ class Promotions:
     def _note_completed(self, record: TrialRecord) -> None:
         self._sent_to_end.add(record.number)
         self._epochs[record.number] = record.epochs_trained
-        self._final_scores[record.number] = record.val_accuracies[record.epochs_trained]
+        final_score = record.val_accuracies[record.epochs_trained]
+        self._num_wrong += sum(
+            (scores[record.number] - scores[other]) * (final_score - other_final_score) < 0
+            for scores in self._rungs.values()
+            for other, other_final_score in self._final_scores.items()
+        )
+        self._final_scores[record.number] = final_score
         self._num_winners += record.is_within_limits
 
     def _decision(self, number: int, num_best: int, *, is_stopped: bool) -> RungDecision:

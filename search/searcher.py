@@ -69,6 +69,7 @@ class StudySearcher(StateIsInStudy, Searcher):
         self._live: dict[str, int] = {}
         records = study.trials()
         self._given = deque(list(given)[len(records) :])
+        self._num_recorded = len(records)
         self._num_started = sum(record.status is not TrialStatus.REJECTED for record in records)
         self._unfinished = deque(
             record
@@ -141,21 +142,22 @@ class StudySearcher(StateIsInStudy, Searcher):
     def _add_trial(self) -> int:
         if self._given:
             trial = self._given.popleft()
-            self._sampler.add(trial.params, trial.violations)
-            return self._study.add_trial(trial)
+            return self._record(trial)
         for _ in range(MAX_REJECTIONS_IN_A_ROW):
-            number = self._study.num_trials
-            trial = self._draw(number)
-            self._sampler.add(trial.params, trial.violations)
+            trial = self._draw(self._num_recorded)
             if all(excess <= 0 for excess in trial.violations.values()):
-                return self._study.add_trial(trial)
-            self._study.add_trial(trial, is_rejected=True)
-            self._sampler.tell(self._study.trial(number))
+                return self._record(trial)
+            self._sampler.tell(self._study.trial(self._record(trial, is_rejected=True)))
         limits = ", ".join(name for name, excess in trial.violations.items() if excess > 0)
         raise ValueError(
             f"the search space has hardly any config within the limits: {MAX_REJECTIONS_IN_A_ROW} draws in a row were "
             f"over them (the last one over: {limits}). Narrow the space or raise the limits."
         )
+
+    def _record(self, trial: NewTrial, *, is_rejected: bool = False) -> int:
+        self._num_recorded += 1
+        self._sampler.add(trial.params, trial.violations)
+        return self._study.add_trial(trial, is_rejected=is_rejected)
 
     def _draw(self, number: int) -> NewTrial:
         params = self._sampler.draw(number)

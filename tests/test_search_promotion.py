@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import random
+from itertools import combinations
+
 import pytest
 from search_worlds import Rungs, search, stub
 
@@ -148,6 +151,22 @@ def test_the_rungs_are_doubted_as_often_as_they_ranked_full_length_trials_the_wr
         promoted = promotions.promote()
         assert promoted is not None
         assert promotions.is_sent_to_end(promoted) is is_due
+
+
+def test_the_doubt_is_the_same_whether_trials_ended_before_or_since() -> None:
+    chance = random.Random(0)
+    curves = [[chance.random() for _ in range(9)] for _ in range(12)]
+    study = study_of(*curves)
+    promotions = Promotions(RUNGS, study)
+    for number in chance.sample(range(12), 12):
+        ends(study, promotions, number, 0.0)
+        assert promotions._doubt_in_rungs() == Promotions(RUNGS, study)._doubt_in_rungs()
+    num_wrong = sum(
+        (one[epoch - 1] - other[epoch - 1]) * (one[-1] - other[-1]) < 0
+        for one, other in combinations(curves, 2)
+        for epoch in (1, 3)
+    )
+    assert promotions._doubt_in_rungs() == (1 + num_wrong / 2) / (3 + 66)
 
 
 def test_a_trial_sent_to_the_end_is_the_furthest_and_best_and_waits_no_more() -> None:
