@@ -23,6 +23,7 @@ from search.selection import rank_trials
 REPOSITORY = Path(__file__).parent.parent
 PATIENCE_S = float(os.environ.get("FAULTS_PATIENCE_S", "900"))
 NUM_TRIALS = 6
+RESUME = ("--resume", "results/tiny")
 _MARK = "CONVLADDER_FAULT_TEST"
 
 
@@ -105,6 +106,41 @@ def new_run(folder: Path, *more: object, name: str = "tiny") -> list[object]:
         *("--precision", "fp32", "--cpus-per-trial", 1, "--max-params", 50_000),
         *more,
     ]
+
+
+def strike(run: Started, kind: str, run_dir: Path, epochs: int) -> bool:
+    """Kills one process of a run once so many epochs are recorded; whether the run ends of it."""
+    wait_until(lambda: run.process.poll() is not None or num_epochs(run_dir) >= epochs)
+    pid = None
+    while pid is None:
+        assert run.process.poll() is None, f"it ended before it could be killed: {run.wait()}"
+        pid = run.pid_of(kind)
+    os.kill(pid, signal.SIGKILL)
+    if kind == "raylet":
+        # Killed while Ray starts, it is started again.
+        wait_until(lambda: run.process.poll() is not None or run.pid_of(kind) not in (None, pid))
+        return run.process.poll() is not None
+    return kind == "driver"
+
+
+def end_after(run: Started, kind: str) -> None:
+    """The last process that was killed was of this kind: how the run has to end."""
+    code, output = run.wait()
+    assert code == {"driver": -signal.SIGKILL, "worker": 0, "raylet": 1}[kind], output
+    assert "Traceback" not in output
+    if kind == "raylet":
+        assert output.count("tune_main.py: error: ") == 1, output
+        assert "--resume results/tiny" in output
+    # Ray's agents try for a minute to tell a driver that is gone that its node is gone.
+    run.assert_nothing_is_left(within_s=90)
+
+
+def finish(folder: Path) -> dict[str, Any]:
+    """Resumes the run to its end; returns its story."""
+    with started(folder, *RESUME) as run:
+        code, output = run.wait()
+        assert code == 0, output
+    return story(folder / "results" / "tiny")
 
 
 def story(run_dir: Path) -> dict[str, Any]:
