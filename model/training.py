@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from model.augment import Augmentation, Draws, augment, to_device
 from model.config import TrainConfig
-from model.engine import Engine, synchronise
+from model.engine import Engine, give_back_memory, synchronise
 from model.evaluation import evaluate
 from model.layers import seed_dropout
 from model.network import build_network
@@ -93,6 +93,7 @@ class Training:
     ) -> None:
         """`on_step` is called with (epoch, step, steps of the epoch), from 1, after each step; it must be quick."""
         engine.apply()
+        give_back_memory()
         self._on_step = on_step
         self.config, self.images, self.engine = config, images, engine
         self.max_epochs, self.seed = max_epochs, seed

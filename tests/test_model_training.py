@@ -1,6 +1,8 @@
 import dataclasses
 import json
+import os
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -98,6 +100,23 @@ def test_a_training_after_another_equals_it_alone():
     after = make(BUSY, engine=FAST)
     assert scores(after) == rows
     assert_equal_states(after, alone)
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux")
+def test_a_training_begins_with_what_the_last_one_freed_given_back():
+    make()
+    before = resident_bytes()
+    blocks = [(torch.ones(2**18), torch.ones(2**10)) for _ in range(300)]  # the small ones hold the heap's top
+    small = [one for _, one in blocks]
+    del blocks
+    assert resident_bytes() > before + 200 * 2**20, "the pages of freed blocks are not kept"
+    make()
+    assert resident_bytes() < before + 50 * 2**20
+    del small
+
+
+def resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def test_trainings_that_take_turns_do_not_disturb_each_other():
