@@ -26,6 +26,9 @@ FIRST_PROPOSED = 8
 """Trials whose configs are taken as proposed; for later ones, which depend on scores, any of the proposed stands."""
 START_S = 12.0
 """Ray's start, and its workers' until their first step; `Work.start_s` unless told otherwise."""
+WORKER_BYTES, BYTES_PER_NUMBER = 750_000_000, 8.0
+"""Of a worker on a CPU: with torch loaded, and for each number that training holds. In fp32, eight configs of the
+default space took 6 to 9 a number, 4 of them for the number itself."""
 SPREAD = 0.4
 """Of Ray's start and of how busy the machine will be, as standard deviations of logarithms."""
 
@@ -89,6 +92,8 @@ class Work:
     """Training images of a trial."""
     proposals: Sequence[NewTrial]
     """Of the run's searcher before any score."""
+    memory_need: int
+    """Numbers that training the hungriest of them holds; see `Preparation.memory_need`."""
     retrained: Sequence[NewTrial]
     """Retrained besides the winner."""
     num_finalists: int
@@ -131,11 +136,18 @@ def make_forecast(
             num_params=max(int(trial.profile["num_params"]) for trial in work.proposals),
             epochs=epochs.high,
         ),
-        memory_bytes=round(slots.num_concurrent * calibration.memory_bytes),
+        memory_bytes=round(slots.num_concurrent * _trial_bytes(work, calibration)),
         slowdown=calibration.slowdown,
         num_measured=len(calibration.speeds),
         num_rehearsals=len(played),
     )
+
+
+def _trial_bytes(work: Work, calibration: Calibration) -> float:
+    """Of the hungriest trial. On a CPU too few images were trained on at a time to see it."""
+    if work.slots.gpus:
+        return calibration.memory_bytes
+    return WORKER_BYTES + BYTES_PER_NUMBER * work.memory_need
 
 
 def _mean_endings(rehearsals: Sequence[Rehearsal]) -> dict[str, float]:

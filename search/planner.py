@@ -73,6 +73,7 @@ def _work(preparation: Preparation, proposed: list[NewTrial], *, preparation_s: 
         num_cpus=num_cpus(),
         num_train=len(preparation.arrays.train_indices),
         proposals=proposed,
+        memory_need=max(preparation.memory_need(trial.config) for trial in proposed),
         retrained=list(preparation.baselines.values()),
         num_finalists=finals.num_top if finals.has_finals else 0,
         retrain_epochs=preparation.retrain_epochs_of_trial,

@@ -61,6 +61,7 @@ def work(**changes: Any) -> Work:
         num_cpus=2,
         num_train=120,
         proposals=[SMALL, LARGE, LARGE, LARGE],
+        memory_need=500_000_000,
         retrained=[SMALL],
         num_finalists=0,
         retrain_epochs=8.0,
@@ -86,7 +87,8 @@ def test_one_worker_without_stops_is_plain_arithmetic() -> None:
     assert forecast.device_s.median == pytest.approx(2 * 64.0)
     assert forecast.endings == {"completed": 4.0}
     assert forecast.epochs == Range(median=12.0, low=12.0, high=12.0)
-    assert forecast.memory_bytes == 10**9
+    # A worker with torch loaded, and eight bytes for each number.
+    assert forecast.memory_bytes == 750_000_000 + 8 * 500_000_000
     # Three checkpoints of 9,000 parameters, four float32 each; 8 MiB and 2 KiB an epoch for the record.
     assert forecast.disk_bytes == 3 * 9000 * 4 * 4 + 8 * 2**20 + 12 * 2048
 
@@ -101,7 +103,12 @@ def test_workers_share_the_trials() -> None:
     forecast = forecast_of(work(slots=slots), CALIBRATION, steering(NO_STOPS))
     # 6 s for the small one and then 12 s on one worker, 12 s and 12 s on the other.
     assert forecast.search_s.median == pytest.approx(12 + 12)
-    assert forecast.memory_bytes == 2 * 10**9
+    assert forecast.memory_bytes == 2 * (750_000_000 + 8 * 500_000_000)
+
+
+def test_on_a_gpu_the_memory_is_what_was_measured() -> None:
+    slots = Slots(num_concurrent=2, cpus_per_trial=1, gpus_per_trial=0.5, gpus=1)
+    assert forecast_of(work(slots=slots), CALIBRATION, steering(NO_STOPS)).memory_bytes == 2 * 10**9
 
 
 def test_the_scheduler_stops_trials_and_the_interval_is_open() -> None:
