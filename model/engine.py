@@ -62,6 +62,9 @@ class Engine:
     def apply(self) -> None:
         """Set this process's global switches, all of them, so that none is inherited from an earlier training."""
         _keep_freed_memory()
+        # Far below zero the gradient of GELU or CELU is too small for a normal number, and one step then takes a CPU up
+        # to eight times as long. For this thread, and for those of OpenMP that it will start.
+        torch.set_flush_denormal(True)
         torch.set_num_threads(self.num_threads)
         torch.set_float32_matmul_precision("highest")
         if self.device_type == "cuda":

@@ -1,3 +1,5 @@
+import platform
+import threading
 import time
 
 import pytest
@@ -50,6 +52,23 @@ def test_apply_sets_the_threads():
     assert torch.get_num_threads() == 1
     Engine(num_threads=before).apply()
     assert torch.get_num_threads() == before
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="a switch of this processor")
+@pytest.mark.parametrize("num_threads", [1, 2])
+def test_numbers_too_small_to_be_normal_are_zero_in_all_threads_of_a_training(num_threads):
+    before = torch.get_num_threads()
+    left = []
+
+    def train():
+        Engine(num_threads=num_threads).apply()
+        left.append(int((torch.full((2**20,), 1e-39) * 1.0).count_nonzero()))
+
+    thread = threading.Thread(target=train)  # as a trial has one of its own
+    thread.start()
+    thread.join()
+    torch.set_num_threads(before)
+    assert left == [0]
 
 
 def test_a_busy_machine_is_measured_in_the_time_that_was_computed(monkeypatch):
