@@ -13,9 +13,10 @@ from faults import RESUME, end_after, finish, new_run, num_epochs, started, stor
 pytestmark = pytest.mark.faults
 NUM_KILLS = int(os.environ.get("FAULTS_KILLS", "10"))
 SEEDS = [int(seed) for seed in os.environ.get("FAULTS_SEEDS", "1").split(",")]
+SCHEDULERS = os.environ.get("FAULTS_SCHEDULERS", "promotion").split(",")
 
 
-@pytest.fixture(scope="module", params=["promotion", "asha"])
+@pytest.fixture(scope="module", params=SCHEDULERS)
 def scheduler(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
