@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from search.prepare import Preparation
+from search.run_document import read_space_text
 from search.settings import UserError
 from search.space import parse_toml
 from search.study import RunStudy
@@ -77,11 +78,7 @@ def _space_differences(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> li
 
 def _kept_space(preparation: Preparation) -> dict[str, Any]:
     """The run's space.toml, which is not read where the space is the program's own."""
-    path = preparation.settings.run_dir / "space.toml"
-    try:
-        return parse_toml(path.read_text())
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read ({error}). Restore it from a copy.") from None
+    return parse_toml(read_space_text(preparation.settings.run_dir))
 
 
 def _drawn_from(preparation: Preparation) -> dict[str, Any]:

@@ -101,7 +101,7 @@ def report_data(run: Run, *, is_running: bool = False) -> ReportData:
     # Trials without an end count as interrupted here, so that the best so far may be one that still runs.
     records = run.study.trials()
     settings = run.document["settings"]
-    space = SearchSpace.from_toml((run.run_dir / "space.toml").read_text())
+    space = run.space
     ranked = rank_trials(records)
     notes = run.study.notes()
     finals = finals_of(records, notes, RetrainPlan.of(settings))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,9 +17,13 @@ from model.config import CONFIG_KEYS, TrainConfig
 from model.network import Network
 from search.finals import FINALIST, Finals, RetrainPlan, finals_of
 from search.inference import load_classifier, load_network, predict
+from search.parameter import SpaceError
 from search.report_result import Result, run_result
+from search.run_document import damaged, read_document, read_space_text
 from search.settings import UserError
+from search.space import SearchSpace
 from search.study import RunStudy, TrialRecord, TrialStatus
+from search.world import record_problems
 
 TRIAL_COLUMNS = {
     "trial_number": "int64",
@@ -80,13 +83,7 @@ _CONFIG_NAMES = ("winner", "seed", "default")
 def load_run(run_dir: str | Path) -> Run:
     """The run in a folder, finished or not. UserError if the folder holds none."""
     folder = Path(run_dir)
-    try:
-        document = tomllib.loads((folder / "run.toml").read_text())
-    except OSError:
-        raise UserError(f"{folder} holds no run: it has no readable run.toml. Give a folder under results/.") from None
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"{folder / 'run.toml'} is damaged ({error}). Restore it from a copy.") from None
-    return Run(folder, document)
+    return Run(folder, read_document(folder))
 
 
 @dataclass(frozen=True)
@@ -99,12 +96,20 @@ class Run:
 
     @cached_property
     def study(self) -> RunStudy:
-        """The record. UserError if it is not there: opening it would make an empty one."""
-        settings, path = self.document["settings"], self.run_dir / "study.db"
-        if "storage" not in settings and not path.exists():
-            raise UserError(f"{path} is not there, and with it the record of the run. Restore it from a copy.")
+        """The record. UserError if it is missing, which opening it would not tell, or damaged."""
+        settings = self.document["settings"]
+        if problems := record_problems(self.run_dir, settings):
+            raise UserError("\n".join(problems))
         url = settings.get("storage") or f"sqlite:///{(self.run_dir / 'study.db').absolute()}"
         return RunStudy.in_database(url, settings["run_name"])
+
+    @cached_property
+    def space(self) -> SearchSpace:
+        """What was searched. UserError if the run's copy of it is damaged."""
+        try:
+            return SearchSpace.from_toml(read_space_text(self.run_dir))
+        except SpaceError as error:
+            raise damaged(self.run_dir / "space.toml", str(error).splitlines()[0]) from None
 
     @cached_property
     def records(self) -> list[TrialRecord]:

@@ -16,10 +16,10 @@ from model.engine import Engine
 from search.files import write_atomically
 from search.machine import describe_hardware, describe_versions
 from search.prepare import Machine, Preparation
+from search.run_document import RECORD_VERSION, read_document, section_as
 from search.run_lock import run_lock
 from search.settings import SearchSettings, UserError
 from search.slots import Slots
-from search.study import RECORD_VERSION
 from search.toml_text import toml_document
 from search.world import UNBORN_FILES, is_unborn
 
@@ -112,31 +112,22 @@ def run_document(preparation: Preparation) -> dict[str, Any]:
 
 def read_settings(run_dir: Path) -> SearchSettings:
     """The settings of the run in a folder. UserError if it holds none, or one of another version."""
-    path = run_dir / "run.toml"
-    try:
-        document = tomllib.loads(path.read_text())
-    except OSError:
-        raise UserError(f"{run_dir} holds no run: it has no readable run.toml. Give a folder under results/.") from None
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"{path} is damaged ({error}). Restore it from a copy.") from None
-    version = document.get("record", {}).get("version")
-    if version != RECORD_VERSION:
-        raise UserError(f"{run_dir} was made by another version (record {version}, this is {RECORD_VERSION}).")
-    values = {"scheduler": "asha", **document["settings"]}  # older runs knew no other
-    values |= {key: Path(values[key]) for key in _PATHS if key in values}
+    values = {"scheduler": "asha", **read_document(run_dir)["settings"]}  # older runs knew no other
+    values |= {key: Path(str(values[key])) for key in _PATHS if key in values}
     folder = run_dir.resolve()
-    if values["run_name"] != folder.name:
+    settings = section_as(SearchSettings, values, run_dir / "run.toml")
+    if settings.run_name != folder.name:
         raise UserError(
-            f"{run_dir} was made with the name {values['run_name']}, under which its record is kept. Rename it back."
+            f"{run_dir} was made with the name {settings.run_name}, under which its record is kept. Rename it back."
         )
     # The folder may have been moved since.
-    values["results_dir"] = folder.parent
-    if "space" in values:
-        values["space"] = folder / "space.toml"
-    return SearchSettings(**values)
+    space = folder / "space.toml" if settings.space else None
+    return dataclasses.replace(settings, results_dir=folder.parent, space=space)
 
 
 def read_machine(run_dir: Path) -> Machine:
-    """How the run in a folder uses its machine. Call `read_settings` first: it says what is wrong with the folder."""
-    document = tomllib.loads((run_dir / "run.toml").read_text())
-    return Machine(engine=Engine(**document["engine"]), slots=Slots(**document["slots"]))
+    """How the run in a folder uses its machine. UserError as for its settings."""
+    document, path = read_document(run_dir), run_dir / "run.toml"
+    return Machine(
+        engine=section_as(Engine, document["engine"], path), slots=section_as(Slots, document["slots"], path)
+    )

@@ -22,12 +22,11 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy.exc import SQLAlchemyError
 
 from search.backup import DatabaseBackup
+from search.run_document import RECORD_VERSION
 from search.settings import SearchSettings, UserError
 from search.world import database_advice
 
 SQLITE = "sqlite:///"
-RECORD_VERSION = 1
-"""Raised whenever what is written changes its meaning; a run of another version is refused."""
 
 
 class TrialStatus(StrEnum):

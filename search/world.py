@@ -8,10 +8,12 @@ import shutil
 import sqlite3
 import stat
 import tempfile
-import tomllib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from search.extras import tracker_problems
+from search.run_document import read_document
 from search.run_lock import run_lock
 from search.settings import SearchSettings, UserError
 
@@ -48,12 +50,14 @@ def new_run_problems(settings: SearchSettings) -> list[str]:
 
 def resume_problems(run_dir: Path) -> list[str]:
     """One line for each thing that keeps a run from being taken up again."""
-    if not (run_dir / "run.toml").is_file():
-        return [f"{run_dir} holds no run: it has no readable run.toml. Give a folder under results/."]
+    try:
+        settings = read_document(run_dir)["settings"]
+    except UserError as error:
+        return [str(error)]
     problems = [*_writable_by_others(run_dir), *_temp_problems()]
     try:
         with run_lock(run_dir):
-            problems += _database_problems(run_dir)
+            problems += tracker_problems(settings) or record_problems(run_dir, settings)
     except UserError as error:
         problems.append(str(error))
     return problems
@@ -95,6 +99,26 @@ def database_advice(run_dir: Path, reason: str) -> str:
     if backup.is_file():
         return f"{path} is damaged ({reason}). Go on from the last good copy: cp {backup} {path}"
     return f"{path} is damaged ({reason}) and there is no {backup.name} yet. Restore it from a copy of your own."
+
+
+def record_problems(run_dir: Path, settings: Mapping[str, Any]) -> list[str]:
+    """One line if the SQLite record is not whole; where there is none, Optuna would make one and forget the run."""
+    if "storage" in settings:
+        return []
+    path = run_dir / "study.db"
+    if not path.is_file():
+        return [database_advice(run_dir, "it is missing")]
+    try:
+        with sqlite3.connect(f"file:{path.absolute()}", uri=True) as connection:
+            # The quick check passes a file that was copied while it was being written, where an index lacks a row.
+            (verdict,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
+            is_torn = connection.execute("PRAGMA foreign_key_check").fetchone() is not None
+            (num_incomplete,) = connection.execute(_INCOMPLETE_TRIALS).fetchone()
+    except sqlite3.Error as error:
+        return [database_advice(run_dir, str(error))]
+    if verdict == "ok" and (is_torn or num_incomplete):
+        verdict = "some trials are there in part only"
+    return [] if verdict == "ok" else [database_advice(run_dir, " ".join(verdict.split()))]
 
 
 def size_text(num_bytes: float) -> str:
@@ -150,28 +174,3 @@ def _writable_by_others(run_dir: Path) -> list[str]:
         if is_foreign or is_open or is_open_to_group:
             return [f"{path} can be written to by other users. If it is as you left it: chmod -R go-w {run_dir}"]
     return []
-
-
-def _database_problems(run_dir: Path) -> list[str]:
-    """Looks at a SQLite record itself: Optuna would make a new one where there is none, and forget the run."""
-    try:
-        settings = tomllib.loads((run_dir / "run.toml").read_text()).get("settings", {})
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        return [f"{run_dir / 'run.toml'} is damaged ({error}). Restore it from a copy."]
-    problems = tracker_problems(settings)
-    if problems or "storage" in settings:
-        return problems
-    path = run_dir / "study.db"
-    if not path.is_file():
-        return [database_advice(run_dir, "it is missing")]
-    try:
-        with sqlite3.connect(f"file:{path.absolute()}", uri=True) as connection:
-            # The quick check passes a file that was copied while it was being written, where an index lacks a row.
-            (verdict,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
-            is_torn = connection.execute("PRAGMA foreign_key_check").fetchone() is not None
-            (num_incomplete,) = connection.execute(_INCOMPLETE_TRIALS).fetchone()
-    except sqlite3.Error as error:
-        return [database_advice(run_dir, str(error))]
-    if verdict == "ok" and (is_torn or num_incomplete):
-        verdict = "some trials are there in part only"
-    return [] if verdict == "ok" else [database_advice(run_dir, " ".join(verdict.split()))]

@@ -171,10 +171,44 @@ def test_a_folder_without_a_run_is_told_in_one_line(tmp_path: Path, capsys: pyte
 def test_a_run_without_its_record_is_told_and_gets_no_empty_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    make_run(tmp_path / "a", lambda study: None)
-    assert tune_main.main(["compare", str(tmp_path / "a"), str(tmp_path / "a")]) == 2
+    folder = tmp_path / "a"
+    make_run(folder, lambda study: None)
+    assert tune_main.main(["compare", str(folder), str(folder)]) == 2
     assert capsys.readouterr().err == (
-        f"tune_main.py: error: {tmp_path / 'a' / 'study.db'} is not there, and with it the record of the run. "
-        "Restore it from a copy.\n"
+        f"tune_main.py: error: {folder / 'study.db'} is damaged (it is missing) and there is no study.backup.db yet. "
+        "Restore it from a copy of your own.\n"
     )
-    assert not (tmp_path / "a" / "study.db").exists()
+    assert not (folder / "study.db").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"no database", b"SQLite format 3\0"])
+def test_a_damaged_record_is_told_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes
+) -> None:
+    folder = tmp_path / "a"
+    make_run(folder, lambda study: None)
+    (folder / "study.db").write_bytes(content)
+    assert tune_main.main(["compare", str(folder), str(folder)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"tune_main.py: error: {folder / 'study.db'} is damaged (")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"\xff\xfe", "cannot be read ('utf-8' codec can't decode byte 0xff"),
+        (b"a = [3", "is damaged (the search space is not valid TOML: "),
+        (b"", "is damaged (the search space has nothing to search."),
+    ],
+)
+def test_a_damaged_search_space_is_told_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes, message: str
+) -> None:
+    folder = tmp_path / "a"
+    make_run(folder, lambda study: None)
+    RunStudy.in_database(f"sqlite:///{folder / 'study.db'}", "a")
+    (folder / "space.toml").write_bytes(content)
+    assert tune_main.main(["compare", str(folder), str(folder)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"tune_main.py: error: {folder / 'space.toml'} {message}")
+    assert line.endswith("Restore it from a copy.")

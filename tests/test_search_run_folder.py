@@ -124,24 +124,6 @@ def test_a_renamed_run_is_refused(preparation: Preparation, tmp_path: Path) -> N
         read_settings(renamed)
 
 
-def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"holds no run: it has no readable run.toml. Give a folder under results/"):
-        read_settings(tmp_path)
-
-
-def test_a_damaged_description_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "run.toml").write_text("[settings\n")
-    with pytest.raises(UserError, match=r"run.toml is damaged \(.+\). Restore it from a copy"):
-        read_settings(tmp_path)
-
-
-@pytest.mark.parametrize("text", ["[record]\nversion = 99\n", "a = 1\n"])
-def test_a_run_of_another_version_is_refused(tmp_path: Path, text: str) -> None:
-    (tmp_path / "run.toml").write_text(text)
-    with pytest.raises(UserError, match=r"was made by another version \(record (99|None), this is 1\)"):
-        read_settings(tmp_path)
-
-
 def test_a_grown_run_keeps_its_description_and_its_new_number_of_trials(
     preparation: Preparation, tmp_path: Path
 ) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from minimal_document import MINIMAL
 
 import tune_main
 from search import world
@@ -34,7 +35,7 @@ def run_dir(tmp_path: Path) -> Path:
     """As much of a run as is looked at before it is resumed."""
     folder = tmp_path / "r"
     folder.mkdir(mode=0o755)
-    (folder / "run.toml").write_text("[settings]\n")
+    (folder / "run.toml").write_text(MINIMAL)
     RunStudy.in_database(f"sqlite:///{folder / 'study.db'}", "r").set_note("winner", 3)
     for path in folder.iterdir():
         path.chmod(0o644)
