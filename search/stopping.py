@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import FrameType
 
@@ -35,6 +35,7 @@ class StopRequest:
     def __init__(self) -> None:
         self.signal_number: int | None = None
         self._is_deferred = False
+        self._family: frozenset[tuple[int, str]] = frozenset()
 
     def __bool__(self) -> bool:
         return self.signal_number is not None
@@ -66,22 +67,36 @@ class StopRequest:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.signal_number is not None:
-            _kill_descendants()
+            _kill(self._family | _descendants())
             os._exit(128 + number)
         self.signal_number = number
+        # One whose parent ends from now on is no descendant any more, and known by this alone.
+        self._family = _descendants()
         if not self._is_deferred:
             self.check()
 
 
-def _kill_descendants() -> None:
-    """What this process started, and what that started: Ray's agents would try for a minute to tell that it is gone."""
-    parents = {}
+def _descendants() -> frozenset[tuple[int, str]]:
+    """What this process started, and what that started: the id and starting time of each."""
+    parents, times = {}, {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
-            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(") ")[2].split()[1])
+            parents[int(stat.parent.name)], times[int(stat.parent.name)] = _parent_and_time(stat)
     family = [os.getpid()]
     for pid in family:
         family += [child for child, parent in parents.items() if parent == pid]
-    for pid in family[1:]:
+    return frozenset((pid, times[pid]) for pid in family[1:])
+
+
+def _kill(family: Iterable[tuple[int, str]]) -> None:
+    """Ray's agents would try for a minute to tell that it is gone."""
+    for pid, started in family:
         with contextlib.suppress(OSError):
-            os.kill(pid, signal.SIGKILL)
+            # Its id may be another's by now.
+            if _parent_and_time(Path(f"/proc/{pid}/stat"))[1] == started:
+                os.kill(pid, signal.SIGKILL)
+
+
+def _parent_and_time(stat: Path) -> tuple[int, str]:
+    fields = stat.read_text().rpartition(") ")[2].split()
+    return int(fields[1]), fields[19]

@@ -31,13 +31,14 @@ Undisturbed = tuple[Rungs, list[dict[str, Any]], list[bytes]]
 def story(study: RunStudy) -> list[dict[str, Any]]:
     """Everything that a record says of its trials, but for the clock; the ranking last."""
     rows = []
-    for record in study.trials():
+    states = [trial.state for trial in study.storage.get_all_trials(study._study_id, deepcopy=False)]
+    for record, state in zip(study.trials(), states, strict=True):
         row = {name: value for name, value in vars(record).items() if name not in ("started", "ended", "epoch_metrics")}
         row["epoch_metrics"] = {
             epoch: {name: value for name, value in metrics.items() if name != "recorded_at"}
             for epoch, metrics in record.epoch_metrics.items()
         }
-        rows.append(row)
+        rows.append({**row, "state": state})
     return [*rows, {"ranking": [record.number for record in rank_trials(study.trials())]}]
 
 

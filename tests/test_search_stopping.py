@@ -45,7 +45,7 @@ import subprocess, time
 from search.stopping import StopRequest
 stop = StopRequest()
 with stop.installed(), stop.deferred():
-    child = subprocess.Popen(["sh", "-c", "sleep 60 & echo $!; wait"], stdout=subprocess.PIPE, text=True)
+    child = subprocess.Popen(["sh", "-c", "sleep 900 & echo $!; wait"], stdout=subprocess.PIPE, text=True)
     grandchild = child.stdout.readline().strip()
     print("ready", flush=True)
     print(child.pid, grandchild, flush=True)
@@ -54,6 +54,9 @@ with stop.installed(), stop.deferred():
     print("seen", flush=True)
     time.sleep(60)
 """
+WITH_ORPHAN = WITH_CHILDREN.replace(
+    "    time.sleep(60)", "    child.kill()\n    child.wait()\n    print(flush=True)\n    time.sleep(60)"
+)
 
 
 def start(script: str) -> subprocess.Popen[str]:
@@ -83,12 +86,15 @@ def test_the_first_signal_raises_and_the_second_ends_at_once(number: signal.Sign
     assert rest_of(process) == (128 + number, "")
 
 
-def test_the_second_signal_leaves_no_process_behind() -> None:
-    process = start(WITH_CHILDREN)
+@pytest.mark.parametrize("script", [WITH_CHILDREN, WITH_ORPHAN])
+def test_the_second_signal_leaves_no_process_behind(script: str) -> None:
+    process = start(script)
     pids = read_line(process).split()
     process.send_signal(signal.SIGTERM)
     assert read_line(process) == "seen"
-    assert all(map(is_alive, pids))
+    if script == WITH_ORPHAN:
+        assert read_line(process) == ""
+    assert is_alive(pids[1])
     process.send_signal(signal.SIGTERM)
     assert rest_of(process) == (143, "")
     deadline = time.monotonic() + 60
