@@ -170,3 +170,8 @@ def test_finished_run_is_extended_in_the_same_study(run_dir: Path) -> None:
     after = load_run(run_dir).trials.set_index("trial_number")
     assert len(after[after.status != "rejected"]) == 7
     pd.testing.assert_frame_equal(after.loc[before.index], before)
+    # Killed now, it would go on to as many.
+    assert read_settings(run_dir).num_trials == 7
+    refused = tune(run_dir.parent.parent, "--resume", "results/tiny", "--trials", 6)
+    assert refused.returncode == 2
+    assert refused.stderr == ("tune_main.py: error: --trials 6: this run has 7 already. Give that many or more.\n")

@@ -92,6 +92,18 @@ def test_an_edited_setting_is_refused(
         check_made_with(study, dataclasses.replace(preparation, settings=settings))
 
 
+def test_another_chance_of_an_audit_is_refused(preparation: Preparation) -> None:
+    def with_audit(chance: float) -> Preparation:
+        settings = dataclasses.replace(preparation.settings, scheduler="asha", audit=chance)
+        return dataclasses.replace(preparation, settings=settings)
+
+    study = RunStudy.in_memory()
+    note_made_with(study, with_audit(0.1))
+    check_made_with(study, with_audit(0.1))
+    with pytest.raises(UserError, match=rf"^the run was made with another --audit: 0.1 then, 0.5 now\. {ADVICE}$"):
+        check_made_with(study, with_audit(0.5))
+
+
 def test_another_search_space_is_refused_key_by_key(preparation: Preparation, study: RunStudy) -> None:
     parameters = dict(preparation.space.parameters)
     gone = sorted(parameters)[0]
