@@ -99,7 +99,9 @@ def test_another_seed_draws_other_configs() -> None:
     assert configs[0] == configs[1] != configs[2]
 
 
-def test_a_bad_config_is_told_as_worse_than_any_other() -> None:
+@pytest.mark.parametrize("status", [TrialStatus.FAILED, TrialStatus.DIVERGED])
+@pytest.mark.parametrize("score_before", [None, 0.9])
+def test_a_bad_config_is_told_as_worse_than_any_other(status: TrialStatus, score_before: float | None) -> None:
     """The best tenth of the record is what stopped trials alone make up, near x = 1."""
     study = RunStudy.in_memory()
     space = dataclasses.replace(SPACE, constraint=None)
@@ -109,7 +111,9 @@ def test_a_bad_config_is_told_as_worse_than_any_other() -> None:
         trial = NewTrial(config=params, seed=index, params=params, distributions=space.distributions)
         number = study.add_trial(trial)
         if x < 0.9:
-            study.finish(number, TrialStatus.FAILED, error="e")
+            if score_before is not None:
+                study.record_epoch(number, epoch=1, val_accuracy=score_before, metrics={})
+            study.finish(number, status, error="e")
         else:
             study.record_epoch(number, epoch=1, val_accuracy=0.1, metrics={})
             study.finish(number, TrialStatus.STOPPED)
