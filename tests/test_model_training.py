@@ -196,6 +196,15 @@ def test_divergence_is_noticed_within_fifty_steps_of_a_long_epoch():
     assert len(steps) == 50
 
 
+def test_a_network_that_trains_but_cannot_be_evaluated_has_diverged():
+    training = make()
+    training.train_epoch()
+    norm = next(module for name, module in training.network.named_modules() if hasattr(module, "running_mean"))
+    norm.running_mean.fill_(torch.nan)
+    with pytest.raises(DivergedError, match="diverged: the loss was not finite by step 3 of epoch 2"):
+        training.train_epoch()
+
+
 def test_divergence_survives_the_way_between_processes():
     error = pickle.loads(pickle.dumps(DivergedError(3, 50)))
     assert (error.epoch, error.step) == (3, 50)

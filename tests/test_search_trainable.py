@@ -105,6 +105,16 @@ def test_an_epoch_saved_but_not_recorded_is_reported_from_the_checkpoint(
     assert train(tmp_path, recorded=3) == whole[0][3:]
 
 
+def test_a_checkpoint_need_not_wait_for_a_rung(tmp_path: Path) -> None:
+    """The first epoch is saved at once, the others as often as that costs little."""
+    assignment = {"trial_number": 7, "trial_seed": 5, "config": TINY.flat(), "epochs_recorded": 0}
+    plan = dataclasses.replace(plan_in(tmp_path), max_epochs=1, rung_epochs=())
+    train_trial(assignment, images(), plan, lambda metrics: None)
+    checkpoint = newest_checkpoint(plan.checkpoint_dir(7))
+    assert checkpoint is not None
+    assert checkpoint[1]["training"]["epoch"] == 1
+
+
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(
     whole: tuple[list[dict[str, Any]], Any], tmp_path: Path
 ) -> None:
