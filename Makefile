@@ -13,7 +13,7 @@ test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m "not faults"
 
 test-faults: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -m faults -n 2 --dist loadfile
+	$(BIN)/python -m pytest -m faults -n 3 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
