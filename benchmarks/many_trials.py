@@ -1,9 +1,9 @@
 """The search machinery under load: `python -m benchmarks.many_trials --out F`.
 
 1,000 trials that only sleep for a second, 16 side by side on 16 logical CPUs, through the project's searcher, trial
-scheduler and tuner, with the record in SQLite. The ideal is trials / 16 seconds. Three figures: of the second half of
-the trials, when all workers run; from the first trial's start to the last report; and with the start of Ray and of 16
-worker processes, each of which loads torch.
+scheduler and tuner, with the record in SQLite; then by Ray Tune alone: random search, no scheduler, reused workers. The
+ideal is trials / 16 seconds. Three figures of each: of the second half of the trials, when all workers run; from the
+first trial's start to the last report; and with the start of Ray and of 16 worker processes, each of which loads torch.
 """
 
 from __future__ import annotations
@@ -11,11 +11,13 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ray import tune
+from ray.tune import Callback
 
 from benchmarks.conditions import write_result
 from model.engine import Engine
@@ -41,30 +43,56 @@ def main() -> None:
     made.add_argument("--out", type=Path, required=True, help="JSON file for the result")
     made.add_argument("--trials", type=int, default=1000, help="trials (1000)")
     arguments = made.parse_args()
-    start = time.time()
-    with tempfile.TemporaryDirectory() as folder:
-        study = _search(Path(folder), arguments.trials)
-        reports = [metrics["recorded_at"] for trial in study.trials() for metrics in trial.epoch_metrics.values()]
-    if len(reports) != arguments.trials:
-        raise SystemExit(f"{arguments.trials} trials were asked for and {len(reports)} reported")
-    ideal_s = arguments.trials * _TRIAL_S / _SLOTS.num_concurrent
-    reports.sort()
-    num_late = len(reports) // 2
-    late = (reports[-1] - reports[-1 - num_late]) / (num_late * _TRIAL_S / _SLOTS.num_concurrent)
-    steady = (reports[-1] - reports[0] + _TRIAL_S) / ideal_s
-    whole = (reports[-1] - start) / ideal_s
-    print(f"{arguments.trials} trials: {steady:.3f} of the ideal {ideal_s:.1f} s; {whole:.3f} with all starts")
-    print(f"the second half alone: {late:.3f}")
-    write_result(
-        arguments.out,
-        {
-            "benchmark": "many_trials",
-            "trials": arguments.trials,
-            "second_half": late,
-            "over_ideal": steady,
-            "with_starts": whole,
-        },
-    )
+    result: dict[str, Any] = {"benchmark": "many_trials", "trials": arguments.trials}
+    for name, search in (("ours", _our_reports), ("ray_alone", _ray_alone)):
+        start = time.time()
+        with tempfile.TemporaryDirectory() as folder:
+            reports = search(Path(folder), arguments.trials)
+        if len(reports) != arguments.trials:
+            raise SystemExit(f"{arguments.trials} trials were asked for and {len(reports)} reported")
+        result[name] = _over_ideal(sorted(reports), start)
+        print(f"{name}: " + ", ".join(f"{part} {value:.3f}" for part, value in result[name].items()), flush=True)
+    write_result(arguments.out, result)
+
+
+def _over_ideal(reports: Sequence[tuple[float, str]], start: float) -> dict[str, float]:
+    """Of (time, worker) of every report, in order: wall times over the ideal, and how many workers there were."""
+    times = [moment for moment, _ in reports]
+    num_late = len(times) // 2
+    a_trial_s = _TRIAL_S / _SLOTS.num_concurrent
+    return {
+        "second_half": (times[-1] - times[-1 - num_late]) / (num_late * a_trial_s),
+        "over_ideal": (times[-1] - times[0] + _TRIAL_S) / (len(times) * a_trial_s),
+        "with_starts": (times[-1] - start) / (len(times) * a_trial_s),
+        "workers": len({worker for _, worker in reports}),
+    }
+
+
+def _our_reports(folder: Path, num_trials: int) -> list[tuple[float, str]]:
+    study = _search(folder, num_trials)
+    return [(row["recorded_at"], row["worker"]) for trial in study.trials() for row in trial.epoch_metrics.values()]
+
+
+def _ray_alone(folder: Path, num_trials: int) -> list[tuple[float, str]]:
+    reports: list[tuple[float, str]] = []
+
+    class Listener(Callback):
+        def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: Any, **info: Any) -> None:
+            reports.append((time.time(), str(result["pid"])))
+
+    with ray_cluster(_SLOTS, folder / "ray.log") as scratch:
+        tune.Tuner(
+            tune.with_resources(_sleep_alone, {"cpu": 1}),
+            param_space={"x": tune.uniform(0.0, 1.0)},
+            tune_config=tune.TuneConfig(num_samples=num_trials, reuse_actors=True),
+            run_config=tune.RunConfig(name="alone", storage_path=str(scratch), verbose=0, callbacks=[Listener()]),
+        ).fit()
+    return reports
+
+
+def _sleep_alone(config: Mapping[str, Any]) -> None:
+    time.sleep(_TRIAL_S)
+    tune.report({"val_accuracy": config["x"]})
 
 
 def _search(folder: Path, num_trials: int) -> RunStudy:
