@@ -22,6 +22,8 @@ class Progress:
     """Epochs after which a trial may be stopped."""
     reduction_factor: int = 3
     num_workers: int = 1
+    num_finalists: int = 0
+    """Full-length trials that the search ends with at the least; those that wait and came furthest are sent on."""
     deadline: float = float("inf")
     """Moment (monotonic) after which no trial runs."""
     running: dict[int, Mapping[str, Any]] = field(default_factory=dict)
@@ -102,10 +104,18 @@ class Progress:
         moment = _moment(now)
         worker_s_per_epoch = (moment - self.started) * self.num_workers / num_epochs
         waiting = max(0, self.num_trials - self.num_ended - len(self.waiting) - len(underway))
-        rest = [self._expected_end(done) - done for done in underway.values()]
+        rest = [self._expected_end(done) - done for done in underway.values()] + self._epochs_of_finalists(underway)
         epochs_left = sum(rest) + waiting * self._expected_end(0.0)
         epochs_one_after_another = max(epochs_left / self.num_workers, max(rest, default=0.0))
         return max(0.0, min(epochs_one_after_another * worker_s_per_epoch, self.deadline - moment))
+
+    def _epochs_of_finalists(self, underway: Mapping[int, float]) -> list[float]:
+        """What each full-length trial takes that the search still lacks; those past the last rung will be some."""
+        num_sure = sum(done > max(self.rung_epochs, default=0) for done in underway.values())
+        missing = max(0, min(self.num_finalists, self.num_trials) - self.ended[TrialStatus.COMPLETED] - num_sure)
+        furthest = sorted(self.waiting.values(), reverse=True)[:missing]
+        others = [self._expected_end(0.0)] * (missing - len(furthest))
+        return [self.max_epochs - done for done in (*furthest, *others)]
 
     def _expected_end(self, done: float) -> float:
         """Epochs that a trial will have trained in the end, of which it has done so many."""

@@ -21,6 +21,7 @@ from search.plan_words import brief_line, verdict
 from search.planner import PACKED_AT, forecast_of_run, forecast_until, moment, plan_text
 from search.prepare import Preparation, prepare
 from search.progress import Progress
+from search.promotion import NUM_FINALISTS
 from search.report import LivePage
 from search.result_words import done_words
 from search.results import Run, load_run
@@ -177,6 +178,7 @@ def _search(preparation: Preparation, study: RunStudy, display: Display, page: L
         rung_epochs=rungs_of(settings),
         reduction_factor=reduction_factor_of(settings),
         num_workers=preparation.machine.slots.num_concurrent,
+        num_finalists=NUM_FINALISTS if scheduler.promotions else 0,
         deadline=time.monotonic() + (settings.time_budget_s or math.inf),
     )
     for record in filter(_is_ended, records):

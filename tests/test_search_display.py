@@ -1,5 +1,6 @@
 """What a person sees: plain lines where the output is no terminal, one live panel where it is."""
 
+import dataclasses
 import io
 import subprocess
 import sys
@@ -127,6 +128,20 @@ def test_time_left_counts_what_waits_and_what_runs(study: RunStudy) -> None:
     # Trials 3 and 4 wait: 1 epoch, 2 more with one chance, 6 more with both.
     waiting = 1 + 0.4 * 2 + 0.4**2 * 6
     assert progress.seconds_left(now=15.0) == pytest.approx(5 * (2 * waiting + of_trial_2))
+
+
+def test_time_left_counts_the_finalists_that_a_search_by_promotion_lacks(study: RunStudy) -> None:
+    progress = Progress(4, 9, rung_epochs=(1, 3), reduction_factor=2, num_finalists=2)
+    progress.report(0, metrics(1, 0.25), now=10.0)  # began at 5.0
+    progress.end(dataclasses.replace(study.trial(0), status=TrialStatus.RUNNING))
+    # One of two finalists is trial 0, which waits after its first epoch; the other will be one of the trials to come.
+    # Trial 0 was held at a rung, so that of three decisions one passed, with the two that count as seen before.
+    to_come = 1 + 1 / 3 * 2 + 1 / 9 * 6
+    assert progress.seconds_left(now=10.0) == pytest.approx(5 * (3 * to_come + (9 - 1) + (9 - to_come)))
+    progress.num_trials = 1
+    assert progress.seconds_left(now=10.0) == pytest.approx(5 * 8)
+    progress.report(0, metrics(4, 0.3), now=25.0)
+    assert progress.seconds_left(now=25.0) == pytest.approx(10 * 5)  # past its last rung, at 10 s an epoch
 
 
 def test_time_left_is_shared_by_the_workers_but_no_trial_is_faster_than_itself() -> None:
