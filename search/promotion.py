@@ -47,10 +47,6 @@ class Promotions:
         """Whether the trial has reached a rung and neither goes on nor has ended."""
         return number in self._waiting
 
-    def is_sent_to_end(self, number: int) -> bool:
-        """Whether no rung holds the trial any more."""
-        return number in self._sent_to_end
-
     def reach(self, number: int, epoch: int, score: float) -> bool:
         """A trial has trained an epoch, which the record knows; whether it waits now."""
         self._epochs[number] = epoch
@@ -79,8 +75,9 @@ class Promotions:
         """Ends a search that starts no more trials: the trial that has to go on first, or None.
 
         The best that wait go to the end until that makes `NUM_FINALISTS`, or one if the time ran out (not
-        `is_in_time`). Once none of them is underway, all that still wait are stopped. If the time ran out, trials may
-        wait that were due; going on then took being the best of the rung.
+        `is_in_time`). Trials underway count as some of them, wherever they are: a worker that they leave idle need not
+        wait to see how far they come. Once none is underway, all that still wait are stopped. If the time ran out,
+        trials may wait that were due; going on then took being the best of the rung.
         """
         num_missing = (NUM_FINALISTS if is_in_time else 1) - self._num_winners - num_underway
         if num_missing > 0 and (best := self._best_within_limits()) is not None:

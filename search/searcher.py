@@ -126,7 +126,7 @@ class StudySearcher(StateIsInStudy, Searcher):
         if may_start and is_left and not self._is_done():
             self._num_started += 1
             return self._add_trial()
-        if self._promotions is not None and all(map(self._promotions.is_sent_to_end, self._live.values())):
+        if self._promotions is not None:
             return self._promotions.close(is_in_time=may_start, num_underway=len(self._live))
         return None
 

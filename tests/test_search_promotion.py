@@ -150,7 +150,7 @@ def test_the_rungs_are_doubted_as_often_as_they_ranked_full_length_trials_the_wr
             promotions.reach(len(curves) + index, 1, 0.0)
         promoted = promotions.promote()
         assert promoted is not None
-        assert promotions.is_sent_to_end(promoted) is is_due
+        assert study.trial(promoted).rungs[-1].is_sent_to_end is is_due
 
 
 def test_the_doubt_is_the_same_whether_trials_ended_before_or_since() -> None:
@@ -179,7 +179,6 @@ def test_a_trial_sent_to_the_end_is_the_furthest_and_best_and_waits_no_more() ->
         epoch=3, score=0.4, cutoff=0.4, num_scores=2, is_stopped=False, is_sent_to_end=True
     )
     resumed = Promotions(RUNGS, study)
-    assert [resumed.is_sent_to_end(number) for number in (12, 13)] == [True, False]
     assert resumed.promote() == promotions.promote() == 0  # no further full training is due, but one at the first rung
     assert not resumed.reach(12, 4, 0.9)
 
@@ -217,18 +216,19 @@ def test_a_trial_that_waits_is_not_over_and_comes_again_with_its_epochs() -> Non
     study = RunStudy.in_memory()
     scheduler = build_trial_scheduler(RUNGS, study)
     assert isinstance(scheduler, StudyPromotionScheduler)
-    searcher = build_searcher(SPACE, study, 0, promotions=scheduler.promotions, num_trials=3)
-    proposed = []
-    for index in range(3):
-        proposed.append(searcher.suggest(f"t{index}"))
-        assert isinstance(proposed[-1], dict)
+    searcher = build_searcher(SPACE, study, 0, promotions=scheduler.promotions, num_trials=4)
+    proposed = [searcher.suggest(f"t{index}") for index in range(4)]
+    for index, assignment in enumerate(proposed):
+        assert isinstance(assignment, dict)
         report = {"epoch": 1, "val_accuracy": 0.5 - 0.1 * index}
-        action = scheduler.on_trial_result(None, stub(f"t{index}", proposed[-1]), report)  # type: ignore[arg-type]
+        action = scheduler.on_trial_result(None, stub(f"t{index}", assignment), report)  # type: ignore[arg-type]
         assert (action, scheduler.is_over(index)) == ("STOP", False)
         searcher.on_trial_complete(f"t{index}")
-    again = searcher.suggest("t3")
-    assert again == {**proposed[0], "epochs_recorded": 1}  # type: ignore[dict-item]
-    assert searcher.suggest("t4") is None  # what t3 will report decides
+    again = [searcher.suggest(f"t{index}") for index in range(4, 7)]
+    assert again == [{**assignment, "epochs_recorded": 1} for assignment in proposed[:3]]  # type: ignore[dict-item]
+    # The first was due at its rung; the others go to the end, as workers are idle and three trials have to.
+    assert [study.trial(number).rungs[-1].is_sent_to_end for number in range(3)] == [False, True, True]
+    assert searcher.suggest("t7") is None  # what they will report decides of the fourth
 
 
 def test_once_time_is_up_only_the_best_goes_on() -> None:
