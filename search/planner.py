@@ -8,6 +8,7 @@ import shutil
 import time
 from functools import partial
 
+from search.calibration import Calibration
 from search.finals import RetrainPlan
 from search.machine import num_cpus
 from search.measuring import calibration_by_more, calibration_in_hand, proposals
@@ -20,20 +21,32 @@ from search.study import NewTrial
 PACKED_AT, DRAWN_AT, MEASURED_AT, PLAYED_AT = 0.5, 0.6, 0.75, 0.85
 """Shares of the time that a forecast has if it is all that was asked for, after which each of its parts ends."""
 DRAW_S, PLAY_S = 0.5, 0.5
-"""The same for the forecast of a run that follows. It measures nothing of its own."""
+"""The same for the forecast of a run that follows, which measures nothing of its own where the run is short."""
 FIRST_PLAY_S = 20.0
 """Playing such a run once may take so long; a search of thousands of trials could."""
+LONG_RUN_S, MEASURING_SHARE, MOST_MEASURING_S = 600.0, 1 / 60, 30.0
+"""From so many seconds on, this share of a run is spent on measuring more configs, up to so many seconds: the space's
+default may be a third faster than what the search will draw."""
 
 
 def forecast_of_run(preparation: Preparation, *, started: float) -> Forecast:
     """Of a run that began at `started`, by time.monotonic(), and is prepared."""
+    proposed = proposals(preparation, time.monotonic() + DRAW_S)
+    forecast = _foreseen(preparation, proposed, calibration_in_hand(preparation), started=started)
+    if forecast.wall_s.median < LONG_RUN_S:
+        return forecast
+    measuring_s = min(MOST_MEASURING_S, MEASURING_SHARE * forecast.wall_s.median)
+    calibration = calibration_by_more(preparation, proposed, time.monotonic() + measuring_s)
+    return _foreseen(preparation, proposed, calibration, started=started)
+
+
+def _foreseen(
+    preparation: Preparation, proposed: list[NewTrial], calibration: Calibration, *, started: float
+) -> Forecast:
     now = time.monotonic()
-    proposed = proposals(preparation, now + DRAW_S)
     work = _work(preparation, proposed, preparation_s=now - started)
-    calibration, now = calibration_in_hand(preparation), time.monotonic()
-    return make_forecast(
-        work, calibration, partial(steer, preparation), enough=now + PLAY_S, deadline=now + FIRST_PLAY_S
-    )
+    steering = partial(steer, preparation)
+    return make_forecast(work, calibration, steering, enough=now + PLAY_S, deadline=now + FIRST_PLAY_S)
 
 
 def forecast_until(preparation: Preparation, *, started: float, deadline: float) -> Forecast:

@@ -16,7 +16,7 @@ from model.engine import Engine
 from search import packing
 from search.measuring import calibration_by_more, calibration_in_hand, proposals
 from search.plan import BYTES_PER_NUMBER, WORKER_BYTES
-from search.planner import forecast_of_run, forecast_until
+from search.planner import LONG_RUN_S, forecast_of_run, forecast_until
 from search.prepare import Machine, Preparation, prepare
 from search.settings import SearchSettings
 from search.slots import Slots
@@ -101,6 +101,15 @@ def test_real_processes_measure_more_configs(tmp_path: Path) -> None:
     assert forecast.num_measured == 3
     assert 0 < forecast.search_s.median < forecast.wall_s.median
     assert not (tmp_path / "results").exists()
+
+
+def test_a_run_that_will_be_long_is_worth_measuring_more_configs(tmp_path: Path) -> None:
+    preparation = prepared(tmp_path)
+    assert forecast_of_run(preparation, started=time.monotonic()).num_measured == 1
+    settings = dataclasses.replace(preparation.settings, max_epochs=5000, grace_period=5000)
+    forecast = forecast_of_run(dataclasses.replace(preparation, settings=settings), started=time.monotonic())
+    assert forecast.num_measured == 3
+    assert forecast.wall_s.median > LONG_RUN_S
 
 
 def test_measuring_that_never_ends_is_left_at_the_deadline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
