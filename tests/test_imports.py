@@ -75,3 +75,12 @@ def test_one_room_prints(name: str) -> None:
 def test_nothing_is_unpickled_but_the_data_set_that_comes_pickled(name: str) -> None:
     unpickles = not packages(name).isdisjoint({"pickle", "cloudpickle", "joblib", "shelve", "marshal"})
     assert unpickles == (name == "model/sources_cifar10.py")
+
+
+@pytest.mark.parametrize("name", room("model/", "search/", "tune_main"))
+def test_no_library_unpickles_for_us(name: str) -> None:
+    attributes = [node for node in ast.walk(TREES[name]) if isinstance(node, ast.Attribute)]
+    spelled = {f"{node.value.id}.{node.attr}" for node in attributes if isinstance(node.value, ast.Name)}
+    assert spelled.isdisjoint({"torch.load", "torch.save", "pd.read_pickle"})
+    keywords = {node.arg for node in ast.walk(TREES[name]) if isinstance(node, ast.keyword)}
+    assert "allow_pickle" not in keywords

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 from pathlib import Path
 from typing import Any
 
@@ -155,6 +156,16 @@ def test_images_too_small_for_the_network_fail_with_one_line(tmp_path: Path) -> 
     train_trial(assignment, small, plan_in(tmp_path), reports.append)
     assert reports[-1]["ended"] == "failed"
     assert "\n" not in reports[-1]["error"]
+
+
+def test_a_full_disk_is_none_of_the_trial_s_doing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("search.trainable.save_checkpoint", full)
+    assert train(tmp_path) == [
+        {"disk_error": errno.ENOSPC, "error": "a checkpoint could not be written: No space left on device"}
+    ]
 
 
 def test_its_steps_can_be_watched(tmp_path: Path) -> None:
