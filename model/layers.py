@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from model.batch_norm import batch_norm
+
 
 class ReLU(nn.ReLU):
     """PyTorch's, but for the backward pass, which takes five times as long there in bf16 on CPUs."""
@@ -91,7 +93,9 @@ class GhostBatchNorm(nn.Module):
         return torch.cat(parts)
 
     def _normalise(self, x: Tensor, mean: Tensor, variance: Tensor, *, momentum: float) -> Tensor:
-        return F.batch_norm(x, mean, variance, self.weight, self.bias, self.training, momentum, self.eps)
+        if self.training:
+            return batch_norm(x, mean, variance, self.weight, self.bias, momentum=momentum, eps=self.eps)
+        return F.batch_norm(x, mean, variance, self.weight, self.bias, False, momentum, self.eps)
 
     def extra_repr(self) -> str:
         return f"{len(self.bias)}, num_splits={self.num_splits}, frozen_scale={not self.weight.requires_grad}"
