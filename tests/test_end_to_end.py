@@ -52,6 +52,7 @@ def test_every_promised_file_is_there(run_dir: Path) -> None:
     promised = {"run.toml", "space.toml", "study.db", "trials.csv", "trials.parquet", "epochs.parquet"}
     assert promised | {"best_config.toml", "model.safetensors", "summary.md", "report.html"} <= names
     assert not [name for name in names if name.startswith(".")], "a temporary file was left behind"
+    assert not list(run_dir.glob("checkpoints/*/*")), "checkpoints of trials that are over were left behind"
 
 
 def test_trackers_and_forecasts_have_followed_the_run(run_dir: Path) -> None:
