@@ -89,7 +89,7 @@ def _descendants() -> frozenset[tuple[int, str]]:
 
 
 def _kill(family: Iterable[tuple[int, str]]) -> None:
-    """Ray's agents would try for a minute to tell that it is gone."""
+    """Kills those that still live; Ray's agents would try for a minute to tell this process that it is gone."""
     for pid, started in family:
         with contextlib.suppress(OSError):
             # Its id may be another's by now.
