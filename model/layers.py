@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.batch_norm import batch_norm
+from model.batch_norm import ghost_batch_norm
+from model.blocks import block_length
 
 
 class ReLU(nn.ReLU):
@@ -77,38 +78,23 @@ class GhostBatchNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to the same shape, dtype and memory format."""
-        num_splits = min(self.num_splits, x.shape[0] // 2) if self.training else 1
-        if num_splits <= 1:
-            return self._normalise(x, self.running_mean, self.running_var, momentum=self.momentum)
-        # One norm for each part, rather than one for a view with the parts as channels: channels_last memory has no
-        # such view. With a momentum of 1 these buffers come back holding each part's own statistics.
-        means = self.running_mean.new_zeros(num_splits, len(self.running_mean))
-        variances = torch.zeros_like(means)
-        parts = [
-            self._normalise(part, mean, variance, momentum=1.0)
-            for part, mean, variance in zip(_split(x, num_splits), means, variances, strict=True)
-        ]
+        if not self.training:
+            return F.batch_norm(
+                x, self.running_mean, self.running_var, self.weight, self.bias, False, self.momentum, self.eps
+            )
+        sizes = _part_sizes(len(x), max(1, min(self.num_splits, len(x) // 2)))
+        output, means, variances = ghost_batch_norm(x, self.weight, self.bias, sizes=sizes, eps=self.eps)
         self.running_mean.lerp_(means.mean(dim=0), self.momentum)
         self.running_var.lerp_(variances.mean(dim=0), self.momentum)
-        return torch.cat(parts)
-
-    def _normalise(self, x: Tensor, mean: Tensor, variance: Tensor, *, momentum: float) -> Tensor:
-        if self.training:
-            return batch_norm(x, mean, variance, self.weight, self.bias, momentum=momentum, eps=self.eps)
-        return F.batch_norm(x, mean, variance, self.weight, self.bias, False, momentum, self.eps)
+        return output
 
     def extra_repr(self) -> str:
         return f"{len(self.bias)}, num_splits={self.num_splits}, frozen_scale={not self.weight.requires_grad}"
 
 
-def _split(x: Tensor, num_parts: int) -> tuple[Tensor, ...]:
-    """`tensor_split`, but its backward pass joins the parts' gradients once and in x's memory format.
-
-    That one adds up padded gradients in the default format, and the mixture then slows the activation's backward pass.
-    """
-    size, num_larger = divmod(len(x), num_parts)
-    sizes = [size + 1] * num_larger + [size] * (num_parts - num_larger)
-    return torch.split(x, sizes)
+def _part_sizes(num_images: int, num_parts: int) -> list[int]:
+    size, num_larger = divmod(num_images, num_parts)
+    return [size + 1] * num_larger + [size] * (num_parts - num_larger)
 
 
 class Dropout(nn.Module):
@@ -169,8 +155,13 @@ class _MaskAndScale(torch.autograd.Function):
 
 def _mask_and_scale(x: Tensor, mask: Tensor, scale: float) -> Tensor:
     # `addcmul` does both in one sweep, and in bf16 it multiplies in float32, so that the scale is not rounded. Two
-    # products take twice as long, `where` or a bool mask three times (8 million bf16 elements, one thread).
-    return torch.addcmul(x.new_zeros(()), x, mask.to(x.dtype), value=scale)
+    # products take twice as long, `where` or a bool mask three times (8 million bf16 elements, one thread). By blocks
+    # the mask in x's dtype stays in the cache: a fifth less time.
+    output, zero = torch.empty_like(x), x.new_zeros(())
+    blocks = (torch.split(each, block_length(x)) for each in (x, mask, output))
+    for block, block_mask, out in zip(*blocks, strict=True):
+        torch.addcmul(zero, block, block_mask.to(x.dtype), value=scale, out=out)
+    return output
 
 
 def seed_dropout(network: nn.Module, seed: int) -> None:

@@ -38,9 +38,12 @@ def _torch_norm_like(norm: GhostBatchNorm) -> nn.BatchNorm2d:
         (1, 2, [1]),
     ],
 )
-def test_ghost_norm_equals_batch_norm_of_each_part(batch_size: int, num_splits: int, part_sizes: list[int]) -> None:
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_ghost_norm_equals_batch_norm_of_each_part(
+    batch_size: int, num_splits: int, part_sizes: list[int], memory_format: torch.memory_format
+) -> None:
     norm = _with_random_affine(GhostBatchNorm(6, num_splits=num_splits))
-    x = _images(batch_size).requires_grad_()
+    x = _images(batch_size).contiguous(memory_format=memory_format).requires_grad_()
     oracle_x = x.detach().clone().requires_grad_()
     part_norms = [_torch_norm_like(norm) for _ in part_sizes]
     parts = zip(part_norms, oracle_x.split(part_sizes), strict=True)
@@ -57,12 +60,13 @@ def test_ghost_norm_equals_batch_norm_of_each_part(batch_size: int, num_splits: 
     torch.testing.assert_close(norm.bias.grad, sum(part_norm.bias.grad for part_norm in part_norms))
 
 
-def test_ghost_norm_running_statistics_follow_the_average_of_the_parts() -> None:
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_ghost_norm_running_statistics_follow_the_average_of_the_parts(memory_format: torch.memory_format) -> None:
     norm = GhostBatchNorm(6, num_splits=2)
     mean, variance = np.zeros(6), np.ones(6)
     for batch_size in (8, 12, 9):
         x = _images(batch_size)
-        norm(x)
+        norm(x.contiguous(memory_format=memory_format))
         parts = np.array_split(x.numpy().astype(np.float64), 2)
         mean = 0.9 * mean + 0.1 * np.mean([part.mean(axis=(0, 2, 3)) for part in parts], axis=0)
         variance = 0.9 * variance + 0.1 * np.mean([part.var(axis=(0, 2, 3), ddof=1) for part in parts], axis=0)
