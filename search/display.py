@@ -92,6 +92,7 @@ class Display:
         """A trial finished an epoch."""
         if self._progress is not None:
             self._progress.report(number, metrics)
+            self._read_steps(self._progress)
             self._forecasts.note(self._progress.seconds_left())
             self._draw()
 
@@ -112,9 +113,12 @@ class Display:
         now = time.monotonic()
         if self._live is not None and self._progress is not None and now - self._last_drawn >= REFRESH_INTERVAL_S:
             self._last_drawn = now
-            if self._steps is not None:
-                self._progress.steps = self._steps.read()
+            self._read_steps(self._progress)
             self._live.update(_panel(self._progress), refresh=True)
+
+    def _read_steps(self, progress: Progress) -> None:
+        if self._steps is not None:
+            progress.steps = self._steps.read()
 
 
 def _ending(record: TrialRecord, progress: Progress) -> str:

@@ -91,7 +91,7 @@ class Progress:
         return dict(sorted(done.items()))
 
     def seconds_left(self, now: float | None = None) -> float | None:
-        """Of the search, at the pace so far; None before the first epoch.
+        """Of the search, at the pace so far; None before there are as many epochs as workers.
 
         A trial is expected to go on past a rung as often as trials did so far, and at first as often as the reduction
         factor says; one that waits at a rung counts as stopped there. The last trials may leave workers idle: none ends
@@ -99,7 +99,7 @@ class Progress:
         """
         underway = self.underway
         num_epochs = self.num_epochs + sum(done - int(done) for done in underway.values())
-        if self.started is None or num_epochs == 0:
+        if self.started is None or self.num_epochs < self.num_workers:
             return None
         moment = _moment(now)
         worker_s_per_epoch = (moment - self.started) * self.num_workers / num_epochs

@@ -146,8 +146,9 @@ def test_time_left_counts_the_finalists_that_a_search_by_promotion_lacks(study: 
 
 def test_time_left_is_shared_by_the_workers_but_no_trial_is_faster_than_itself() -> None:
     progress = Progress(2, 9, num_workers=2)
-    for number in (0, 1):
-        progress.report(number, metrics(1, 0.3), now=5.0)
+    progress.report(0, metrics(1, 0.3), now=5.0)
+    assert progress.seconds_left(now=5.0) is None, "how far the other worker's first epoch is tells nothing yet"
+    progress.report(1, metrics(1, 0.3), now=5.0)
     assert progress.seconds_left(now=5.0) == pytest.approx(5 * 8)  # 16 epochs by two workers, 5 s each
     progress.num_trials = 1
     progress.running.pop(0)
@@ -170,6 +171,20 @@ def test_steps_make_parts_of_epochs_and_ended_trials_have_none(study: RunStudy) 
     assert progress.underway == {2: 0.75}
     progress.report(2, metrics(1, 0.3))  # the report is newer than the count
     assert progress.underway == {2: 1.0}
+
+
+def test_parts_of_epochs_count_without_a_panel_too(study: RunStudy, tmp_path: Path) -> None:
+    progress = Progress(3, 9)
+    steps = StepCounts(tmp_path / "steps")
+
+    def play(display: Display) -> None:
+        display.start_trials(progress)
+        display.watch(steps)
+        steps.writer(2)(1, 3, 4)
+        display.report(0, metrics(1, 0.25))
+
+    shown(play)
+    assert progress.underway == {0: 1.0, 2: 0.75}
 
 
 def test_forecasts_are_held_against_what_came() -> None:
