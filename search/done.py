@@ -1,7 +1,8 @@
-"""When a search is done: what its most promising config is expected to gain drowns in the noise of the validation.
+"""When a search is done: the last half of all its training won no more than the noise of the validation.
 
-After Makarova et al., "Automatic Termination for Hyperparameter Optimization" (AutoML 2022): a better score that the
-validation images could not tell from the present one is not worth its training. Decided from the record alone.
+What as much training again would win is expected to be less, as every further gain is harder to come by; and a better
+score that the validation images could not tell from the present one is not worth its training (Makarova et al.,
+"Automatic Termination for Hyperparameter Optimization", AutoML 2022). Decided from the record alone.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ from typing import Any
 
 from search.study import RunStudy, TrialRecord, TrialStatus
 
-NUM_IN_A_ROW = 3
-"""Proposals that must promise too little one after the other: one forecast alone may be wrong."""
-_NOTE = "done"
+NUM_FULL_LENGTH = 3
+"""Trials that must have trained to the end; with fewer the present best is hardly better than the first one."""
+_NOTE = "gain_below_noise"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,10 +26,10 @@ class Done:
     num_trials: int
     """Trials that were asked for."""
     num_started: int
-    expected_gain: float
-    """What the last proposals promised at most in validation accuracy; a fraction."""
+    gain: float
+    """Of the last half of all epochs in the best full-length validation accuracy; a fraction."""
     noise: float
-    """One standard error of the best validation accuracy; a fraction."""
+    """One standard error of that accuracy; a fraction."""
     epochs_saved: int
     """What the trials left would have trained, had they been like those before."""
 
@@ -53,22 +54,33 @@ class StopWhenDone:
 
 
 def judge(records: Sequence[TrialRecord], *, num_trials: int, num_val: int) -> Done | None:
-    """Why the search is done: the last proposals all promised less than the noise. None if it is not."""
-    started = [record for record in records if record.status is not TrialStatus.REJECTED]
-    promises = [record.expected_gain for record in started if record.expected_gain is not None]
-    accuracies = [accuracy for record in started for accuracy in record.val_accuracies.values()]
-    if len(promises) < NUM_IN_A_ROW or not accuracies:
+    """Why the search is done: the last half of its epochs won less than the noise. None if it is not, or if that
+    cannot be said yet: too few full-length trials, or none in the first half."""
+    epochs = sorted(
+        (metrics["recorded_at"], record.number, epoch)
+        for record in records
+        for epoch, metrics in record.epoch_metrics.items()
+    )
+    place = {(number, epoch): index for index, (_, number, epoch) in enumerate(epochs)}
+    ends = [
+        (place[record.number, record.epochs_trained], record.val_accuracies[record.epochs_trained])
+        for record in records
+        if record.status is TrialStatus.COMPLETED and record.audit_rung_epoch is None
+    ]
+    early = [accuracy for index, accuracy in ends if index < len(epochs) // 2]
+    if len(ends) < NUM_FULL_LENGTH or not early:
         return None
-    noise = validation_noise(max(accuracies), num_val)
-    expected_gain = max(promises[-NUM_IN_A_ROW:])
-    if expected_gain >= noise:
+    best = max(accuracy for _, accuracy in ends)
+    noise = validation_noise(best, num_val)
+    if best - max(early) >= noise:
         return None
+    num_started = sum(record.status is not TrialStatus.REJECTED for record in records)
     return Done(
         num_trials=num_trials,
-        num_started=len(started),
-        expected_gain=expected_gain,
+        num_started=num_started,
+        gain=best - max(early),
         noise=noise,
-        epochs_saved=round((num_trials - len(started)) * len(accuracies) / len(started)),
+        epochs_saved=round((num_trials - num_started) * len(epochs) / num_started),
     )
 
 

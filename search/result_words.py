@@ -25,8 +25,8 @@ HEADINGS_OF_FINALS = (
 def done_words(done: Done) -> str:
     """Why the search ended before all its trials."""
     return (
-        f"The search was done after {done.num_started} of {done.num_trials} trials (--stop-when-done): another "
-        f"was expected to gain {100 * done.expected_gain:.2g} points of validation accuracy, less than its noise of "
+        f"The search was done after {done.num_started} of {done.num_trials} trials (--stop-when-done): the last half "
+        f"of its training had won {100 * done.gain:.2g} points of validation accuracy, less than the noise of "
         f"{100 * done.noise:.2g}. That saved about {done.epochs_saved} epochs."
     )
 

@@ -27,8 +27,6 @@ MAX_REJECTIONS_IN_A_ROW = 5000
 class Sampler(Protocol):
     """Draws params for new trials; every trial is added when it enters the record, and told of as it goes on."""
 
-    @property
-    def expected_gain(self) -> float | None: ...
     def draw(self, number: int) -> dict[str, Any]: ...
     def add(self, params: Mapping[str, Any], violations: Mapping[str, float]) -> None: ...
     def tell(self, record: TrialRecord) -> None: ...
@@ -173,7 +171,6 @@ class StudySearcher(StateIsInStudy, Searcher):
             distributions=self._space.distributions,
             violations=violations,
             profile=self._describe(config) if is_legal else {},
-            expected_gain=self._sampler.expected_gain,
         )
 
 

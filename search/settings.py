@@ -106,11 +106,6 @@ class SearchSettings:
             yield f"`precision` must be one of {', '.join(get_args(Precision))}; got {self.precision!r}."
         if self.scheduler not in get_args(Scheduler):
             yield f"`scheduler` must be one of {', '.join(get_args(Scheduler))}; got {self.scheduler!r}."
-        if self.stop_when_done and self.scheduler != "promotion":
-            yield (
-                "`stop-when-done` needs scheduler promotion, whose sampler foresees gains; got "
-                f"{self.scheduler}. Leave one of them out."
-            )
         for field, flag, low in _LOWER_BOUNDS:
             value = getattr(self, field)
             if value is not None and value < low:

@@ -91,8 +91,6 @@ class TrialRecord:
     error: str | None
     started: datetime | None
     ended: datetime | None
-    expected_gain: float | None = None
-    """What the sampler expected it to gain in validation accuracy over the best before it; None where none was told."""
 
     @property
     def epochs_trained(self) -> int:
@@ -119,7 +117,6 @@ class NewTrial:
     distributions: Mapping[str, BaseDistribution] = field(default_factory=dict)
     violations: Mapping[str, float] = field(default_factory=dict)
     profile: Mapping[str, Any] = field(default_factory=dict)
-    expected_gain: float | None = None
 
 
 class RunStudy:
@@ -166,7 +163,6 @@ class RunStudy:
             "seed": trial.seed,
             "config": dict(trial.config),
             "profile": dict(trial.profile),
-            "expected_gain": trial.expected_gain,
         }
         template = create_trial(
             state=TrialState.PRUNED if is_rejected else TrialState.RUNNING,
@@ -271,7 +267,6 @@ def _record_of(trial: FrozenTrial, *, is_running: bool) -> TrialRecord:
         error=attributes.get("error") if status in (TrialStatus.FAILED, TrialStatus.DIVERGED) else None,
         started=trial.datetime_start,
         ended=trial.datetime_complete,
-        expected_gain=attributes.get("expected_gain"),
     )
 
 

@@ -30,9 +30,6 @@ class TPESampler:
         self._study = optuna.create_study(storage=self._storage, direction="maximize")
         self._asked: optuna.Trial | None = None
 
-    expected_gain = None
-    """It foresees no gain."""
-
     def draw(self, number: int) -> dict[str, Any]:
         """Params for the trial of this number, which is to be added next."""
         seed = derive_seed(self._seed, "sampler", number)

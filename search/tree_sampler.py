@@ -65,9 +65,6 @@ class TreeSampler:
         self._spoilt: set[int] = set()
         self._underway: set[int] = set()
         self._trees: list[ExtraTreeRegressor] | None = None
-        self._score_unit = 1.0
-        self.expected_gain: float | None = None
-        """In the units of the scores, of what was drawn last over the best known; None where no tree was asked."""
         self._points_tried: dict[int, Floats] = {}
         """Of trials whose params are known, by number."""
 
@@ -103,14 +100,12 @@ class TreeSampler:
         """
         rng = random.Random(derive_seed(self._seed, "sampler", number))
         if len(self._scores) < NUM_RANDOM_FIRST or self._num_legal % RANDOM_EVERY == 0:
-            self.expected_gain = None
             return self._draw_evenly(rng)
         candidates = self._candidates(rng)
         points = coordinates(self._space.parameters, candidates)
         promise = self._promise(points)
         order = np.argsort(-promise, kind="stable")
         chosen = next((index for index in order if self._is_eligible(candidates[index])), 0)
-        self.expected_gain = float(promise[chosen]) * self._score_unit
         return dict(candidates[chosen])
 
     def _draw_evenly(self, rng: random.Random) -> dict[str, Any]:
@@ -153,7 +148,7 @@ class TreeSampler:
         """Trees fitted one by one: scikit-learn's forest of them takes several times as long for its book-keeping."""
         known = [(number, epoch, score) for number in sorted(self._scores) for epoch, score in self._ordered(number)]
         scores = np.array([score for _, _, score in known])
-        self._score_unit, targets = _unit(scores), _scaled(scores)
+        targets = _scaled(scores)
         spoilt = [(number, epoch) for number in sorted(self._spoilt) for epoch in sorted(self._epochs)]
         known_at = [row[:2] for row in known] + spoilt
         rows = np.array([[*self._points_tried[number], math.log(epoch)] for number, epoch in known_at])
@@ -184,13 +179,9 @@ def _standing(scores: Mapping[int, float]) -> tuple[int, float]:
     return epoch, scores[epoch]
 
 
-def _unit(scores: Floats) -> float:
-    """What counts as 1: how far the best tenth begins above the median."""
-    return float(max(np.quantile(scores, 0.9) - np.median(scores), 1e-9))
-
-
 def _scaled(scores: Floats) -> Floats:
     """Median 0, best tenth from 1 up; far below it is drawn together, so that the trees tell the good ones apart."""
-    scaled = (scores - np.median(scores)) / _unit(scores)
+    unit = max(np.quantile(scores, 0.9) - np.median(scores), 1e-9)
+    scaled = (scores - np.median(scores)) / unit
     low = -1 - np.log(np.maximum(-scaled, 1))
     return np.maximum(np.where(scaled < -1, low, scaled), -2.5)

@@ -44,10 +44,6 @@ from search.settings import Scheduler, SearchSettings, UserError
             "`audit` needs scheduler asha, whose stops are final; got promotion. Say --scheduler asha, or leave "
             "--audit out.",
         ),
-        (
-            {"stop_when_done": True, "scheduler": "asha"},
-            "`stop-when-done` needs scheduler promotion, whose sampler foresees gains; got asha. Leave one of them",
-        ),
         ({"trials_per_gpu": 0}, "`trials-per-gpu` must be at least 1; got 0."),
         ({"cpus_per_trial": 0}, "`cpus-per-trial` must be at least 1; got 0."),
         ({"max_failures": -1}, "`max-failures` must be at least 0; got -1."),
