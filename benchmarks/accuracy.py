@@ -1,7 +1,9 @@
 """Does the fast path learn the same? `python -m benchmarks.accuracy --dataset FOLDER --out F`.
 
 The seed config, 3 epochs on a fixed stratified subset of 10,000 training images, validated on the split's tenth: the
-engine that this machine chooses against the plain fp32 path, the same 5 seeds on both sides.
+engine that this machine chooses against the plain fp32 path, the same 5 seeds on both sides. After three epochs the
+validation accuracy of one seed moves by three points with any rounding; the mean training loss of the last epoch is the
+finer measure.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from model.config import SEED_CONFIG
 from model.data import channel_statistics, load_training_data
 from model.engine import Engine, choose_engine
 from model.splits import stratified_split, stratified_subset
-from model.training import SharedImages, Training, train_epochs
+from model.training import EpochMetrics, SharedImages, Training, train_epochs
 
 _NUM_EXAMPLES, _MAX_EPOCHS = 10_000, 3
 
@@ -31,16 +33,19 @@ def main() -> None:
     fast, _ = choose_engine(arguments.device, num_threads=arguments.threads)
     plain = Engine(device=arguments.device, num_threads=arguments.threads)
     images = _subset(arguments.dataset, arguments.device)
-    accuracies: dict[str, list[float]] = {"fast": [], "plain": []}
+    ends: dict[str, list[EpochMetrics]] = {"fast": [], "plain": []}
     for seed in range(arguments.repeats):
         for name, engine in (("fast", fast), ("plain", plain)):
-            accuracies[name].append(_val_accuracy(images, seed, engine))
-            print(f"seed {seed}, {name}: {accuracies[name][-1]:.4f}", flush=True)
-    differences = [one - other for one, other in zip(accuracies["fast"], accuracies["plain"], strict=True)]
-    mean, error = statistics.mean(differences), statistics.stdev(differences) / math.sqrt(len(differences))
-    print(f"fast minus plain: {100 * mean:+.2f} points, standard error {100 * error:.2f}, n={len(differences)}")
-    result = {"fast": dataclasses.asdict(fast), "accuracies": accuracies, "mean_difference": mean}
-    write_result(arguments.out, {"benchmark": "accuracy", **result, "standard_error": error})
+            ends[name].append(_last_epoch(images, seed, engine))
+            print(f"seed {seed}, {name}: {_values(ends[name][-1])}", flush=True)
+    result: dict[str, object] = {"benchmark": "accuracy", "fast": dataclasses.asdict(fast)}
+    for key, unit in (("val_accuracy", "fraction"), ("train_loss", "nats")):
+        values = {name: [getattr(end, key) for end in metrics] for name, metrics in ends.items()}
+        differences = [one - other for one, other in zip(values["fast"], values["plain"], strict=True)]
+        mean, error = statistics.mean(differences), statistics.stdev(differences) / math.sqrt(len(differences))
+        print(f"{key}, {unit}: fast minus plain {mean:+.4f}, standard error {error:.4f}, n={len(differences)}")
+        result[key] = {**values, "mean_difference": mean, "standard_error": error}
+    write_result(arguments.out, result)
 
 
 def _subset(dataset: str, device: str) -> SharedImages:
@@ -59,11 +64,13 @@ def _subset(dataset: str, device: str) -> SharedImages:
     )
 
 
-def _val_accuracy(images: SharedImages, seed: int, engine: Engine) -> float:
-    training = Training(SEED_CONFIG, images, max_epochs=_MAX_EPOCHS, seed=seed, engine=engine)
-    *_, last = train_epochs(training)
-    assert last.val_accuracy is not None
-    return last.val_accuracy
+def _last_epoch(images: SharedImages, seed: int, engine: Engine) -> EpochMetrics:
+    *_, last = train_epochs(Training(SEED_CONFIG, images, max_epochs=_MAX_EPOCHS, seed=seed, engine=engine))
+    return last
+
+
+def _values(metrics: EpochMetrics) -> str:
+    return f"validation accuracy {metrics.val_accuracy:.4f}, mean training loss {metrics.train_loss:.4f}"
 
 
 if __name__ == "__main__":
