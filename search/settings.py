@@ -53,7 +53,7 @@ class SearchSettings:
     """One in so many trials goes on past each rung. With asha, also how many times as many epochs the next rung has.
     None is `REDUCTION_FACTORS`."""
     stop_when_done: bool = False
-    """Start no more trials once what another is expected to gain is below the noise of the validation accuracy."""
+    """Start no more trials once the last half of all epochs won less than the noise of the validation accuracy."""
     time_budget_s: float | None = None
     """Seconds for the whole run, the retrain's share included; None is no limit."""
     seed: int = 0
