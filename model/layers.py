@@ -93,6 +93,7 @@ class GhostBatchNorm(nn.Module):
 
 
 def _part_sizes(num_images: int, num_parts: int) -> list[int]:
+    """Those of `tensor_split`, whose backward pass adds up padded gradients in the default format; `split`'s joins."""
     size, num_larger = divmod(num_images, num_parts)
     return [size + 1] * num_larger + [size] * (num_parts - num_larger)
 
