@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from search.command_line import FIELDS, build_parser, command_parser
+from search.machine.signals import RunFailed, RunInterrupted, StopRequest
+from search.machine.time_limit import OutOfTime, time_limit
 from search.settings import SearchSettings, UserError
-from search.stopping import RunFailed, RunInterrupted, StopRequest
-from search.time_limit import OutOfTime, time_limit
-from search.world import new_run_problems, resume_problems
+from search.setup.preflight import new_run_problems, resume_problems
 
 if TYPE_CHECKING:
-    from search.results import Run
+    from search.analysis.results import Run
 
 
 PLAN_LIMIT_S = 60.0
@@ -50,7 +50,7 @@ def _run_command(name: str, words: list[str]) -> int:
 
 
 def _predict(options: argparse.Namespace) -> None:
-    from search.results import load_run
+    from search.analysis.results import load_run
 
     run = load_run(options.run_dir)
     for path, probabilities in zip(options.images, run.predict(options.images), strict=True):
@@ -59,8 +59,8 @@ def _predict(options: argparse.Namespace) -> None:
 
 
 def _export(options: argparse.Namespace) -> None:
-    from search.export import export_network
-    from search.results import load_run
+    from search.analysis.export import export_network
+    from search.analysis.results import load_run
 
     export = export_network(load_run(options.run_dir), options.format, path=options.out, images=options.images)
     print(
@@ -70,10 +70,10 @@ def _export(options: argparse.Namespace) -> None:
 
 
 def _compare(options: argparse.Namespace) -> None:
-    from search.comparison import compare_runs
-    from search.comparison_page import write_comparison
-    from search.display import Display
-    from search.results import load_run
+    from search.analysis.results import load_run
+    from search.display.display import Display
+    from search.report.comparison import compare_runs
+    from search.report.comparison_page import write_comparison
 
     comparison = compare_runs(load_run(options.run_a), load_run(options.run_b))
     Display().comparison(comparison)
@@ -152,7 +152,7 @@ def _is_user_error(error: ValueError) -> bool:
     if isinstance(error, UserError):
         return True
     from model.data import DataError
-    from search.parameter import SpaceError
+    from search.space.parameter import SpaceError
 
     return isinstance(error, (DataError, SpaceError))
 

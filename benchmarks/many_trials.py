@@ -22,17 +22,17 @@ from ray.tune import Callback
 from benchmarks.conditions import write_result
 from model.engine import Engine
 from model.training import SharedImages
-from search.arrays import SearchArrays
-from search.parameter import Parameter
-from search.searcher import build_searcher
+from search.machine.slots import Slots
+from search.schedulers.trial_clock import TrialClock
 from search.settings import SearchSettings
-from search.slots import Slots
-from search.space import SearchSpace
-from search.study import RunStudy
-from search.trainable import Report, TrialPlan
-from search.trial_clock import TrialClock
-from search.trial_scheduler import build_trial_scheduler
-from search.tuner import ray_cluster, run_trials
+from search.space.parameter import Parameter
+from search.space.space import SearchSpace
+from search.study.study import RunStudy
+from search.tune.searcher import build_searcher
+from search.tune.trial_scheduler import build_trial_scheduler
+from search.tune.tuner import ray_cluster, run_trials
+from search.worker.images import SearchArrays
+from search.worker.trainable import Report, TrialPlan
 
 _SLOTS = Slots(num_concurrent=16, cpus_per_trial=1, gpus_per_trial=0.0, gpus=0)
 _TRIAL_S = 1.0

@@ -12,7 +12,7 @@ import statistics
 from benchmarks.conditions import parser, write_result
 from model.config import SEED_CONFIG
 from model.engine import choose_engine
-from search.packing import cpu_candidates, gpu_candidates, throughput_processes
+from search.machine.packing import cpu_candidates, gpu_candidates, throughput_processes
 
 
 def main() -> None:

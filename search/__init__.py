@@ -6,26 +6,26 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from search.results import Run as Run
-    from search.results import load_run as load_run
+    from search.analysis.results import Run as Run
+    from search.analysis.results import load_run as load_run
     from search.run import resume_search as resume_search
     from search.run import run_search as run_search
-    from search.searcher import build_searcher as build_searcher
     from search.settings import SearchSettings as SearchSettings
     from search.settings import UserError as UserError
-    from search.space import SearchSpace as SearchSpace
-    from search.study import RunStudy as RunStudy
-    from search.trial_scheduler import build_trial_scheduler as build_trial_scheduler
+    from search.space.space import SearchSpace as SearchSpace
+    from search.study.study import RunStudy as RunStudy
+    from search.tune.searcher import build_searcher as build_searcher
+    from search.tune.trial_scheduler import build_trial_scheduler as build_trial_scheduler
 
 _ROOMS = {
-    "Run": "results",
-    "RunStudy": "study",
+    "Run": "analysis.results",
+    "RunStudy": "study.study",
     "SearchSettings": "settings",
-    "SearchSpace": "space",
+    "SearchSpace": "space.space",
     "UserError": "settings",
-    "build_searcher": "searcher",
-    "build_trial_scheduler": "trial_scheduler",
-    "load_run": "results",
+    "build_searcher": "tune.searcher",
+    "build_trial_scheduler": "tune.trial_scheduler",
+    "load_run": "analysis.results",
     "resume_search": "run",
     "run_search": "run",
 }

@@ -12,36 +12,36 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from model.checkpoint import delete_checkpoints
-from search.display import Display
-from search.done import done_in
-from search.failures import FailureStreak
-from search.made_with import check_made_with, note_made_with
-from search.plan import Forecast
-from search.plan_words import brief_line, verdict
-from search.planner import PACKED_AT, forecast_of_run, forecast_until, moment, plan_text
-from search.prepare import Preparation, prepare
-from search.progress import Progress
-from search.promotion import NUM_FINALISTS
-from search.report import LivePage
-from search.result_words import done_words
-from search.results import Run, load_run
-from search.retrain_stage import retrain_and_test
-from search.run_folder import RunFolder, read_machine, read_settings
-from search.rungs import reduction_factor_of, rungs_of
+from search.analysis.results import Run, load_run
+from search.analysis.summary import write_results
+from search.analysis.wording import done_words
+from search.display.display import Display
+from search.display.progress import Progress
+from search.forecast.forecast import Forecast
+from search.forecast.planner import PACKED_AT, forecast_of_run, forecast_until, moment, plan_text
+from search.forecast.wording import brief_line, verdict
+from search.machine.signals import RunFailed, RunInterrupted, StopRequest
+from search.report.page import LivePage
+from search.retrain.stage import retrain_and_test
+from search.schedulers.done import done_in
+from search.schedulers.failure_streak import FailureStreak
+from search.schedulers.promotion import NUM_FINALISTS
+from search.schedulers.rungs import reduction_factor_of, rungs_of
+from search.schedulers.trial_clock import TrialClock
 from search.settings import SearchSettings, UserError
-from search.steering import run_scheduler, run_searcher
-from search.step_counts import StepCounts
-from search.stopping import RunFailed, RunInterrupted, StopRequest
-from search.study import RunStudy, TrialRecord, TrialStatus, open_study
-from search.summary import write_results
-from search.trainable import TrialPlan
-from search.trial_clock import TrialClock
-from search.trial_scheduler import StudyScheduler
-from search.trouble import trouble_named
-from search.world import new_run_problems, resume_problems
+from search.setup.build import run_scheduler, run_searcher
+from search.setup.compatibility import check_made_with, note_made_with
+from search.setup.disk_errors import trouble_named
+from search.setup.preflight import new_run_problems, resume_problems
+from search.setup.prepare import Preparation, prepare
+from search.setup.run_folder import RunFolder, read_machine, read_settings
+from search.study.study import RunStudy, TrialRecord, TrialStatus, open_study
+from search.tune.trial_scheduler import StudyScheduler
+from search.worker.step_counts import StepCounts
+from search.worker.trainable import TrialPlan
 
 if TYPE_CHECKING:
-    from search.trackers import Tracking
+    from search.tune.trackers import Tracking
 
 
 def run_search(settings: SearchSettings, *, display: Display | None = None) -> Run:
@@ -203,8 +203,8 @@ def _train_trials(
     stop: StopRequest,
 ) -> None:
     # Ray takes seconds to import, and bad input is to be named before that.
-    from search.trackers import tracking
-    from search.tuner import ray_cluster, run_trials
+    from search.tune.trackers import tracking
+    from search.tune.tuner import ray_cluster, run_trials
 
     settings, slots = preparation.settings, preparation.machine.slots
     streak = FailureStreak()

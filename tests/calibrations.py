@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from search.calibration import Calibration, Speed
+from search.forecast.calibration import Calibration, Speed
 
 MULTIPLY_ADDS = tuple(1_000_000 * size for size in (12, 3, 8, 20, 5, 15, 4, 10, 7))
 OTHER_MULTIPLY_ADDS = tuple(1_000_000 * size for size in range(2, 22) if size % 5)

@@ -27,17 +27,17 @@ from search_worlds import Rungs
 from model.config import BlockConfig, TrainConfig
 from model.engine import Engine
 from model.training import SharedImages
-from search import tuner
-from search.arrays import SearchArrays
-from search.parameter import Parameter
-from search.rungs import rung_epochs
-from search.searcher import build_searcher
-from search.slots import Slots
-from search.space import SearchSpace
-from search.study import RunStudy, TrialStatus
-from search.trainable import Report, TrialPlan, train_trial
-from search.trial_clock import TrialClock
-from search.trial_scheduler import build_trial_scheduler
+from search.machine.slots import Slots
+from search.schedulers.rungs import rung_epochs
+from search.schedulers.trial_clock import TrialClock
+from search.space.parameter import Parameter
+from search.space.space import SearchSpace
+from search.study.study import RunStudy, TrialStatus
+from search.tune import tuner
+from search.tune.searcher import build_searcher
+from search.tune.trial_scheduler import build_trial_scheduler
+from search.worker.images import SearchArrays
+from search.worker.trainable import Report, TrialPlan, train_trial
 
 BLOCK = BlockConfig(num_convs=1, inner_width=4, width=4)
 CONFIG = TrainConfig(c1=BLOCK, c2=BLOCK, c3=BLOCK, output=BLOCK, batch_size=8).flat()

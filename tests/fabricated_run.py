@@ -12,13 +12,13 @@ import numpy as np
 
 from model.config import SEED_CONFIG
 from model.examples import Examples
-from search.audit import NO_AUDIT, Audit
-from search.finals import Finals, RetrainPlan, finalist_key, finals_of
-from search.network_space import network_space
-from search.predictions import predictions_path, write_predictions
-from search.results import Run, load_run
-from search.rungs import decide, rung_epochs
-from search.study import NewTrial, RunStudy, TrialStatus
+from search.analysis.results import Run, load_run
+from search.retrain.predictions import predictions_path, write_predictions
+from search.schedulers.audit import NO_AUDIT, Audit
+from search.schedulers.rungs import decide, rung_epochs
+from search.space.network_space import network_space
+from search.study.finals import Finals, RetrainPlan, finalist_key, finals_of
+from search.study.study import NewTrial, RunStudy, TrialStatus
 from search.toml_text import toml_document
 
 MAX_EPOCHS, GRACE_PERIOD, REDUCTION_FACTOR = 9, 1, 3

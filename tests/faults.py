@@ -18,7 +18,7 @@ from typing import Any
 from tiny_space import TINY
 
 from search import load_run
-from search.selection import rank_trials
+from search.study.ranking import rank_trials
 
 REPOSITORY = Path(__file__).parent.parent
 PATIENCE_S = float(os.environ.get("FAULTS_PATIENCE_S", "900"))

@@ -11,8 +11,8 @@ from model.config import BlockConfig, TrainConfig
 from model.data import TrainingData, load_training_data
 from model.engine import Engine
 from model.examples import Examples
-from search.results import Run
-from search.retrain import Retrainer, RetrainTask
+from search.analysis.results import Run
+from search.retrain.retrainer import Retrainer, RetrainTask
 from search.settings import SearchSettings
 from search.toml_text import toml_document
 

@@ -12,13 +12,13 @@ from typing import Any
 from ray.tune.schedulers import TrialScheduler
 
 from model.seeds import derive_seed
-from search.parameter import Parameter
-from search.rungs import RungSettings, rungs_of
-from search.searcher import StudySearcher, build_searcher
+from search.schedulers.rungs import RungSettings, rungs_of
 from search.settings import Scheduler
-from search.space import SearchSpace
-from search.study import NewTrial, RunStudy
-from search.trial_scheduler import build_trial_scheduler
+from search.space.parameter import Parameter
+from search.space.space import SearchSpace
+from search.study.study import NewTrial, RunStudy
+from search.tune.searcher import StudySearcher, build_searcher
+from search.tune.trial_scheduler import build_trial_scheduler
 
 SEED = 11
 SPACE = SearchSpace(

@@ -18,12 +18,12 @@ from search_worlds import SPACE, Rungs
 
 from model.engine import Engine
 from model.training import SharedImages
-from search.searcher import build_searcher
-from search.study import RunStudy
-from search.trainable import Report, TrialPlan
-from search.trial_clock import TrialClock
-from search.trial_scheduler import build_trial_scheduler
-from search.tuner import ray_cluster, run_trials
+from search.schedulers.trial_clock import TrialClock
+from search.study.study import RunStudy
+from search.tune.searcher import build_searcher
+from search.tune.trial_scheduler import build_trial_scheduler
+from search.tune.tuner import ray_cluster, run_trials
+from search.worker.trainable import Report, TrialPlan
 
 INTERVAL = 50
 

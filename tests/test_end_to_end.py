@@ -15,12 +15,12 @@ from tiny_space import TINY
 
 from model.data import load_test_data
 from search import load_run
-from search.measuring import proposals
-from search.predictions import predictions_path, read_predictions
-from search.prepare import prepare
-from search.promotion import NUM_FINALISTS
-from search.run_folder import read_machine, read_settings
-from search.study import TrialStatus
+from search.forecast.measuring import proposals
+from search.retrain.predictions import predictions_path, read_predictions
+from search.schedulers.promotion import NUM_FINALISTS
+from search.setup.prepare import prepare
+from search.setup.run_folder import read_machine, read_settings
+from search.study.study import TrialStatus
 
 REPOSITORY = Path(__file__).parent.parent
 

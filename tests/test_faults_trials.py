@@ -16,11 +16,12 @@ from ray import cloudpickle
 from tiny_space import TINY
 
 from model.training import SharedImages
-from search import load_run, tuner
+from search import load_run
+from search.machine.signals import RunFailed
 from search.run import run_search
 from search.settings import SearchSettings
-from search.stopping import RunFailed
-from search.trainable import Report, TrialPlan, train_trial
+from search.tune import tuner
+from search.worker.trainable import Report, TrialPlan, train_trial
 
 pytestmark = pytest.mark.faults
 # Workers cannot import this file.

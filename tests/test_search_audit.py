@@ -11,11 +11,11 @@ from ray.tune.schedulers import TrialScheduler
 from search_worlds import Rungs, stub
 
 from model.seeds import derive_seed
-from search.audit import NO_AUDIT, Audit, audit_report
-from search.result_words import audit_sentences
-from search.rungs import decide
-from search.study import NewTrial, RungDecision, RunStudy, TrialRecord, TrialStatus
-from search.trial_scheduler import StudyASHAScheduler
+from search.analysis.wording import audit_sentences
+from search.schedulers.audit import NO_AUDIT, Audit, audit_report
+from search.schedulers.rungs import decide
+from search.study.study import NewTrial, RungDecision, RunStudy, TrialRecord, TrialStatus
+from search.tune.trial_scheduler import StudyASHAScheduler
 
 RUNGS = Rungs(max_epochs=9, grace_period=1, reduction_factor=2)  # rungs at 1, 2, 4, 8
 STOP = RungDecision(epoch=1, score=0.1, cutoff=0.5, num_scores=3, is_stopped=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from search.budget import Budget, seconds_per_epoch
-from search.progress import Progress, duration, percent
-from search.study import NewTrial, RunStudy, TrialStatus
+from search.display.progress import Progress, duration, percent
+from search.schedulers.time_budget import Budget, seconds_per_epoch
+from search.study.study import NewTrial, RunStudy, TrialStatus
 
 
 def study_with(*trials: tuple[float, ...]) -> RunStudy:

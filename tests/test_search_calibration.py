@@ -8,7 +8,7 @@ from statistics import mean
 import pytest
 from calibrations import IMAGE_S, MULTIPLY_ADDS, OTHER_MULTIPLY_ADDS, calibration_of
 
-from search.calibration import ASSUMED_FACTORS, Calibration, Speed, epoch_images
+from search.forecast.calibration import ASSUMED_FACTORS, Calibration, Speed, epoch_images
 
 CONFIGS = [{"size": macs} for macs in MULTIPLY_ADDS]
 

@@ -9,12 +9,12 @@ import pytest
 from fabricated_run import add_trials, make_run
 from search_worlds import search
 
-from search import study as study_room
-from search.budget import Budget
-from search.report import write_report
-from search.selection import rank_trials
-from search.study import RunStudy
-from search.summary import write_results
+from search.analysis.summary import write_results
+from search.report.page import write_report
+from search.schedulers.time_budget import Budget
+from search.study.ranking import rank_trials
+from search.study.study import RunStudy
+from search.study import study as study_room
 
 
 def turn_back(study: RunStudy) -> None:

@@ -10,13 +10,13 @@ import pytest
 from fabricated_run import add_retrains, add_trials, make_run
 
 import tune_main
-from search.comparison import Comparison, Section, compare_runs
-from search.comparison_page import both_curves, comparison_page, write_comparison
-from search.display import Display
-from search.predictions import predictions_path, read_predictions
-from search.results import Run, load_run
+from search.analysis.results import Run, load_run
+from search.display.display import Display
+from search.report.comparison import Comparison, Section, compare_runs
+from search.report.comparison_page import both_curves, comparison_page, write_comparison
+from search.retrain.predictions import predictions_path, read_predictions
 from search.settings import UserError
-from search.study import RunStudy
+from search.study.study import RunStudy
 
 
 def run_of(

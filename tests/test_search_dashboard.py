@@ -12,7 +12,7 @@ import pytest
 from fabricated_run import SPACE, add_trial, record_epoch
 
 from model.config import SEED_CONFIG
-from search.study import NewTrial, RunStudy, TrialStatus
+from search.study.study import NewTrial, RunStudy, TrialStatus
 
 optuna_dashboard = pytest.importorskip("optuna_dashboard", reason="the extra [dashboard] is not installed")
 

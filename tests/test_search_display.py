@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from search.display import Display
-from search.progress import Forecasts, Progress
-from search.step_counts import StepCount, StepCounts
-from search.study import NewTrial, RungDecision, RunStudy, TrialStatus
+from search.display.display import Display
+from search.display.progress import Forecasts, Progress
+from search.study.study import NewTrial, RungDecision, RunStudy, TrialStatus
+from search.worker.step_counts import StepCount, StepCounts
 
 
 def metrics(epoch: int, accuracy: float) -> dict[str, object]:
@@ -95,7 +95,7 @@ def test_the_panel_tells_trials_best_pace_and_time_left(study: RunStudy, monkeyp
     stream = io.StringIO()
     display = Display(stream)
     display._console = Console(file=stream, force_terminal=True, width=200)
-    monkeypatch.setattr("search.display.REFRESH_INTERVAL_S", 0.0)
+    monkeypatch.setattr("search.display.display.REFRESH_INTERVAL_S", 0.0)
     display.start_trials(Progress(3, 9))
     display.report(0, metrics(1, 0.25))
     display.end(study.trial(0))
@@ -229,7 +229,7 @@ def test_what_happens_on_ctrl_c_is_told_once() -> None:
 def test_steps_written_by_another_process_are_read(tmp_path: Path) -> None:
     counts = StepCounts(tmp_path / "steps")
     assert counts.read() == {}
-    write = "from search.step_counts import StepCounts; from pathlib import Path; import os, sys;" + (
+    write = "from search.worker.step_counts import StepCounts; from pathlib import Path; import os, sys;" + (
         "StepCounts(Path(sys.argv[1])).writer(7)(2, 30, 120); os._exit(9)"  # as if killed
     )
     assert subprocess.run([sys.executable, "-c", write, str(tmp_path / "steps")], check=False).returncode == 9
@@ -244,7 +244,7 @@ def test_the_panel_shows_a_trial_in_its_first_epoch(tmp_path: Path, monkeypatch:
     stream = io.StringIO()
     display = Display(stream)
     display._console = Console(file=stream, force_terminal=True, width=200)
-    monkeypatch.setattr("search.display.REFRESH_INTERVAL_S", 0.0)
+    monkeypatch.setattr("search.display.display.REFRESH_INTERVAL_S", 0.0)
     steps = StepCounts(tmp_path / "steps")
     steps.writer(5)(1, 45, 100)
     display.start_trials(Progress(3, 9))

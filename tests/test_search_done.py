@@ -9,10 +9,10 @@ import pytest
 from search_worlds import Rungs, search
 from test_search_resume import Killed, WatchedStorage, dies_after, story
 
-from search.done import Done, StopWhenDone, done_in, judge, validation_noise
-from search.result_words import done_words
-from search.selection import rank_trials
-from search.study import NewTrial, RungDecision, RunStudy, TrialStatus
+from search.analysis.wording import done_words
+from search.schedulers.done import Done, StopWhenDone, done_in, judge, validation_noise
+from search.study.ranking import rank_trials
+from search.study.study import NewTrial, RungDecision, RunStudy, TrialStatus
 
 NUM_TRIALS = 60
 PROMOTION = Rungs(scheduler="promotion")

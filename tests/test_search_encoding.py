@@ -6,8 +6,8 @@ import random
 
 import pytest
 
-from search.encoding import coordinates, vary
-from search.parameter import Parameter
+from search.samplers.encoding import coordinates, vary
+from search.space.parameter import Parameter
 
 PARAMETERS = {
     "log": Parameter(kind="log", low=0.01, high=1.0),

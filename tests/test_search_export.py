@@ -14,9 +14,9 @@ from retrained_run import make_retrained_run, some_digits
 
 import tune_main
 from model.config import BlockConfig, TrainConfig
-from search import export
-from search.export import export_network
-from search.results import Run, load_run
+from search.analysis import export
+from search.analysis.export import export_network
+from search.analysis.results import Run, load_run
 from search.settings import UserError
 
 PIXELS = some_digits(40).examples.images
@@ -122,7 +122,7 @@ def test_bad_places_are_refused_in_one_line(run: Run, capsys: pytest.CaptureFixt
 def test_a_missing_extra_names_the_command(
     run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("search.extras.find_spec", lambda name: None)
+    monkeypatch.setattr("search.setup.extras.find_spec", lambda name: None)
     assert tune_main.main(["export", str(run.run_dir), "--format", "onnx"]) == 2
     err = capsys.readouterr().err
     assert "--format onnx needs onnx, onnxruntime, onnxscript, not installed here: pip install -e '.[export]'" in err

@@ -15,16 +15,17 @@ import pytest
 import torch
 from sqlalchemy.exc import OperationalError
 
-from search import private_folder, trouble
-from search.checkpoint_pace import CheckpointPace
-from search.failures import FailureStreak
+from search.machine import temporary_folder as private_folder
+from search.machine.signals import RunFailed
+from search.schedulers.failure_streak import FailureStreak
+from search.schedulers.trial_clock import TrialClock
 from search.settings import SearchSettings
-from search.stopping import RunFailed
-from search.study import NewTrial, RunStudy, TrialRecord, TrialStatus
-from search.trainable import error_line
-from search.trial_clock import TrialClock
-from search.trial_scheduler import build_trial_scheduler
-from search.trouble import trouble_named
+from search.setup import disk_errors as trouble
+from search.setup.disk_errors import trouble_named
+from search.study.study import NewTrial, RunStudy, TrialRecord, TrialStatus
+from search.tune.trial_scheduler import build_trial_scheduler
+from search.worker.checkpoint_pace import CheckpointPace
+from search.worker.trainable import error_line
 
 
 def ended(status: TrialStatus, error: str | None = None) -> TrialRecord:
@@ -164,7 +165,7 @@ def test_our_own_faults_stay_what_they_are(tmp_path: Path) -> None:
 
 def test_checkpoints_cost_a_twentieth_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
-    monkeypatch.setattr("search.checkpoint_pace.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("search.worker.checkpoint_pace.time.monotonic", lambda: now[0])
     pace = CheckpointPace()
     assert pace.is_due()
     with pace.saving():

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from test_search_selection import record
 
-from search.finals import RetrainPlan, finalist_key, finals_of
-from search.result_words import finals_rows
+from search.analysis.wording import finals_rows
+from search.study.finals import RetrainPlan, finalist_key, finals_of
 
 RECORDS = [
     record(0, scores=(0.99,), violations={"num_params": 9.0}),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from search.freeze_guard import frozen_are_killed
+from search.machine.frozen_processes import frozen_are_killed
 
 INTERVAL_S = 0.05
 NUM_LOOKS = 4

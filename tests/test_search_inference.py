@@ -17,10 +17,10 @@ from model.augment import normalise
 from model.classifier import Classifier
 from model.data import DataError, channel_statistics, load_test_data
 from model.decoding import resize_images
-from search.predictions import predictions_path, read_predictions
-from search.results import Run, load_run
+from search.analysis.results import Run, load_run
+from search.retrain.predictions import predictions_path, read_predictions
+from search.retrain.weights import read_weights
 from search.settings import UserError
-from search.weights import read_weights
 
 
 @pytest.fixture(scope="module")

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from model.engine import Engine
-from search.made_with import check_made_with, note_made_with
-from search.prepare import Machine, Preparation, prepare
-from search.run_folder import RunFolder
+from search.machine.slots import Slots
 from search.settings import SearchSettings, UserError
-from search.slots import Slots
-from search.space import SearchSpace, SpaceError
-from search.study import RunStudy
+from search.setup.compatibility import check_made_with, note_made_with
+from search.setup.prepare import Machine, Preparation, prepare
+from search.setup.run_folder import RunFolder
+from search.space.space import SearchSpace, SpaceError
+from search.study.study import RunStudy
 
 MACHINE = Machine(
     engine=Engine(num_threads=1), slots=Slots(num_concurrent=1, cpus_per_trial=1, gpus_per_trial=0.0, gpus=0)

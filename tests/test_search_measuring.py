@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 
 from model.engine import Engine
-from search import packing
-from search.measuring import calibration_by_more, calibration_in_hand, proposals
-from search.plan import BYTES_PER_NUMBER, WORKER_BYTES
-from search.planner import LONG_RUN_S, forecast_of_run, forecast_until
-from search.prepare import Machine, Preparation, prepare
+from search.forecast.forecast import BYTES_PER_NUMBER, WORKER_BYTES
+from search.forecast.measuring import calibration_by_more, calibration_in_hand, proposals
+from search.forecast.planner import LONG_RUN_S, forecast_of_run, forecast_until
+from search.machine import packing
+from search.machine.slots import Slots
 from search.settings import SearchSettings
-from search.slots import Slots
+from search.setup.prepare import Machine, Preparation, prepare
 
 BLOCKS = ("c1", "c2", "c3", "output")
 

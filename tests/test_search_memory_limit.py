@@ -16,14 +16,14 @@ from test_search_trainable import TINY, images
 
 from model.engine import Engine
 from model.training import EpochMetrics, Training, train_epochs
-from search import trainable
-from search.memory_limit import MemoryLimit
-from search.parameter import Parameter
-from search.searcher import StudySearcher, build_searcher
-from search.space import SearchSpace
-from search.study import NewTrial, RunStudy, TrialRecord, TrialStatus
-from search.trainable import OUT_OF_MEMORY, TrialPlan, train_trial
-from search.trial_scheduler import StudyScheduler, build_trial_scheduler
+from search.samplers.memory_limit import MemoryLimit
+from search.space.parameter import Parameter
+from search.space.space import SearchSpace
+from search.study.study import NewTrial, RunStudy, TrialRecord, TrialStatus
+from search.tune.searcher import StudySearcher, build_searcher
+from search.tune.trial_scheduler import StudyScheduler, build_trial_scheduler
+from search.worker import trainable
+from search.worker.trainable import OUT_OF_MEMORY, TrialPlan, train_trial
 
 MAX_EPOCHS = 2
 TOO_LARGE = 20

@@ -6,7 +6,14 @@ import pytest
 
 from model.config import BlockConfig, TrainConfig
 from model.engine import Engine
-from search.packing import Packing, choose_slots, cpu_candidates, gpu_candidates, measure_packings, throughput_processes
+from search.machine.packing import (
+    Packing,
+    choose_slots,
+    cpu_candidates,
+    gpu_candidates,
+    measure_packings,
+    throughput_processes,
+)
 from search.settings import SearchSettings, UserError
 
 TINY = TrainConfig(

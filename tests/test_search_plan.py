@@ -12,14 +12,14 @@ import pytest
 from calibrations import IMAGE_S, MULTIPLY_ADDS, OTHER_MULTIPLY_ADDS, calibration_of
 from search_worlds import SPACE, Rungs, score, search
 
-from search.budget import Budget
-from search.calibration import Calibration, Speed
-from search.plan import Forecast, Range, Work, make_forecast
-from search.rehearsal import Curves, rehearse
-from search.searcher import build_searcher
-from search.slots import Slots
-from search.study import NewTrial, RunStudy
-from search.trial_scheduler import build_trial_scheduler
+from search.forecast.calibration import Calibration, Speed
+from search.forecast.forecast import Forecast, Range, Work, make_forecast
+from search.forecast.rehearsal import Curves, rehearse
+from search.machine.slots import Slots
+from search.schedulers.time_budget import Budget
+from search.study.study import NewTrial, RunStudy
+from search.tune.searcher import build_searcher
+from search.tune.trial_scheduler import build_trial_scheduler
 
 SMALL, LARGE = (
     NewTrial(config={"batch_size": 50, "size": size}, seed=0, profile={"multiply_adds": macs, "num_params": params})

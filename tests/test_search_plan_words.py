@@ -8,13 +8,13 @@ from pathlib import Path
 
 from fabricated_run import add_trials, make_run
 
-from search.display import Display
-from search.plan import Forecast, Range
-from search.plan_words import brief_line, plan_lines, verdict
-from search.results import load_run
+from search.analysis.results import load_run
+from search.analysis.summary import write_results
+from search.display.display import Display
+from search.forecast.forecast import Forecast, Range
+from search.forecast.wording import brief_line, plan_lines, verdict
 from search.run import judge_forecast
-from search.run_folder import RunFolder
-from search.summary import write_results
+from search.setup.run_folder import RunFolder
 
 FORECAST = Forecast(
     num_concurrent=2,

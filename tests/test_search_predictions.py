@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from model.examples import Examples
-from search.predictions import NUM_PICTURES, most_surely_wrong, read_predictions, write_predictions
+from search.retrain.predictions import NUM_PICTURES, most_surely_wrong, read_predictions, write_predictions
 
 LABELS = np.array([0, 1, 1, 0])
 # Right, wrong by 0.6, right, wrong by 0.9.

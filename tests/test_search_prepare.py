@@ -16,11 +16,11 @@ from model.data import DataError, load_training_data
 from model.engine import Engine
 from model.network import build_network
 from model.seeds import derive_seed
-from search.machine import choose_device, num_gpus
-from search.parameter import SpaceError
-from search.prepare import Machine, Preparation, prepare, search_arrays
+from search.machine.hardware import choose_device, num_gpus
+from search.machine.slots import Slots
 from search.settings import SearchSettings, UserError
-from search.slots import Slots
+from search.setup.prepare import Machine, Preparation, prepare, search_arrays
+from search.space.parameter import SpaceError
 
 MACHINE = Machine(
     engine=Engine(num_threads=1), slots=Slots(num_concurrent=1, cpus_per_trial=1, gpus_per_trial=0.0, gpus=0)
@@ -158,7 +158,7 @@ def test_a_missing_gpu_is_one_warning_or_an_error() -> None:
 
 
 def test_more_gpus_than_there_are_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("search.machine.num_gpus", lambda: 1)
+    monkeypatch.setattr("search.machine.hardware.num_gpus", lambda: 1)
     with pytest.raises(UserError, match=r"--gpus 2: only 1 visible here. Ask for 1 or fewer"):
         choose_device(SearchSettings(run_name="run", gpus=2))
 

@@ -8,13 +8,13 @@ from itertools import combinations
 import pytest
 from search_worlds import Rungs, search, stub
 
-from search.parameter import Parameter
-from search.promotion import NUM_FINALISTS, Promotions
-from search.searcher import build_searcher
+from search.schedulers.promotion import NUM_FINALISTS, Promotions
 from search.settings import SearchSettings
-from search.space import SearchSpace
-from search.study import NewTrial, RungDecision, RunStudy, TrialStatus
-from search.trial_scheduler import StudyPromotionScheduler, build_trial_scheduler
+from search.space.parameter import Parameter
+from search.space.space import SearchSpace
+from search.study.study import NewTrial, RungDecision, RunStudy, TrialStatus
+from search.tune.searcher import build_searcher
+from search.tune.trial_scheduler import StudyPromotionScheduler, build_trial_scheduler
 
 RUNGS = Rungs(max_epochs=9, grace_period=1, reduction_factor=3, scheduler="promotion")  # rungs 1 and 3
 SPACE = SearchSpace({"x": Parameter(kind="linear", low=0.0, high=1.0)})

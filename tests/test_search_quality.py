@@ -21,8 +21,8 @@ from benchmarks.search_quality.problems import Pool, Problem, load_problems, mis
 from benchmarks.search_quality.rivals import RIVALS
 from benchmarks.search_quality.rivals_syne_tune import SYNE_TUNE
 from benchmarks.search_quality.summary import summarise, text_table, write_picture
-from search.selection import rank_trials
-from search.study import RunStudy
+from search.study.ranking import rank_trials
+from search.study.study import RunStudy
 
 FOLDER_OF_TABLES = '''
 import numpy as np

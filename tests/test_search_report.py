@@ -24,13 +24,13 @@ from fabricated_run import (
     record_epoch,
 )
 
-from search.audit import Audit
-from search.report import LivePage, write_report
-from search.report_html import Html, element, joined, json_data, table
-from search.results import Run
+from search.analysis.results import Run
+from search.analysis.summary import summary_text
+from search.report.html import Html, element, joined, json_data, table
+from search.report.page import LivePage, write_report
+from search.schedulers.audit import Audit
 from search.settings import UserError
-from search.study import NewTrial, RungDecision, RunStudy, TrialStatus
-from search.summary import summary_text
+from search.study.study import NewTrial, RungDecision, RunStudy, TrialStatus
 
 
 def write_page(run: Run, *, is_running: bool = False) -> str:

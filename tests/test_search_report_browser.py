@@ -9,10 +9,10 @@ import pytest
 from fabricated_run import add_finals, add_retrains, add_trials, finalist_numbers, make_run
 from test_search_report import all_failed
 
-from search.audit import Audit
-from search.comparison import compare_runs
-from search.comparison_page import write_comparison
-from search.report import write_report
+from search.report.comparison import compare_runs
+from search.report.comparison_page import write_comparison
+from search.report.page import write_report
+from search.schedulers.audit import Audit
 
 browser = pytest.importorskip("browser", reason="websocket-client is not installed")
 pytestmark = [

@@ -21,12 +21,12 @@ from fabricated_run import (
 )
 
 from model.config import SEED_CONFIG
-from search.report_data import report_data
-from search.report_trials import worker_spans
-from search.report_winner import position_in
-from search.results import load_run
-from search.statistics import proportion_interval
-from search.study import RunStudy, TrialStatus
+from search.analysis.results import load_run
+from search.estimates import proportion_interval
+from search.report.data import report_data
+from search.report.trials import worker_spans
+from search.report.winner import position_in
+from search.study.study import RunStudy, TrialStatus
 
 
 def test_a_finished_run_tells_accuracy_gain_and_interval(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from model.config import CONFIG_KEYS, SEED_CONFIG, TrainConfig
-from search.results import (
+from search.analysis.results import (
     EPOCH_COLUMNS,
     RETRAIN_COLUMNS,
     TRIAL_COLUMNS,
@@ -20,7 +20,7 @@ from search.results import (
     trials_frame,
 )
 from search.settings import UserError
-from search.study import NewTrial, RungDecision, RunStudy, TrialStatus
+from search.study.study import NewTrial, RungDecision, RunStudy, TrialStatus
 
 METRICS = {"train_loss": 1.0, "val_loss": 2.0, "lr": 0.1, "seconds": 3.0, "images_per_s": 50.0, "worker": "host:1"}
 RETRAINED = {

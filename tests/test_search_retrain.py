@@ -17,12 +17,12 @@ from model.engine import Engine
 from model.examples import Examples
 from model.seeds import derive_seed
 from model.training import EpochMetrics, Training, train_epochs
-from search.arrays import SearchArrays, shared_images
-from search.finals import FINALIST
-from search.prepare import search_arrays
-from search.retrain import Retrainer, RetrainTask, all_images
+from search.retrain.retrainer import Retrainer, RetrainTask, all_images
 from search.settings import SearchSettings
-from search.study import RunStudy
+from search.setup.prepare import search_arrays
+from search.study.finals import FINALIST
+from search.study.study import RunStudy
+from search.worker.images import SearchArrays, shared_images
 
 BLOCK = BlockConfig(num_convs=1, inner_width=4, width=4)
 OnEpoch = Callable[[RetrainTask, EpochMetrics], None]
@@ -154,7 +154,7 @@ def test_seeds_differ_and_each_has_its_row(data: TrainingData, tmp_path: Path) -
 def test_a_finalist_is_judged_on_the_validation_images_it_has_not_seen(
     data: TrainingData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("search.retrain.load_test_data", _forbidden)
+    monkeypatch.setattr("search.retrain.retrainer.load_test_data", _forbidden)
     study, arrays = RunStudy.in_memory(), val_arrays(data)
     task = dataclasses.replace(task_of(tmp_path), config_name=FINALIST, seed_index=1, weights_file=None)
     retrainer = retrainer_of(tmp_path, study, data, lambda _task, _metrics: None)
@@ -171,7 +171,7 @@ def test_a_finalist_is_judged_on_the_validation_images_it_has_not_seen(
 def test_training_leaves_the_test_images_closed(
     data: TrainingData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("search.retrain.load_test_data", _forbidden)
+    monkeypatch.setattr("search.retrain.retrainer.load_test_data", _forbidden)
     study, task = RunStudy.in_memory(), task_of(tmp_path)
     retrainer = retrainer_of(tmp_path, study, data, lambda _task, _metrics: None)
     retrainer.train(task)

@@ -10,18 +10,18 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file
 
-import search.retrain
+import search.retrain.retrainer
 from model.data import load_test_data
 from model.engine import Engine
 from model.examples import Examples
 from model.training import EpochMetrics, Training
-from search.display import Display
-from search.prepare import Machine, Preparation, prepare, search_arrays
-from search.retrain_stage import retrain_and_test
+from search.display.display import Display
+from search.machine.signals import RunFailed
+from search.machine.slots import Slots
+from search.retrain.stage import retrain_and_test
 from search.settings import SearchSettings
-from search.slots import Slots
-from search.stopping import RunFailed
-from search.study import NewTrial, RunStudy, TrialStatus
+from search.setup.prepare import Machine, Preparation, prepare, search_arrays
+from search.study.study import NewTrial, RunStudy, TrialStatus
 
 MACHINE = Machine(
     engine=Engine(num_threads=1), slots=Slots(num_concurrent=1, cpus_per_trial=1, gpus_per_trial=0.0, gpus=0)
@@ -97,7 +97,7 @@ def story(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     train_epoch = Training.train_epoch
     monkeypatch.setattr(Training, "train_epoch", watched)
-    monkeypatch.setattr(search.retrain, "load_test_data", opened)
+    monkeypatch.setattr(search.retrain.retrainer, "load_test_data", opened)
     return told
 
 

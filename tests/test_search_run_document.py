@@ -10,9 +10,9 @@ import pytest
 from minimal_document import MINIMAL, SECTIONS
 
 from model.engine import Engine
-from search.run_document import read_document, section_as
+from search.machine.slots import Slots
 from search.settings import SearchSettings, UserError
-from search.slots import Slots
+from search.setup.document import read_document, section_as
 
 PATH = Path("run.toml")
 

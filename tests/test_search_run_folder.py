@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from model.engine import Engine
-from search.prepare import Machine, Preparation, prepare
-from search.run_folder import RunFolder, read_machine, read_settings, run_document
+from search.machine.slots import Slots
 from search.settings import SearchSettings, UserError
-from search.slots import Slots
-from search.space import SearchSpace
+from search.setup.prepare import Machine, Preparation, prepare
+from search.setup.run_folder import RunFolder, read_machine, read_settings, run_document
+from search.space.space import SearchSpace
 
 REPOSITORY = Path(__file__).parent.parent
 MACHINE = Machine(
@@ -25,7 +25,7 @@ MACHINE = Machine(
 HOLD = """
 import sys, time
 from pathlib import Path
-from search.run_folder import RunFolder
+from search.setup.run_folder import RunFolder
 with RunFolder(Path(sys.argv[1])).locked():
     print("held", flush=True)
     time.sleep(60)

@@ -11,9 +11,9 @@ from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
 from ray.tune.schedulers.async_hyperband import _Bracket
 from search_worlds import Rungs, stub
 
-from search.rungs import decide, rung_epochs, rungs_of
-from search.study import RunStudy, TrialStatus
-from search.trial_scheduler import build_trial_scheduler
+from search.schedulers.rungs import decide, rung_epochs, rungs_of
+from search.study.study import RunStudy, TrialStatus
+from search.tune.trial_scheduler import build_trial_scheduler
 
 
 @pytest.mark.parametrize("grace_period", [1, 2, 3, 5])
@@ -97,6 +97,6 @@ def test_a_whole_search_stops_as_with_rays_scheduler(rungs: Rungs) -> None:
 
 
 def _new_trial():  # type: ignore[no-untyped-def]
-    from search.study import NewTrial
+    from search.study.study import NewTrial
 
     return NewTrial(config={}, seed=0)

@@ -10,9 +10,9 @@ import pytest
 from ray.tune.search import Searcher
 from search_worlds import GIVEN, SEED, SPACE, search
 
-from search import searcher as searcher_room
-from search.searcher import StudySearcher, build_searcher
-from search.study import NewTrial, RunStudy, TrialStatus
+from search.study.study import NewTrial, RunStudy, TrialStatus
+from search.tune import searcher as searcher_room
+from search.tune.searcher import StudySearcher, build_searcher
 
 
 def propose(searcher: StudySearcher, trial_id: str = "t") -> dict[str, Any]:

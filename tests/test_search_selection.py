@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from search.selection import rank_trials
-from search.study import RungDecision, TrialRecord, TrialStatus
+from search.study.ranking import rank_trials
+from search.study.study import RungDecision, TrialRecord, TrialStatus
 
 
 def record(number: int, status: str = "completed", scores: tuple[float, ...] = (0.5,), **rest: Any) -> TrialRecord:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from search.rungs import reduction_factor_of
+from search.schedulers.rungs import reduction_factor_of
 from search.settings import Scheduler, SearchSettings, UserError
 
 

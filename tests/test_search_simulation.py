@@ -10,11 +10,11 @@ from ray.tune.schedulers import ASHAScheduler, FIFOScheduler
 from ray.tune.search import Searcher
 from search_worlds import SEED, SPACE, Rungs, reports
 
-from search.rungs import decide
-from search.searcher import build_searcher
-from search.simulation import Event, Step, simulate
-from search.study import RunStudy, TrialStatus
-from search.trial_scheduler import build_trial_scheduler
+from search.forecast.simulation import Event, Step, simulate
+from search.schedulers.rungs import decide
+from search.study.study import RunStudy, TrialStatus
+from search.tune.searcher import build_searcher
+from search.tune.trial_scheduler import build_trial_scheduler
 
 
 class Listed(Searcher):

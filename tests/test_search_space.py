@@ -9,8 +9,8 @@ import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from search.parameter import Parameter
-from search.space import SearchSpace, SpaceError
+from search.space.parameter import Parameter
+from search.space.space import SearchSpace, SpaceError
 
 EVERY_KIND = """
 lr = {kind = "log", low = 1e-5, high = 1, default = 0.1}

@@ -9,8 +9,8 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 from scipy import stats
 
-from search.best_so_far import TrialCurve, best_so_far, random_orders
-from search.statistics import (
+from search.analysis.best_so_far import TrialCurve, best_so_far, random_orders
+from search.estimates import (
     Difference,
     estimate_gain,
     estimate_mean,

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from search.stopping import STOP_SIGNALS, RunInterrupted, StopRequest
+from search.machine.signals import STOP_SIGNALS, RunInterrupted, StopRequest
 
 RAISED = """
 import time
-from search.stopping import RunInterrupted, StopRequest
+from search.machine.signals import RunInterrupted, StopRequest
 with StopRequest().installed():
     try:
         print("ready", flush=True)
@@ -28,7 +28,7 @@ with StopRequest().installed():
 """
 DEFERRED = """
 import sys, time
-from search.stopping import RunInterrupted, StopRequest
+from search.machine.signals import RunInterrupted, StopRequest
 stop = StopRequest()
 with stop.installed():
     try:
@@ -42,7 +42,7 @@ with stop.installed():
 """
 WITH_CHILDREN = """
 import subprocess, time
-from search.stopping import StopRequest
+from search.machine.signals import StopRequest
 stop = StopRequest()
 with stop.installed(), stop.deferred():
     child = subprocess.Popen(["sh", "-c", "sleep 900 & echo $!; wait"], stdout=subprocess.PIPE, text=True)

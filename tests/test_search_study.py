@@ -8,7 +8,7 @@ import pytest
 from optuna.distributions import FloatDistribution
 
 from search.settings import SearchSettings, UserError
-from search.study import NewTrial, RungDecision, RunStudy, TrialStatus, open_study
+from search.study.study import NewTrial, RungDecision, RunStudy, TrialStatus, open_study
 
 TRIAL = NewTrial(
     config={"lr": 0.1, "kind": "a", "flip": True, "width": 7},

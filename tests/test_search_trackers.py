@@ -15,11 +15,11 @@ from ray.tune.logger import LoggerCallback
 
 import tune_main
 from model.config import SEED_CONFIG
-from search import trackers
+from search.machine.slots import Slots
 from search.settings import SearchSettings
-from search.slots import Slots
-from search.study import NewTrial, RunStudy, TrialStatus
-from search.trackers import Tracker, Tracking, tracking
+from search.study.study import NewTrial, RunStudy, TrialStatus
+from search.tune import trackers
+from search.tune.trackers import Tracker, Tracking, tracking
 
 SCORES = {0: (0.25, 0.5), 1: (0.375,), 2: (0.125,)}
 ENDS = {0: TrialStatus.COMPLETED, 1: TrialStatus.STOPPED}
@@ -92,7 +92,7 @@ def test_mlflow_holds_curves_configs_and_ends(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_wandb_s_offline_files_hold_curves_and_configs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("wandb", reason="the extra [wandb] is not installed")
-    from search.tuner import ray_cluster
+    from search.tune.tuner import ray_cluster
 
     monkeypatch.setenv("WANDB_MODE", "offline")
     with ray_cluster(Slots(num_concurrent=2, cpus_per_trial=1, gpus_per_trial=0.0, gpus=0), tmp_path / "ray.log"):
@@ -210,7 +210,7 @@ def test_wandb_without_a_key_costs_a_warning(tmp_path: Path, monkeypatch: pytest
 def test_a_missing_extra_is_refused_before_work(
     tmp_path: Path, flag: str, value: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("search.extras.find_spec", lambda name: None)
+    monkeypatch.setattr("search.setup.extras.find_spec", lambda name: None)
     arguments = ["--dataset", "digits", "--results-dir", str(tmp_path), "--name", "r", f"--{flag}", value]
     assert tune_main.main(arguments) == 2
     assert capsys.readouterr().err == (

@@ -15,8 +15,8 @@ from model.checkpoint import newest_checkpoint
 from model.config import BlockConfig, TrainConfig
 from model.engine import Engine
 from model.training import SharedImages
-from search.step_counts import StepCount, StepCounts
-from search.trainable import TrialPlan, train_trial
+from search.worker.step_counts import StepCount, StepCounts
+from search.worker.trainable import TrialPlan, train_trial
 
 BLOCK = BlockConfig(num_convs=1, inner_width=4, width=4)
 TINY = TrainConfig(
@@ -162,7 +162,7 @@ def test_a_full_disk_is_none_of_the_trial_s_doing(tmp_path: Path, monkeypatch: p
     def full(*arguments: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("search.trainable.save_checkpoint", full)
+    monkeypatch.setattr("search.worker.trainable.save_checkpoint", full)
     assert train(tmp_path) == [
         {"disk_error": errno.ENOSPC, "error": "a checkpoint could not be written: No space left on device"}
     ]

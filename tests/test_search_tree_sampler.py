@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from search.parameter import Parameter
-from search.space import SearchSpace
-from search.study import TrialRecord, TrialStatus
-from search.tree_sampler import NEIGHBOUR_DISTANCE, RANDOM_EVERY, TreeSampler
+from search.samplers.tree_sampler import NEIGHBOUR_DISTANCE, RANDOM_EVERY, TreeSampler
+from search.space.parameter import Parameter
+from search.space.space import SearchSpace
+from search.study.study import TrialRecord, TrialStatus
 
 EPOCHS = (1, 3, 9)
 SPACE = SearchSpace(

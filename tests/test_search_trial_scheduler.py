@@ -9,8 +9,8 @@ import pytest
 from ray.tune.schedulers import TrialScheduler
 from search_worlds import Rungs, stub
 
-from search.study import NewTrial, RungDecision, RunStudy, TrialStatus
-from search.trial_scheduler import StudyASHAScheduler
+from search.study.study import NewTrial, RungDecision, RunStudy, TrialStatus
+from search.tune.trial_scheduler import StudyASHAScheduler
 
 RUNGS = Rungs(max_epochs=4, grace_period=1, reduction_factor=2)
 

@@ -16,12 +16,12 @@ import pytest
 from minimal_document import MINIMAL
 
 import tune_main
-from search import world
-from search.backup import DatabaseBackup
-from search.run_lock import run_lock
 from search.settings import SearchSettings, UserError
-from search.study import RunStudy, open_study
-from search.world import bytes_needed, new_run_problems, resume_problems
+from search.setup import preflight as world
+from search.setup.preflight import bytes_needed, new_run_problems, resume_problems
+from search.setup.run_lock import run_lock
+from search.study.backup import DatabaseBackup
+from search.study.study import RunStudy, open_study
 
 REPOSITORY = Path(__file__).parent.parent
 

@@ -13,7 +13,7 @@ import pytest
 import search.run
 import tune_main
 from search.command_line import seconds
-from search.display import Display
+from search.display.display import Display
 from search.settings import SearchSettings
 
 REPOSITORY = Path(__file__).parent.parent

@@ -7,11 +7,11 @@ from typing import Any, Literal
 
 from benchmarks.search_quality.measure import Score
 from benchmarks.search_quality.problems import Pool, Problem
-from search.searcher import build_searcher
+from search.forecast.simulation import Step, simulate
 from search.settings import SearchSettings
-from search.simulation import Step, simulate
-from search.study import RunStudy
-from search.trial_scheduler import build_trial_scheduler
+from search.study.study import RunStudy
+from search.tune.searcher import build_searcher
+from search.tune.trial_scheduler import build_trial_scheduler
 
 
 def our_search(

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from search.parameter import Parameter
-from search.space import SearchSpace
+from search.space.parameter import Parameter
+from search.space.space import SearchSpace
 
 Params = Mapping[str, Any]
 TOP_SHARE = 0.01

@@ -15,7 +15,7 @@ from ray.tune.search import Searcher
 from benchmarks.search_quality.measure import Score
 from benchmarks.search_quality.problems import Pool, Problem
 from benchmarks.search_quality.rivals import Search, replay
-from search.parameter import Parameter
+from search.space.parameter import Parameter
 
 
 class SyneTuneSearcher(Searcher):

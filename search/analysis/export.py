@@ -1,0 +1,185 @@
+"""The winner as one file for other programs, its preprocessing included: ONNX or torch.export's.
+
+Both graphs take `images`, uint8 (N, S, S, 3) RGB of any number N, and give `probabilities`, float32 (N, K). The names
+of the classes are in the file.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from model.classifier import Classifier
+from model.data import DataError, load_training_data
+from model.decoding import EncodedImage, decode_images, read_images
+from search.analysis.results import Run
+from search.retrain.predictions import read_predictions
+from search.settings import UserError
+from search.setup.extras import missing_extra
+
+TOLERANCE = 1e-4
+"""Largest difference of a probability that other kernels' rounding may make in float32."""
+_NUM_CHECKED = 64
+_CLASS_NAMES = "class_names"
+_Answer = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export:
+    """A file that was written and checked."""
+
+    path: Path
+    num_images: int
+    """Real images that both were asked about."""
+    max_difference: float
+    """Largest difference of a probability over those images."""
+
+
+def export_network(run: Run, file_format: str, *, path: Path | None = None, images: Sequence[Path] = ()) -> Export:
+    """Writes the winner in one of `FORMATS`, after it has answered real images as the original does.
+
+    `images` are files to check with; without any, those that the run's folder holds, or else training images. UserError
+    and no file if the answers differ, or if something needed is not there.
+    """
+    problem = missing_extra("--format onnx", "export") if file_format == "onnx" else None
+    if problem is not None:
+        raise UserError(problem)
+    suffix, write, read = FORMATS[file_format]
+    target = path or run.run_dir / f"model{suffix}"
+    if not target.parent.is_dir():
+        raise UserError(f"--out {target}: {target.parent} is no folder. Make it or give another file.")
+    classifier = run.load_classifier()
+    pixels = read_images(images, image_size=run.image_size) if images else _own_images(run)
+    with _temporary_beside(target, suffix) as temporary, _quiet():
+        write(classifier, pixels[:2], run.class_names, temporary)
+        difference = _largest_difference(classifier, read(temporary), pixels)
+        if not difference <= TOLERANCE:
+            raise UserError(
+                f"the exported network differs from the original by {difference:.2g} in a probability (at most "
+                f"{TOLERANCE:g} is rounding), so nothing was written. Try the other --format."
+            )
+        os.replace(temporary, target)
+    return Export(path=target, num_images=len(pixels), max_difference=difference)
+
+
+def _largest_difference(classifier: Classifier, answer: _Answer, pixels: NDArray[np.uint8]) -> float:
+    """Over all images at once and over the first alone: the number of images must be free. NaN if there is one."""
+    differences = []
+    for part in (pixels, pixels[:1]):
+        with torch.inference_mode():
+            expected = classifier(torch.from_numpy(part)).numpy()
+        differences.append(np.abs(answer(part) - expected).max())
+    return float(np.max(differences))
+
+
+def _own_images(run: Run) -> NDArray[np.uint8]:
+    """Real images without asking for any: the mistakes kept for the report, else training images."""
+    for path in sorted((run.run_dir / "test_predictions").glob("*.parquet")):
+        answers = read_predictions(path)
+        if answers is not None and answers.pictures:
+            encoded = [EncodedImage(f"{path} {index}", png) for index, png in answers.pictures.items()]
+            return decode_images(encoded, image_size=run.image_size)
+    settings = run.document["settings"]
+    try:
+        data = load_training_data(
+            run.document["data"]["name"],
+            image_size=run.image_size,
+            seed=settings["seed"],
+            data_dir=Path(settings.get("data_dir", "data")),
+        )
+    except DataError as error:
+        raise UserError(f"no real image to check the export with ({error}). Give some: --images FILE...") from None
+    return data.examples.images[:_NUM_CHECKED]
+
+
+def _write_onnx(classifier: Classifier, examples: NDArray[np.uint8], class_names: Sequence[str], path: Path) -> None:
+    program = torch.onnx.export(
+        classifier,
+        (torch.from_numpy(examples),),
+        dynamo=True,
+        verbose=False,
+        input_names=["images"],
+        output_names=["probabilities"],
+        dynamic_shapes={"images": {0: torch.export.Dim("batch")}},
+    )
+    assert program is not None
+    program.model.metadata_props[_CLASS_NAMES] = json.dumps(list(class_names))
+    program.save(str(path))
+
+
+def _read_onnx(path: Path) -> _Answer:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return lambda pixels: np.asarray(session.run(["probabilities"], {"images": pixels})[0])
+
+
+def _write_torch_export(
+    classifier: Classifier, examples: NDArray[np.uint8], class_names: Sequence[str], path: Path
+) -> None:
+    program = torch.export.export(
+        classifier,
+        (torch.from_numpy(examples),),
+        dynamic_shapes={"images": {0: torch.export.Dim("batch")}},
+    )
+    torch.export.save(program, path, extra_files={f"{_CLASS_NAMES}.json": json.dumps(list(class_names))})
+
+
+def _read_torch_export(path: Path) -> _Answer:
+    module: Any = torch.export.load(path).module()
+
+    def answer(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        with torch.inference_mode():
+            return np.asarray(module(torch.from_numpy(pixels)).numpy())
+
+    return answer
+
+
+FORMATS = {
+    "onnx": (".onnx", _write_onnx, _read_onnx),
+    "torch-export": (".pt2", _write_torch_export, _read_torch_export),
+}
+"""By the name of the format: what its files' names end in, how one is written and how one is asked."""
+
+
+@contextmanager
+def _temporary_beside(target: Path, suffix: str) -> Iterator[Path]:
+    """A name in the target's folder that is free, and free again afterwards."""
+    try:
+        descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.stem}.", suffix=suffix)
+    except OSError as error:
+        raise UserError(f"--out {target} cannot be written ({error.strerror}). Give another file.") from None
+    os.close(descriptor)
+    os.chmod(name, 0o644)
+    try:
+        yield Path(name)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the exporters' remarks on their own insides; what they get wrong, the check finds."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)

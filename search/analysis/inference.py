@@ -1,0 +1,74 @@
+"""The winner's network out of a run's folder, and its answers to images. Needs nothing but the folder."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from model.classifier import Classifier
+from model.config import TrainConfig
+from model.decoding import read_images, resize_images
+from model.network import Network, build_network
+from search.retrain.weights import Weights, read_weights
+from search.settings import UserError
+
+_BATCH_SIZE = 256
+
+
+def load_network(run_dir: Path, document: Mapping[str, Any]) -> Network:
+    """The retrained winner, ready to evaluate; `document` is run.toml. UserError if the folder is not whole."""
+    return _network(run_dir, document, _weights(run_dir))
+
+
+def load_classifier(run_dir: Path, document: Mapping[str, Any]) -> Classifier:
+    """The retrained winner with its preprocessing; `document` is run.toml. UserError if the folder is not whole.
+
+    Older weights do not tell the statistics of the images that they were retrained on; there, those of the search's
+    training split stand in for them.
+    """
+    weights, data = _weights(run_dir), document["data"]
+    mean, std = weights.mean or tuple(data["mean"]), weights.std or tuple(data["std"])
+    return Classifier(_network(run_dir, document, weights), mean=mean, std=std)
+
+
+def predict(
+    classifier: Classifier, images: Sequence[str | Path] | NDArray[np.uint8], *, image_size: int
+) -> NDArray[np.float32]:
+    """Class probabilities (N, K) of image files, or of uint8 images (N, H, W, 3) RGB; see `Run.predict`."""
+    pixels = torch.from_numpy(_pixels(images, image_size))
+    with torch.inference_mode():
+        return np.asarray(torch.cat([classifier(part) for part in torch.split(pixels, _BATCH_SIZE)]).numpy())
+
+
+def _pixels(images: Sequence[str | Path] | NDArray[np.uint8], image_size: int) -> NDArray[np.uint8]:
+    if len(images) == 0:
+        raise UserError("there are no images to predict. Give at least one.")
+    if not isinstance(images, np.ndarray):
+        return read_images([Path(path) for path in images], image_size=image_size)
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
+        raise UserError(f"`images` must be uint8 (N, H, W, 3) RGB; got {images.dtype} {images.shape}.")
+    return resize_images(images, image_size)
+
+
+def _weights(run_dir: Path) -> Weights:
+    return read_weights(run_dir / "model.safetensors")
+
+
+def _network(run_dir: Path, document: Mapping[str, Any], weights: Weights) -> Network:
+    path = run_dir / "best_config.toml"
+    try:
+        config = TrainConfig.from_flat(tomllib.loads(path.read_text()))
+        network = build_network(config, len(document["data"]["class_names"]))
+        network.load_state_dict(weights.tensors)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}). Restore it from a copy.") from None
+    except (ValueError, RuntimeError) as error:  # what TOML and the config raise are ValueErrors
+        reason = str(error).splitlines()[0].rstrip(":")
+        raise UserError(f"{path} does not fit model.safetensors ({reason}). Restore both from a copy.") from None
+    return network.eval()

@@ -1,0 +1,196 @@
+"""How good the retrained network is, how surely, and whether the search was worth it; plain values and a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from search.display.progress import percent
+from search.estimates import (
+    Difference,
+    Estimate,
+    estimate_gain,
+    estimate_mean,
+    paired_gain,
+    proportion_interval,
+)
+from search.retrain.predictions import TestPredictions, predictions_path, read_predictions
+from search.study.finals import Finals
+from search.study.ranking import rank_trials
+from search.study.study import TrialRecord, TrialStatus
+
+CONFIG_TITLES = {"winner": "the winner", "seed": "the seed config", "default": "the space's default"}
+BASELINES = ("seed", "default")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConfigResult:
+    """One config's retrainings and their test accuracies, fractions 0..1."""
+
+    name: str
+    """winner, seed or default."""
+    test: Estimate
+    """Over retrain seeds, single view."""
+    test_tta: Estimate
+    """The same, each image averaged with its mirror image."""
+    images_interval: tuple[float, float] | None
+    """For a single seed: how far it may be off because the test images are finitely many."""
+    num_test_images: int | None
+    epochs: int
+    num_params: int
+    multiply_adds: int
+    receptive_field: int
+    seconds: float
+    """Of one retraining, mean."""
+
+    @property
+    def title(self) -> str:
+        """What it is called in a sentence."""
+        return CONFIG_TITLES.get(self.name, self.name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gain:
+    """What the winner has over one reference in test accuracy, single view."""
+
+    over: ConfigResult
+    difference: Difference
+    is_over_seeds: bool
+    """Whether the interval covers what other seeds would give, not only other test images."""
+    has_one_seed: bool
+    """Whether each side was trained once."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """The first screen."""
+
+    verdict: str
+    """One sentence: what came of the run."""
+    winner: ConfigResult | None
+    references: list[ConfigResult]
+    gains: list[Gain]
+
+
+def run_result(run_dir: Path, records: Sequence[TrialRecord], notes: Mapping[str, Any], finals: Finals) -> Result:
+    """The result of a run from its trials and the notes of its record."""
+    retrains = current_retrains(notes, finals)
+    by_config: dict[str, list[str]] = {}
+    for key, row in retrains.items():
+        by_config.setdefault(row["config_name"], []).append(key)
+    # Of the first seed: with more, the seeds tell how far a number may be off, and the images need not.
+    answers = {keys[0]: read_predictions(predictions_path(run_dir, keys[0])) for keys in by_config.values()}
+    results = {
+        name: _config_result(name, [retrains[key] for key in keys], answers[keys[0]])
+        for name, keys in by_config.items()
+    }
+    winner = results.pop("winner", None)
+    references = list(results.values())
+    gains = []
+    if winner is not None:
+        gains = [_gain(winner, reference, by_config, retrains, answers) for reference in references]
+    verdict = _verdict_without_test(records) if winner is None else _verdict(winner, gains, finals)
+    return Result(verdict=verdict, winner=winner, references=references, gains=gains)
+
+
+def current_retrains(notes: Mapping[str, Any], finals: Finals) -> dict[str, Mapping[str, Any]]:
+    """The retrainings that were tested, by their key in the record: the winner's first, then the baselines'.
+
+    None of an earlier winner that the run's extension has beaten, and none of a baseline that is the winner itself.
+    """
+    winner = finals.winner.record.number if finals.winner is not None and finals.is_over else None
+    kept = [
+        (tuple(CONFIG_TITLES).index(note["config_name"]), int(key.rpartition(":")[2]), key)
+        for key, note in notes.items()
+        if key.startswith("retrain:") and (note["config_name"] == "winner") == (note["trial_number"] == winner)
+    ]
+    return {key: notes[key] for _, _, key in sorted(kept)}
+
+
+def _config_result(name: str, rows: Sequence[Mapping[str, Any]], answers: TestPredictions | None) -> ConfigResult:
+    interval = None
+    if answers is not None and len(rows) == 1:
+        interval = proportion_interval(int(answers.is_right.sum()), len(answers.labels))
+    return ConfigResult(
+        name=name,
+        test=estimate_mean([row["test_accuracy"] for row in rows]),
+        test_tta=estimate_mean([row["test_accuracy_tta"] for row in rows]),
+        images_interval=interval,
+        num_test_images=None if answers is None else len(answers.labels),
+        epochs=rows[0]["epochs_trained"],
+        num_params=rows[0]["num_params"],
+        multiply_adds=rows[0]["multiply_adds"],
+        receptive_field=rows[0]["receptive_field"],
+        seconds=sum(row["seconds"] for row in rows) / len(rows),
+    )
+
+
+def _gain(
+    winner: ConfigResult,
+    reference: ConfigResult,
+    by_config: Mapping[str, Sequence[str]],
+    retrains: Mapping[str, Mapping[str, Any]],
+    answers: Mapping[str, TestPredictions | None],
+) -> Gain:
+    """Over seeds where both have two or more, else over the test images that both answered."""
+    keys, reference_keys = by_config["winner"], by_config[reference.name]
+    difference = estimate_gain(
+        [retrains[key]["test_accuracy"] for key in keys],
+        [retrains[key]["test_accuracy"] for key in reference_keys],
+    )
+    is_over_seeds = difference.low is not None
+    has_one_seed = len(keys) == len(reference_keys) == 1
+    ours, theirs = answers[keys[0]], answers[reference_keys[0]]
+    if has_one_seed and ours is not None and theirs is not None:
+        difference, is_over_seeds = paired_gain(ours.is_right, theirs.is_right), False
+    return Gain(over=reference, difference=difference, is_over_seeds=is_over_seeds, has_one_seed=has_one_seed)
+
+
+def _verdict(winner: ConfigResult, gains: Sequence[Gain], finals: Finals) -> str:
+    accuracy = f"{percent(winner.test.mean)} of the test images"
+    origin = finals.winner.record.origin if finals.winner is not None else ""
+    if origin in BASELINES:
+        return f"The search did not beat {CONFIG_TITLES[origin]}, which is its own choice and gets {accuracy} right."
+    unbeaten = [gain for gain in gains if gain.difference.value <= 0]
+    if unbeaten:
+        return _verdict_unbeaten(unbeaten, accuracy)
+    chosen = f"The network that the search chose gets {accuracy} right"
+    if not gains:
+        return f"{chosen}."
+    parts = []
+    for index, gain in enumerate(gains):
+        unit = "" if index else " points"
+        may_be_chance = gain.difference.low is not None and not gain.difference.is_clear
+        doubt = " (which may be chance)" if may_be_chance else ""
+        parts.append(f"{100 * gain.difference.value:.2f}{unit} more than {gain.over.title}{doubt}")
+    return f"{chosen}, {' and '.join(parts)}."
+
+
+def _verdict_unbeaten(unbeaten: Sequence[Gain], accuracy: str) -> str:
+    titles = [gain.over.title for gain in unbeaten]
+    missed = [f"{-100 * gain.difference.value:.2f}" for gain in unbeaten]
+    if len(unbeaten) == 1:
+        if unbeaten[0].difference.value == 0:
+            return f"The search did not beat {titles[0]}: both get {accuracy} right."
+        return f"The search did not beat {titles[0]}: its choice gets {accuracy} right, {missed[0]} points fewer."
+    return (
+        f"The search did not beat {' or '.join(titles)}: its choice gets {accuracy} right, {' and '.join(missed)} "
+        "points fewer."
+    )
+
+
+def _verdict_without_test(records: Sequence[TrialRecord]) -> str:
+    ranked = rank_trials(records)
+    if ranked:
+        best = ranked[0]
+        return (
+            f"The best trial so far is trial {best.number} with a validation accuracy of "
+            f"{percent(best.val_accuracies[best.epochs_trained])}; it has not been retrained, so there is no test "
+            "accuracy yet."
+        )
+    num_lost = sum(record.status in (TrialStatus.FAILED, TrialStatus.DIVERGED) for record in records)
+    if num_lost:
+        return f"No trial ended with a score: {num_lost} failed or diverged. There is nothing to retrain."
+    return "No trial has finished an epoch yet."

@@ -1,0 +1,1 @@
+"""The machine a run works on: hardware, slots, signals, temporary folders."""

@@ -1,0 +1,215 @@
+"""How many trials fill the machine, found by running some: side by side until the summed images/s stop growing."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import select
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import model
+from model.config import TrainConfig
+from model.engine import Engine
+from search.machine.slots import Slots
+from search.settings import SearchSettings, UserError
+
+MEASURE_S = 2.0
+BATCH_SIZE = 128
+"""Smaller than most configs' own: the steps are shorter, and what a step costs beside its images counts for more."""
+MIN_GROWTH = 1.03
+"""Another doubling of the trials must bring at least this much, or the noise of so short a measurement decides."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Packing:
+    """Some trials side by side on one device, and what they train together."""
+
+    num_trials: int
+    cpus_per_trial: int
+    images_per_s: float
+    """Summed over the trials, by the clock; 0 if not all of them could be trained."""
+    image_s: float = 0.0
+    """Seconds for an image in one of the trials, as if nothing else ran here."""
+    slowdown: float = 1.0
+    """How many times as long it took, by the clock."""
+    memory_bytes: float = 0.0
+    """The most that one of the trials held."""
+
+
+def measure_packings(
+    candidates: Sequence[tuple[int, int]], measure: Callable[[int, int], Packing]
+) -> tuple[Packing, list[Packing]]:
+    """Tries (num_trials, cpus_per_trial) in turn, fewest trials first, and stops at the first that brings too little.
+
+    Returns the best and all that were tried.
+    """
+    tried: list[Packing] = []
+    best: Packing | None = None
+    for num_trials, cpus_per_trial in candidates:
+        tried.append(measure(num_trials, cpus_per_trial))
+        if best is not None and tried[-1].images_per_s < MIN_GROWTH * best.images_per_s:
+            break
+        best = tried[-1]
+    if best is None:
+        raise ValueError("`candidates` must not be empty; got none.")
+    return best, tried
+
+
+def cpu_candidates(num_cpus: int) -> list[tuple[int, int]]:
+    """One trial on all cores, then twice as many trials on half as many cores each, down to one core each."""
+    counts = [2**power for power in range(num_cpus.bit_length()) if 2**power < num_cpus]
+    return [(count, num_cpus // count) for count in [*counts, num_cpus]]
+
+
+def gpu_candidates(num_cpus: int, gpus: int, most: int = 8) -> list[tuple[int, int]]:
+    """1, 2, 4 ... trials on one GPU, with the cores that are left to each when all GPUs are filled alike."""
+    counts = [2**power for power in range(most.bit_length()) if 2**power <= most]
+    return [(count, max(1, num_cpus // (count * gpus))) for count in counts]
+
+
+@contextlib.contextmanager
+def throughput_processes(
+    config: TrainConfig, engine: Engine, image_size: int, *, deadline: float = math.inf
+) -> Iterator[Callable[[int, int], Packing]]:
+    """Gives the function that measures one candidate on real processes; they start when first needed.
+
+    What is not measured by `deadline`, by time.monotonic(), counts as not trainable.
+    """
+    with measuring_processes() as ask:
+
+        def measure(num_trials: int, cpus_per_trial: int) -> Packing:
+            request: dict[str, Any] = {
+                "config": {**config.flat(), "batch_size": BATCH_SIZE},
+                "engine": asdict(replace(engine, num_threads=cpus_per_trial)),
+                "image_size": image_size,
+            }
+            # Once for nothing, so that all have loaded their libraries before any is measured.
+            ask(num_trials, {**request, "num_train": BATCH_SIZE, "seconds": 0.0}, deadline)
+            answers = ask(num_trials, {**request, "seconds": MEASURE_S}, deadline)
+            if not all(answers):
+                return Packing(num_trials=num_trials, cpus_per_trial=cpus_per_trial, images_per_s=0.0)
+            return Packing(
+                num_trials=num_trials,
+                cpus_per_trial=cpus_per_trial,
+                images_per_s=sum(answer["images_per_s"] for answer in answers),
+                image_s=statistics.median(answer["image_s"] for answer in answers),
+                slowdown=statistics.median(answer["slowdown"] for answer in answers),
+                memory_bytes=max(answer["memory_bytes"] for answer in answers),
+            )
+
+        yield measure
+
+
+Ask = Callable[[int, dict[str, Any], float], list[dict[str, float]]]
+"""(number of processes, request, deadline by time.monotonic()) -> what each answered, {} if nothing."""
+
+
+@contextlib.contextmanager
+def measuring_processes() -> Iterator[Ask]:
+    """Gives the function that tells so many processes at once what to measure and returns what they answer.
+
+    They start when first needed. One that died, of too little memory as a rule, or says nothing until the deadline, has
+    answered nothing; the next request finds a new one in its place.
+    """
+    processes: list[subprocess.Popen[str]] = []
+
+    def ask(num_processes: int, request: dict[str, Any], deadline: float) -> list[dict[str, float]]:
+        processes[:] = [_start_process() if process.poll() is not None else process for process in processes]
+        processes.extend(_start_process() for _ in range(num_processes - len(processes)))
+        return _ask(processes[:num_processes], request, deadline)
+
+    try:
+        yield ask
+    finally:
+        for process in processes:
+            process.kill()
+            process.communicate()
+
+
+def _start_process() -> subprocess.Popen[str]:
+    root = str(Path(model.__file__).parent.parent)
+    path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+    return subprocess.Popen(
+        [sys.executable, "-m", "model.throughput"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env={**os.environ, "PYTHONPATH": path},
+    )
+
+
+def _ask(
+    processes: Sequence[subprocess.Popen[str]], request: dict[str, Any], deadline: float
+) -> list[dict[str, float]]:
+    for process in processes:
+        with contextlib.suppress(BrokenPipeError):
+            assert process.stdin is not None
+            process.stdin.write(json.dumps(request) + "\n")
+            process.stdin.flush()
+    answers: list[dict[str, float]] = []
+    for process in processes:
+        assert process.stdout is not None
+        patience_s = None if math.isinf(deadline) else max(0.0, deadline - time.monotonic())
+        is_ready, _, _ = select.select([process.stdout], [], [], patience_s)
+        if not is_ready:
+            process.kill()
+        line = process.stdout.readline() if is_ready else ""
+        answers.append(json.loads(line) if line else {})
+    return answers
+
+
+def choose_slots(
+    settings: SearchSettings,
+    engine: Engine,
+    config: TrainConfig,
+    *,
+    num_cpus: int,
+    image_size: int,
+    deadline: float = math.inf,
+) -> tuple[Slots, list[Packing]]:
+    """The slots of a run: as asked for, else as measured with `config`. Returns them and what was measured.
+
+    Where that is not done by `deadline`, by time.monotonic(), one trial for each CPU core or each GPU.
+    """
+    if settings.cpus_per_trial is not None and settings.cpus_per_trial > num_cpus:
+        raise UserError(
+            f"--cpus-per-trial {settings.cpus_per_trial}: this machine has {num_cpus}. Ask for {num_cpus} or fewer."
+        )
+    if engine.device_type == "cpu":
+        if settings.cpus_per_trial is not None or num_cpus == 1:
+            cpus = settings.cpus_per_trial or 1
+            return Slots(num_concurrent=num_cpus // cpus, cpus_per_trial=cpus, gpus_per_trial=0.0, gpus=0), []
+        candidates = cpu_candidates(num_cpus)
+    elif settings.trials_per_gpu is not None:
+        return _gpu_slots(settings, settings.trials_per_gpu, num_cpus), []
+    else:
+        candidates = gpu_candidates(num_cpus, settings.gpus)
+    with throughput_processes(config, engine, image_size, deadline=deadline) as measure:
+        best, tried = measure_packings(candidates, measure)
+    num_trials, cpus_per_trial = best.num_trials, best.cpus_per_trial
+    if time.monotonic() >= deadline:
+        num_trials, cpus_per_trial = candidates[-1] if engine.device_type == "cpu" else candidates[0]
+        tried = [packing for packing in tried if packing.images_per_s]
+    if engine.device_type != "cpu":
+        return _gpu_slots(settings, num_trials, num_cpus), tried
+    return Slots(num_concurrent=num_trials, cpus_per_trial=cpus_per_trial, gpus_per_trial=0.0, gpus=0), tried
+
+
+def _gpu_slots(settings: SearchSettings, trials_per_gpu: int, num_cpus: int) -> Slots:
+    num_concurrent = settings.gpus * trials_per_gpu
+    return Slots(
+        num_concurrent=num_concurrent,
+        cpus_per_trial=settings.cpus_per_trial or max(1, num_cpus // num_concurrent),
+        gpus_per_trial=1 / trials_per_gpu,
+        gpus=settings.gpus,
+    )

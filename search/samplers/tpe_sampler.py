@@ -1,0 +1,68 @@
+"""Configs drawn by Optuna's TPE, told by a mirror of the record that is held in memory.
+
+A stopped trial is told as stopped, an over-limit config as a violated constraint, a diverged or failed one as worse
+than any other. Each draw comes from a sampler seeded by (run seed, trial number) alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import optuna
+from optuna.storages import InMemoryStorage
+from optuna.trial import TrialState, create_trial
+
+from model.seeds import derive_seed
+from search.space.space import SearchSpace
+from search.study.study import TrialRecord, TrialStatus
+
+_UNDERWAY = (TrialStatus.RUNNING, TrialStatus.INTERRUPTED)
+
+
+class TPESampler:
+    """What the sampler is told: an Optuna study in memory whose trial numbers are the record's."""
+
+    def __init__(self, space: SearchSpace, seed: int) -> None:
+        self._space = space
+        self._seed = seed
+        self._storage = InMemoryStorage()
+        self._study = optuna.create_study(storage=self._storage, direction="maximize")
+        self._asked: optuna.Trial | None = None
+
+    def draw(self, number: int) -> dict[str, Any]:
+        """Params for the trial of this number, which is to be added next."""
+        seed = derive_seed(self._seed, "sampler", number)
+        self._study.sampler = optuna.samplers.TPESampler(seed=seed % 2**32)
+        self._asked = self._study.ask(self._space.distributions)
+        return self._asked.params
+
+    def add(self, params: Mapping[str, Any], violations: Mapping[str, float]) -> None:
+        """A trial enters the record, with the next number; its params may differ from those drawn."""
+        asked, self._asked = self._asked, None
+        if asked is None:
+            self._study.add_trial(
+                create_trial(
+                    state=TrialState.RUNNING,
+                    params=dict(params),
+                    distributions={name: self._space.distributions[name] for name in params},
+                    constraints=dict(violations),
+                )
+            )
+            return
+        for name, distribution in self._space.distributions.items():
+            internal = distribution.to_internal_repr(params[name])
+            self._storage.set_trial_param(asked._trial_id, name, internal, distribution)
+        for name, excess in violations.items():
+            asked.set_constraint(name, excess)
+
+    def tell(self, record: TrialRecord) -> None:
+        """How a trial ended; one that is underway is left out."""
+        if record.status in _UNDERWAY:
+            return
+        # Pruned without any score ranks below every stopped trial: what went wrong is not proposed again.
+        if record.status in (TrialStatus.STOPPED, TrialStatus.COMPLETED):
+            trial_id = self._study.get_trials(deepcopy=False)[record.number]._trial_id
+            epoch = record.epochs_trained
+            self._storage.set_trial_intermediate_value(trial_id, epoch, record.val_accuracies[epoch])
+        self._study.tell(record.number, state=TrialState.PRUNED)

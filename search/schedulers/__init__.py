@@ -1,0 +1,1 @@
+"""Which trial goes on, and when a search ends."""

@@ -1,0 +1,1 @@
+"""Before the first trial: inputs checked, machine measured, the run's folder made and locked."""

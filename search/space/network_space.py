@@ -1,0 +1,118 @@
+"""The space of networks and recipes: the default file, a user's file laid over it, and the limits as its constraint."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from collections import Counter
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from model.config import CONFIG_KEYS, TrainConfig
+from model.profile import limit_violations
+from search.space.parameter import Parameter, SpaceError, Value
+from search.space.space import SearchSpace, parse_entries, parse_toml
+
+DEFAULT_SPACE_FILE = Path(__file__).with_name("default_space.toml")
+BASES = ("default", "none")
+NUM_PROBES = 100
+"""Random configs, and as many with every range at its low end, tried before a space is refused for its limits."""
+
+
+def network_space(
+    text: str | None, *, max_params: int, min_receptive_field: int, num_classes: int, image_size: int
+) -> SearchSpace:
+    """The search space over every key of TrainConfig, for square images of `image_size` pixels.
+
+    text: a user's space file, or None for the default space. Its entries replace the default space's; an entry without
+    `default` keeps the default space's where it can be drawn. Keys it does not name keep the default space's entry, or,
+    if the file says `base = "none"`, are fixed at TrainConfig's default. What `to_toml` writes gives an equal space.
+
+    The constraint is `limit_violations` and "invalid_config": 1 where TrainConfig refuses the combination, else 0.
+    SpaceError names, one a line, the entries that are wrong and the values that TrainConfig refuses.
+    """
+    limits = {
+        "max_params": max_params,
+        "min_receptive_field": min_receptive_field,
+        "num_classes": num_classes,
+        "image_size": image_size,
+    }
+    parameters, fixed = _lay_over_default(text)
+    space = SearchSpace(parameters, fixed, partial(_config_violations, limits=limits))
+    _check_values(space)
+    _check_limits_can_be_kept(space)
+    return space
+
+
+def _lay_over_default(text: str | None) -> tuple[dict[str, Parameter], dict[str, Value]]:
+    """The user's entries, then for every key that is left the base's; in CONFIG_KEYS order, so files compare well."""
+    default_entries = parse_toml(DEFAULT_SPACE_FILE.read_text(encoding="utf-8"))
+    default_parameters, default_fixed = parse_entries(default_entries, CONFIG_KEYS)
+    entries = parse_toml(text or "")
+    base = entries.pop("base", "default")
+    if base not in BASES:
+        raise SpaceError(f'`base` must be "default" or "none"; got {base!r}.')
+    parameters, fixed = parse_entries(entries, CONFIG_KEYS)
+
+    known_defaults = default_fixed | {key: parameter.default for key, parameter in default_parameters.items()}
+    for key, parameter in parameters.items():
+        if parameter.default is None and parameter.allows(known_defaults[key]):
+            parameters[key] = dataclasses.replace(parameter, default=known_defaults[key])
+    given = set(entries)
+    if base == "none":
+        default_parameters, default_fixed = {}, TrainConfig().flat()
+    parameters |= {key: parameter for key, parameter in default_parameters.items() if key not in given}
+    fixed |= {key: value for key, value in default_fixed.items() if key not in given}
+    return (
+        {key: parameters[key] for key in CONFIG_KEYS if key in parameters},
+        {key: fixed[key] for key in CONFIG_KEYS if key in fixed},
+    )
+
+
+def _check_values(space: SearchSpace) -> None:
+    """Every fixed value, bound and choice makes a TrainConfig: alone, then with the rest of the space's default."""
+    candidates = [(key, value) for key, value in space.fixed.items()]
+    for key, parameter in space.parameters.items():
+        candidates += [(key, value) for value in parameter.extremes()]
+    usual = {key: parameter.extremes()[0] for key, parameter in space.parameters.items() if parameter.default is None}
+    usual |= {key: parameter.default for key, parameter in space.parameters.items() if parameter.default is not None}
+    for rest in (TrainConfig().flat(), space.complete(usual)):
+        problems: dict[str, None] = {}  # a dict, so that a line said of several values is said once
+        for key, value in candidates:
+            try:
+                TrainConfig.from_flat({**rest, key: value})
+            except ValueError as error:
+                problems[f"`{key}` = {value!r} cannot be trained: {error}"] = None
+        if problems:
+            raise SpaceError("\n".join(problems))
+
+
+def _check_limits_can_be_kept(space: SearchSpace) -> None:
+    """A few milliseconds for a usual space; one that holds no legal config would keep a sampler drawing for ever."""
+    rng = random.Random(0)  # the same space is always judged alike
+    lowest = {key: parameter.low for key, parameter in space.parameters.items() if parameter.low is not None}
+    broken: Counter[str] = Counter()
+    for _ in range(NUM_PROBES):
+        drawn = space.draw(rng)
+        for config in (drawn, drawn | lowest):
+            names = [name for name, excess in space.violations(config).items() if excess > 0]
+            if not names:
+                return
+        broken.update(names)
+    counts = ", ".join(f"{name} in {count} of {NUM_PROBES}" for name, count in broken.most_common())
+    raise SpaceError(
+        f"no config of the search space was found to keep the limits; broken by the smallest: {counts}. "
+        "Loosen the limits or give a space that keeps them."
+    )
+
+
+def _config_violations(config: dict[str, Any], *, limits: Mapping[str, int]) -> dict[str, float]:
+    """limit_violations of a flat config, and "invalid_config" first; the same names whether it is valid or not."""
+    try:
+        train_config = TrainConfig.from_flat(config)
+    except ValueError:
+        names = limit_violations(TrainConfig(), **limits)
+        return {"invalid_config": 1.0} | dict.fromkeys(names, 0.0)  # a network that is not there breaks no limit
+    return {"invalid_config": 0.0} | limit_violations(train_config, **limits)

@@ -1,0 +1,274 @@
+"""The record of a run: every trial's config, scores, decisions and end, in one Optuna study in a database.
+
+Written as things happen, each write a transaction of its own, in an order that a resume can finish wherever it was cut:
+config before training, an epoch's metrics before its score, a score before the decision made on it, the status last.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.storages import BaseStorage, InMemoryStorage, get_storage
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState, create_trial
+from sqlalchemy.exc import SQLAlchemyError
+
+from search.settings import SearchSettings, UserError
+from search.setup.document import RECORD_VERSION
+from search.setup.preflight import database_advice
+from search.study.backup import DatabaseBackup
+
+SQLITE = "sqlite:///"
+
+
+class TrialStatus(StrEnum):
+    """How far a trial got; everything but RUNNING and INTERRUPTED is final."""
+
+    RUNNING = "running"
+    COMPLETED = "completed"
+    STOPPED = "stopped"
+    FAILED = "failed"
+    DIVERGED = "diverged"
+    INTERRUPTED = "interrupted"
+    REJECTED = "rejected"
+
+
+# Optuna must never count a rejected or diverged config as failed: its samplers forget failures and propose them again.
+_OPTUNA_STATES = {
+    TrialStatus.COMPLETED: TrialState.COMPLETE,
+    TrialStatus.STOPPED: TrialState.PRUNED,
+    TrialStatus.DIVERGED: TrialState.PRUNED,
+    TrialStatus.REJECTED: TrialState.PRUNED,
+    TrialStatus.FAILED: TrialState.FAIL,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RungDecision:
+    """What was decided when a trial reported its score at a rung."""
+
+    epoch: int
+    score: float
+    cutoff: float | None
+    """The score that had to be reached; None while the rung held too few scores to tell."""
+    num_scores: int
+    """Scores recorded at the rung, this one included."""
+    is_stopped: bool
+    """Whether the rule stops the trial here."""
+    is_audited: bool = False
+    """Whether it went on all the same, to see what the stop would have cost."""
+    is_sent_to_end: bool = False
+    """Whether it goes on to the last epoch, whatever the rungs between may say."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialRecord:
+    """One trial as the study knows it. Accuracies are validation accuracies, fractions 0..1; times are seconds."""
+
+    number: int
+    status: TrialStatus
+    origin: str
+    """seed, default or sampled."""
+    seed: int
+    config: Mapping[str, Any]
+    params: Mapping[str, Any]
+    """The part of the config that the sampler drew; empty where it was given."""
+    violations: Mapping[str, float]
+    """Excess over each limit; above 0 is over it."""
+    profile: Mapping[str, Any]
+    val_accuracies: Mapping[int, float]
+    """By epoch."""
+    epoch_metrics: Mapping[int, Mapping[str, Any]]
+    rungs: tuple[RungDecision, ...]
+    error: str | None
+    started: datetime | None
+    ended: datetime | None
+
+    @property
+    def epochs_trained(self) -> int:
+        return max(self.val_accuracies, default=0)
+
+    @property
+    def audit_rung_epoch(self) -> int | None:
+        """The rung where it would have been stopped, had it not been drawn for the audit of the stops."""
+        return next((rung.epoch for rung in self.rungs if rung.is_audited), None)
+
+    @property
+    def is_within_limits(self) -> bool:
+        return all(excess <= 0 for excess in self.violations.values())
+
+
+@dataclass(kw_only=True)
+class NewTrial:
+    """A config about to enter the record."""
+
+    config: Mapping[str, Any]
+    seed: int
+    origin: str = "sampled"
+    params: Mapping[str, Any] = field(default_factory=dict)
+    distributions: Mapping[str, BaseDistribution] = field(default_factory=dict)
+    violations: Mapping[str, float] = field(default_factory=dict)
+    profile: Mapping[str, Any] = field(default_factory=dict)
+
+
+class RunStudy:
+    """One run's trials in an Optuna storage. One process writes; any number may read."""
+
+    def __init__(self, storage: BaseStorage, name: str) -> None:
+        """Opens the study of that name, or makes it."""
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self.storage = storage
+        self.name = name
+        self._backup: DatabaseBackup | None = None
+        known = {study.study_name: study._study_id for study in storage.get_all_studies()}
+        if name in known:
+            self._study_id = known[name]
+            version = storage.get_study_user_attrs(self._study_id).get("record_version")
+            if version != RECORD_VERSION:
+                raise UserError(
+                    f"the record of {name} was made by another version (record {version}, this is {RECORD_VERSION}). "
+                    "Use that version or start a new run."
+                )
+        else:
+            self._study_id = storage.create_new_study([StudyDirection.MAXIMIZE], name)
+            storage.set_study_user_attr(self._study_id, "record_version", RECORD_VERSION)
+
+    @classmethod
+    def in_memory(cls) -> RunStudy:
+        """A record that dies with the process, for simulations and tests."""
+        return cls(InMemoryStorage(), "in memory")
+
+    @classmethod
+    def in_database(cls, url: str, name: str) -> RunStudy:
+        """A record behind a SQLAlchemy URL. What has ended is kept in memory, so no trial costs more than the first."""
+        study = cls(get_storage(url), name)
+        if url.startswith(SQLITE):
+            study._backup = DatabaseBackup(Path(url.removeprefix(SQLITE)))
+        return study
+
+    def add_trial(self, trial: NewTrial, *, is_rejected: bool = False) -> int:
+        """Writes a trial's config, seed and state in one transaction; returns its number."""
+        status = TrialStatus.REJECTED if is_rejected else TrialStatus.RUNNING
+        attributes = {
+            "status": status.value,
+            "origin": trial.origin,
+            "seed": trial.seed,
+            "config": dict(trial.config),
+            "profile": dict(trial.profile),
+        }
+        template = create_trial(
+            state=TrialState.PRUNED if is_rejected else TrialState.RUNNING,
+            params=dict(trial.params),
+            distributions=dict(trial.distributions),
+            user_attrs=attributes,
+            constraints=dict(trial.violations),
+        )
+        trial_id = self.storage.create_new_trial(self._study_id, template_trial=template)
+        return self.storage.get_trial_number_from_id(trial_id)
+
+    def record_epoch(self, number: int, *, epoch: int, val_accuracy: float, metrics: Mapping[str, Any]) -> None:
+        """Writes an epoch's metrics, then its score; the score's presence means that the epoch counts."""
+        trial_id = self._trial_id(number)
+        self.storage.set_trial_user_attr(trial_id, f"epoch:{epoch:04d}", {**metrics, "recorded_at": time.time()})
+        self.storage.set_trial_intermediate_value(trial_id, epoch, float(val_accuracy))
+
+    def record_rung(self, number: int, decision: RungDecision) -> None:
+        """Writes what was decided at a rung, with the numbers it was decided on."""
+        values = {
+            "score": decision.score,
+            "cutoff": decision.cutoff,
+            "num_scores": decision.num_scores,
+            "is_stopped": decision.is_stopped,
+            "is_audited": decision.is_audited,
+            "is_sent_to_end": decision.is_sent_to_end,
+        }
+        self.storage.set_trial_user_attr(self._trial_id(number), f"rung:{decision.epoch:04d}", values)
+        if self._backup is not None:
+            self._backup.take_if_due()
+
+    def finish(self, number: int, status: TrialStatus, *, value: float | None = None, error: str | None = None) -> None:
+        """Ends a trial for good. `value` is the last validation accuracy of a completed one."""
+        trial_id = self._trial_id(number)
+        if error is not None:
+            self.storage.set_trial_user_attr(trial_id, "error", error)
+        self.storage.set_trial_user_attr(trial_id, "status", status.value)
+        values = [value] if status is TrialStatus.COMPLETED and value is not None else None
+        self.storage.set_trial_state_values(trial_id, _OPTUNA_STATES[status], values)
+
+    def trials(self, *, is_running: bool = False) -> list[TrialRecord]:
+        """All trials by number. One without an end is RUNNING if `is_running`, else INTERRUPTED."""
+        frozen = self.storage.get_all_trials(self._study_id, deepcopy=False)
+        return [_record_of(trial, is_running=is_running) for trial in frozen]
+
+    def trial(self, number: int) -> TrialRecord:
+        """One trial."""
+        return _record_of(self.storage.get_trial(self._trial_id(number)), is_running=True)
+
+    @property
+    def num_trials(self) -> int:
+        """Trials in the record, rejected ones included: the number that the next one gets."""
+        return self.storage.get_n_trials(self._study_id)
+
+    def set_note(self, key: str, value: Any) -> None:
+        """Writes one JSON-able fact about the run as a whole."""
+        self.storage.set_study_user_attr(self._study_id, key, value)
+
+    def notes(self) -> dict[str, Any]:
+        """All facts about the run as a whole."""
+        return self.storage.get_study_user_attrs(self._study_id)
+
+    def _trial_id(self, number: int) -> int:
+        return self.storage.get_trial_id_from_study_id_trial_number(self._study_id, number)
+
+
+def open_study(settings: SearchSettings) -> RunStudy:
+    """The record of a run; UserError if its database cannot be opened."""
+    try:
+        return RunStudy.in_database(settings.storage_url, settings.run_name)
+    except UserError:
+        raise
+    except (SQLAlchemyError, RuntimeError, ImportError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        if settings.storage is None:
+            raise UserError(database_advice(settings.run_dir, reason)) from None
+        raise UserError(
+            f"--storage {settings.storage} cannot be opened: {reason}. Give a SQLAlchemy URL such as "
+            "postgresql://user@host/name."
+        ) from None
+
+
+def _record_of(trial: FrozenTrial, *, is_running: bool) -> TrialRecord:
+    attributes = trial.user_attrs
+    status = TrialStatus(attributes["status"])
+    if not trial.state.is_finished():
+        # The status is written just before Optuna's state; only the state makes an end final.
+        status = TrialStatus.RUNNING if is_running else TrialStatus.INTERRUPTED
+    return TrialRecord(
+        number=trial.number,
+        status=status,
+        origin=attributes["origin"],
+        seed=attributes["seed"],
+        config=attributes["config"],
+        params=trial.params,
+        violations=trial.constraints,
+        profile=attributes["profile"],
+        val_accuracies=dict(sorted(trial.intermediate_values.items())),
+        epoch_metrics={int(key[6:]): attributes[key] for key in _keys_with(attributes, "epoch:")},
+        rungs=tuple(RungDecision(epoch=int(key[5:]), **attributes[key]) for key in _keys_with(attributes, "rung:")),
+        # Written before the status: a trial cut off in between may go on and end well.
+        error=attributes.get("error") if status in (TrialStatus.FAILED, TrialStatus.DIVERGED) else None,
+        started=trial.datetime_start,
+        ended=trial.datetime_complete,
+    )
+
+
+def _keys_with(attributes: Mapping[str, Any], prefix: str) -> Iterable[str]:
+    return sorted(key for key in attributes if key.startswith(prefix))

@@ -1,0 +1,1 @@
+"""All of Ray: searcher, trial scheduler, tuner, trackers."""

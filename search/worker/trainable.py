@@ -1,0 +1,113 @@
+"""What a worker runs: one trial, from its newest checkpoint to its last epoch. Knows no Ray; it speaks by `report`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from model.checkpoint import newest_checkpoint, save_checkpoint
+from model.config import TrainConfig
+from model.engine import Engine
+from model.training import DivergedError, SharedImages, Training, train_epochs
+from search.setup.preflight import DISK_ERRORS
+from search.worker.checkpoint_pace import CheckpointPace
+from search.worker.step_counts import StepCounts
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialPlan:
+    """What all trials of a run have in common."""
+
+    max_epochs: int
+    rung_epochs: Collection[int]
+    engine: Engine
+    checkpoints_dir: Path
+    """Absolute folder; each trial has a folder of its own in it."""
+    steps: StepCounts | None = None
+    """Where trials tell how far they are within an epoch; None where nobody looks."""
+
+    def checkpoint_dir(self, trial_number: int) -> Path:
+        """Where one trial's checkpoints are."""
+        return self.checkpoints_dir / f"trial-{trial_number:04d}"
+
+
+OUT_OF_MEMORY = "out of memory"
+"""How the error of a trial begins that ran out of memory, whoever ran out."""
+Report = Callable[[dict[str, Any]], None]
+
+
+def train_trial(assignment: Mapping[str, Any], images: SharedImages, plan: TrialPlan, report: Report) -> None:
+    """Trains one trial, reporting once an epoch, and reports how it ended where it could not go on.
+
+    `assignment` is what the searcher proposed. A report holds the fields of EpochMetrics, or `ended` ("diverged",
+    "failed") and `error`, or `disk_error` (an errno) and `error`, which is none of the trial's doing.
+    Failing is reported, not raised: the same config would fail again, and a raised error cannot be told from a worker
+    that died and deserves another start.
+    """
+    try:
+        for metrics in _epochs(assignment, images, plan):
+            report(metrics)
+    except DivergedError as error:
+        report({"ended": "diverged", "error": str(error)})
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in DISK_ERRORS:
+            report({"disk_error": error.errno, "error": f"a checkpoint could not be written: {error.strerror}"})
+        else:
+            report({"ended": "failed", "error": error_line(error)})
+
+
+def error_line(error: Exception) -> str:
+    """The error as one line of the table."""
+    text = str(error).strip().splitlines()
+    is_memory = isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)
+    return f"{OUT_OF_MEMORY if is_memory else type(error).__name__}: {text[-1] if text else 'no message'}"
+
+
+def _epochs(assignment: Mapping[str, Any], images: SharedImages, plan: TrialPlan) -> Iterator[dict[str, Any]]:
+    """Yields the metrics of every epoch that the record may lack: those kept in the checkpoint, then new ones."""
+    folder = plan.checkpoint_dir(assignment["trial_number"])
+    training, history = _training(assignment, images, plan, folder)
+    yield from (metrics for metrics in history if metrics["epoch"] > assignment["epochs_recorded"])
+    pace = CheckpointPace()
+    for epoch_metrics in train_epochs(training):
+        metrics = asdict(epoch_metrics)
+        history.append(metrics)
+        # Saved before it is reported: a score in the record means that its epoch need not be trained again.
+        if epoch_metrics.epoch in plan.rung_epochs or pace.is_due():
+            with pace.saving():
+                tensors, state = training.state()
+                save_checkpoint(folder, epoch_metrics.epoch, tensors, {"training": state, "history": history})
+        yield metrics
+
+
+def _training(
+    assignment: Mapping[str, Any], images: SharedImages, plan: TrialPlan, folder: Path
+) -> tuple[Training, list[dict[str, Any]]]:
+    """The trial's training, at its newest checkpoint if there is one, and the metrics of the epochs before it."""
+
+    def start() -> Training:
+        config = TrainConfig.from_flat(dict(assignment["config"]))
+        return Training(
+            config,
+            images,
+            max_epochs=plan.max_epochs,
+            seed=assignment["trial_seed"],
+            engine=plan.engine,
+            on_step=plan.steps.writer(assignment["trial_number"]) if plan.steps else None,
+        )
+
+    training = start()
+    checkpoint = newest_checkpoint(folder)
+    if checkpoint is None:
+        return training, []
+    tensors, meta = checkpoint
+    try:
+        training.load_state(tensors, meta["training"])
+    except ValueError:
+        # A record restored from an older copy may have given this number to another config since.
+        return start(), []
+    return training, meta["history"]
