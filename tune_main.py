@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from search.command_line import FIELDS, build_parser, command_parser
-from search.machine.signals import RunFailed, RunInterrupted, StopRequest
+from search.errors import RunFailed, RunInterrupted, UserError
+from search.machine.signals import StopRequest
 from search.machine.time_limit import OutOfTime, time_limit
-from search.settings import SearchSettings, UserError
+from search.settings import SearchSettings
 from search.setup.preflight import new_run_problems, resume_problems
 
 if TYPE_CHECKING:
@@ -152,7 +153,7 @@ def _is_user_error(error: ValueError) -> bool:
     if isinstance(error, UserError):
         return True
     from model.data import DataError
-    from search.space.parameter import SpaceError
+    from search.errors import SpaceError
 
     return isinstance(error, (DataError, SpaceError))
 

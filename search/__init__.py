@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from search.analysis.results import Run as Run
     from search.analysis.results import load_run as load_run
+    from search.errors import UserError as UserError
     from search.run import resume_search as resume_search
     from search.run import run_search as run_search
     from search.settings import SearchSettings as SearchSettings
-    from search.settings import UserError as UserError
     from search.space.space import SearchSpace as SearchSpace
     from search.study.study import RunStudy as RunStudy
     from search.tune.searcher import build_searcher as build_searcher

@@ -10,7 +10,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, NoReturn
 
-from search.settings import SearchSettings, UserError
+from search.errors import UserError
+from search.settings import SearchSettings
 
 # How the settings are spelled on the command line, where that differs from the field's name.
 FIELDS = {

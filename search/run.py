@@ -17,10 +17,11 @@ from search.analysis.summary import write_results
 from search.analysis.wording import done_words
 from search.display.display import Display
 from search.display.progress import Progress
+from search.errors import RunFailed, RunInterrupted, UserError
 from search.forecast.forecast import Forecast
 from search.forecast.planner import PACKED_AT, forecast_of_run, forecast_until, moment, plan_text
 from search.forecast.wording import brief_line, verdict
-from search.machine.signals import RunFailed, RunInterrupted, StopRequest
+from search.machine.signals import StopRequest
 from search.report.page import LivePage
 from search.retrain.stage import retrain_and_test
 from search.schedulers.done import done_in
@@ -28,7 +29,7 @@ from search.schedulers.failure_streak import FailureStreak
 from search.schedulers.promotion import NUM_FINALISTS
 from search.schedulers.rungs import reduction_factor_of, rungs_of
 from search.schedulers.trial_clock import TrialClock
-from search.settings import SearchSettings, UserError
+from search.settings import SearchSettings
 from search.setup.build import run_scheduler, run_searcher
 from search.setup.compatibility import check_made_with, note_made_with
 from search.setup.disk_errors import trouble_named

@@ -9,15 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
+from search.errors import UserError
+
 Precision = Literal["auto", "bf16", "fp32"]
 Scheduler = Literal["asha", "promotion"]
 REDUCTION_FACTORS: dict[Scheduler, int] = {"promotion": 6, "asha": 3}
 """What serves each scheduler best, by benchmarks/search_quality."""
 RUN_NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
-
-
-class UserError(ValueError):
-    """Something that was asked for cannot be done: a line for each thing, saying what, the value, and what to do."""
 
 
 @dataclass(frozen=True, kw_only=True)

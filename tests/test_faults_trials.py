@@ -17,7 +17,7 @@ from tiny_space import TINY
 
 from model.training import SharedImages
 from search import load_run
-from search.machine.signals import RunFailed
+from search.errors import RunFailed
 from search.run import run_search
 from search.settings import SearchSettings
 from search.tune import tuner

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from search.display.progress import Progress, duration, percent
+from search.display.progress import Progress
 from search.schedulers.time_budget import Budget, seconds_per_epoch
 from search.study.study import NewTrial, RunStudy, TrialStatus
+from search.text import duration, percent
 
 
 def study_with(*trials: tuple[float, ...]) -> RunStudy:

@@ -12,9 +12,9 @@ from search_worlds import search
 from search.analysis.summary import write_results
 from search.report.page import write_report
 from search.schedulers.time_budget import Budget
+from search.study import study as study_room
 from search.study.ranking import rank_trials
 from search.study.study import RunStudy
-from search.study import study as study_room
 
 
 def turn_back(study: RunStudy) -> None:

@@ -12,10 +12,10 @@ from fabricated_run import add_retrains, add_trials, make_run
 import tune_main
 from search.analysis.results import Run, load_run
 from search.display.display import Display
+from search.errors import UserError
 from search.report.comparison import Comparison, Section, compare_runs
 from search.report.comparison_page import both_curves, comparison_page, write_comparison
 from search.retrain.predictions import predictions_path, read_predictions
-from search.settings import UserError
 from search.study.study import RunStudy
 
 

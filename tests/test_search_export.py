@@ -17,7 +17,7 @@ from model.config import BlockConfig, TrainConfig
 from search.analysis import export
 from search.analysis.export import export_network
 from search.analysis.results import Run, load_run
-from search.settings import UserError
+from search.errors import UserError
 
 PIXELS = some_digits(40).examples.images
 

@@ -15,8 +15,8 @@ import pytest
 import torch
 from sqlalchemy.exc import OperationalError
 
+from search.errors import RunFailed
 from search.machine import temporary_folder as private_folder
-from search.machine.signals import RunFailed
 from search.schedulers.failure_streak import FailureStreak
 from search.schedulers.trial_clock import TrialClock
 from search.settings import SearchSettings

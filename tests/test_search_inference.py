@@ -18,9 +18,9 @@ from model.classifier import Classifier
 from model.data import DataError, channel_statistics, load_test_data
 from model.decoding import resize_images
 from search.analysis.results import Run, load_run
+from search.errors import UserError
 from search.retrain.predictions import predictions_path, read_predictions
 from search.retrain.weights import read_weights
-from search.settings import UserError
 
 
 @pytest.fixture(scope="module")

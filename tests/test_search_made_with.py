@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 
 from model.engine import Engine
+from search.errors import SpaceError, UserError
 from search.machine.slots import Slots
-from search.settings import SearchSettings, UserError
+from search.settings import SearchSettings
 from search.setup.compatibility import check_made_with, note_made_with
 from search.setup.prepare import Machine, Preparation, prepare
 from search.setup.run_folder import RunFolder
-from search.space.space import SearchSpace, SpaceError
+from search.space.space import SearchSpace
 from search.study.study import RunStudy
 
 MACHINE = Machine(

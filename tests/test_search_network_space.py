@@ -10,8 +10,9 @@ import pytest
 
 from model.config import CONFIG_KEYS, TrainConfig
 from model.profile import limit_violations, profile_network
+from search.errors import SpaceError
 from search.space.network_space import network_space
-from search.space.space import SearchSpace, SpaceError
+from search.space.space import SearchSpace
 
 LIMITS = {"max_params": 1_000_000, "min_receptive_field": 44, "num_classes": 10, "image_size": 32}
 AIRBENCH_SHAPE = {

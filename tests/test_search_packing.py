@@ -6,6 +6,7 @@ import pytest
 
 from model.config import BlockConfig, TrainConfig
 from model.engine import Engine
+from search.errors import UserError
 from search.machine.packing import (
     Packing,
     choose_slots,
@@ -14,7 +15,7 @@ from search.machine.packing import (
     measure_packings,
     throughput_processes,
 )
-from search.settings import SearchSettings, UserError
+from search.settings import SearchSettings
 
 TINY = TrainConfig(
     c1=BlockConfig(inner_width=4, width=4),

@@ -16,11 +16,11 @@ from model.data import DataError, load_training_data
 from model.engine import Engine
 from model.network import build_network
 from model.seeds import derive_seed
+from search.errors import SpaceError, UserError
 from search.machine.hardware import choose_device, num_gpus
 from search.machine.slots import Slots
-from search.settings import SearchSettings, UserError
+from search.settings import SearchSettings
 from search.setup.prepare import Machine, Preparation, prepare, search_arrays
-from search.space.parameter import SpaceError
 
 MACHINE = Machine(
     engine=Engine(num_threads=1), slots=Slots(num_concurrent=1, cpus_per_trial=1, gpus_per_trial=0.0, gpus=0)

@@ -26,10 +26,10 @@ from fabricated_run import (
 
 from search.analysis.results import Run
 from search.analysis.summary import summary_text
+from search.errors import UserError
 from search.report.html import Html, element, joined, json_data, table
 from search.report.page import LivePage, write_report
 from search.schedulers.audit import Audit
-from search.settings import UserError
 from search.study.study import NewTrial, RungDecision, RunStudy, TrialStatus
 
 

@@ -19,7 +19,7 @@ from search.analysis.results import (
     retrains_frame,
     trials_frame,
 )
-from search.settings import UserError
+from search.errors import UserError
 from search.study.study import NewTrial, RungDecision, RunStudy, TrialStatus
 
 METRICS = {"train_loss": 1.0, "val_loss": 2.0, "lr": 0.1, "seconds": 3.0, "images_per_s": 50.0, "worker": "host:1"}

@@ -16,7 +16,7 @@ from model.engine import Engine
 from model.examples import Examples
 from model.training import EpochMetrics, Training
 from search.display.display import Display
-from search.machine.signals import RunFailed
+from search.errors import RunFailed
 from search.machine.slots import Slots
 from search.retrain.stage import retrain_and_test
 from search.settings import SearchSettings

@@ -10,8 +10,9 @@ import pytest
 from minimal_document import MINIMAL, SECTIONS
 
 from model.engine import Engine
+from search.errors import UserError
 from search.machine.slots import Slots
-from search.settings import SearchSettings, UserError
+from search.settings import SearchSettings
 from search.setup.document import read_document, section_as
 
 PATH = Path("run.toml")

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from model.engine import Engine
+from search.errors import UserError
 from search.machine.slots import Slots
-from search.settings import SearchSettings, UserError
+from search.settings import SearchSettings
 from search.setup.prepare import Machine, Preparation, prepare
 from search.setup.run_folder import RunFolder, read_machine, read_settings, run_document
 from search.space.space import SearchSpace

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from search.errors import UserError
 from search.schedulers.rungs import reduction_factor_of
-from search.settings import Scheduler, SearchSettings, UserError
+from search.settings import Scheduler, SearchSettings
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,9 @@ import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
+from search.errors import SpaceError
 from search.space.parameter import Parameter
-from search.space.space import SearchSpace, SpaceError
+from search.space.space import SearchSpace
 
 EVERY_KIND = """
 lr = {kind = "log", low = 1e-5, high = 1, default = 0.1}

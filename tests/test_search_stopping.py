@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from search.machine.signals import STOP_SIGNALS, RunInterrupted, StopRequest
+from search.errors import RunInterrupted
+from search.machine.signals import STOP_SIGNALS, StopRequest
 
 RAISED = """
 import time

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from optuna.distributions import FloatDistribution
 
-from search.settings import SearchSettings, UserError
+from search.errors import UserError
+from search.settings import SearchSettings
 from search.study.study import NewTrial, RungDecision, RunStudy, TrialStatus, open_study
 
 TRIAL = NewTrial(

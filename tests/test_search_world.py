@@ -16,7 +16,8 @@ import pytest
 from minimal_document import MINIMAL
 
 import tune_main
-from search.settings import SearchSettings, UserError
+from search.errors import UserError
+from search.settings import SearchSettings
 from search.setup import preflight as world
 from search.setup.preflight import bytes_needed, new_run_problems, resume_problems
 from search.setup.run_lock import run_lock

@@ -25,8 +25,8 @@ from model.classifier import Classifier
 from model.data import DataError, load_training_data
 from model.decoding import EncodedImage, decode_images, read_images
 from search.analysis.results import Run
+from search.errors import UserError
 from search.retrain.predictions import read_predictions
-from search.settings import UserError
 from search.setup.extras import missing_extra
 
 TOLERANCE = 1e-4

@@ -15,8 +15,8 @@ from model.classifier import Classifier
 from model.config import TrainConfig
 from model.decoding import read_images, resize_images
 from model.network import Network, build_network
+from search.errors import UserError
 from search.retrain.weights import Weights, read_weights
-from search.settings import UserError
 
 _BATCH_SIZE = 256
 

@@ -17,10 +17,9 @@ from model.config import CONFIG_KEYS, TrainConfig
 from model.network import Network
 from search.analysis.inference import load_classifier, load_network, predict
 from search.analysis.verdict import Result, run_result
-from search.settings import UserError
+from search.errors import SpaceError, UserError
 from search.setup.document import damaged, read_document, read_space_text
 from search.setup.preflight import record_problems
-from search.space.parameter import SpaceError
 from search.space.space import SearchSpace
 from search.study.finals import FINALIST, Finals, RetrainPlan, finals_of
 from search.study.study import RunStudy, TrialRecord, TrialStatus

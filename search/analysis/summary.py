@@ -19,15 +19,14 @@ from search.analysis.wording import (
     gain_note,
     interval_text,
     interval_words,
-    points,
 )
-from search.display.progress import duration, percent
 from search.files import write_atomically
 from search.forecast.wording import verdict
 from search.schedulers.audit import audit_report
 from search.schedulers.done import done_in
 from search.schedulers.rungs import rung_epochs
 from search.study.study import TrialStatus
+from search.text import duration, percent, points
 
 
 def write_results(run: Run) -> None:

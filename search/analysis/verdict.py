@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from search.display.progress import percent
 from search.estimates import (
     Difference,
     Estimate,
@@ -20,6 +19,7 @@ from search.retrain.predictions import TestPredictions, predictions_path, read_p
 from search.study.finals import Finals
 from search.study.ranking import rank_trials
 from search.study.study import TrialRecord, TrialStatus
+from search.text import percent
 
 CONFIG_TITLES = {"winner": "the winner", "seed": "the seed config", "default": "the space's default"}
 BASELINES = ("seed", "default")

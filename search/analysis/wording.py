@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from search.analysis.verdict import ConfigResult, Gain
-from search.display.progress import percent
 from search.estimates import Difference, Estimate
 from search.schedulers.audit import ENOUGH_CORRELATION, MIN_AUDITED, MIN_TRIALS, AuditReport
 from search.schedulers.done import Done
 from search.study.finals import Finals
+from search.text import percent
 
 HEADINGS_OF_FINALS = (
     "trial",
@@ -29,11 +29,6 @@ def done_words(done: Done) -> str:
         f"of its training had won {100 * done.gain:.2g} points of validation accuracy, less than the noise of "
         f"{100 * done.noise:.2g}. That saved about {done.epochs_saved} epochs."
     )
-
-
-def points(value: float) -> str:
-    """A difference of accuracies: "+1.20 points"."""
-    return f"{100 * value:+.2f} points"
 
 
 def interval_text(low: float | None, high: float | None) -> str:

@@ -12,8 +12,9 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from search.display.progress import Forecasts, Progress, duration, percent
+from search.display.progress import Forecasts, Progress
 from search.study.study import TrialRecord, TrialStatus
+from search.text import duration, percent
 from search.worker.step_counts import StepCounts
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from search.study.study import TrialRecord, TrialStatus
+from search.text import duration
 from search.worker.step_counts import StepCount
 
 
@@ -168,18 +169,3 @@ def _off(said: tuple[float, float], end: float) -> str:
 
 def _moment(now: float | None) -> float:
     return time.monotonic() if now is None else now
-
-
-def percent(fraction: float | None) -> str:
-    """A fraction as people read it: "83.1 %"."""
-    return "-" if fraction is None else f"{100 * fraction:.2f} %"
-
-
-def duration(seconds: float | None) -> str:
-    """Seconds as people read them: "1 h 02 min", "3 min 20 s", "12 s"."""
-    if seconds is None:
-        return "-"
-    whole = round(seconds)
-    if whole >= 3600:
-        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
-    return f"{whole // 60} min {whole % 60:02d} s" if whole >= 60 else f"{whole} s"

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from search.display.progress import duration
 from search.forecast.forecast import Forecast, Range
-from search.setup.preflight import size_text
+from search.text import duration, size_text
 
 BUSY = 1.15
 """From so many times as slow on, a forecast says that the machine has other things to do."""

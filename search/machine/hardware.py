@@ -11,7 +11,8 @@ from typing import Any
 
 import torch
 
-from search.settings import SearchSettings, UserError
+from search.errors import UserError
+from search.settings import SearchSettings
 
 PACKAGES = ("convladder", "torch", "torchvision", "ray", "optuna", "pandas", "numpy")
 

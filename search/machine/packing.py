@@ -19,8 +19,9 @@ from typing import Any
 import model
 from model.config import TrainConfig
 from model.engine import Engine
+from search.errors import UserError
 from search.machine.slots import Slots
-from search.settings import SearchSettings, UserError
+from search.settings import SearchSettings
 
 MEASURE_S = 2.0
 BATCH_SIZE = 128

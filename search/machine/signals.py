@@ -9,24 +9,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import FrameType
 
+from search.errors import RunInterrupted
+
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
-class RunInterrupted(BaseException):
-    """A signal asked the run to stop. Not an Exception: nothing that handles errors may swallow it."""
-
-    def __init__(self, signal_number: int) -> None:
-        super().__init__(signal_number)
-        self.signal_number = signal_number
-
-    @property
-    def exit_code(self) -> int:
-        """What a shell expects of a process ended by that signal."""
-        return 128 + self.signal_number
-
-
-class RunFailed(RuntimeError):
-    """The run cannot go on as the world is now; one line saying why. Everything so far is kept and can be resumed."""
 
 
 class StopRequest:

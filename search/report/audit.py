@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from search.analysis.wording import audit_sentences
-from search.display.progress import percent
 from search.report.html import Html, element, table
 from search.report.trials import TrialView
 from search.schedulers.audit import AuditReport
 from search.study.study import RungDecision
+from search.text import percent
 
 
 def audit_panel(report: AuditReport, trials: Sequence[TrialView]) -> Html:

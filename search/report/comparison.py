@@ -8,12 +8,11 @@ from typing import Any
 
 from search.analysis.results import Run
 from search.analysis.verdict import ConfigResult
-from search.display.progress import duration, percent
 from search.estimates import Difference, estimate_gain, paired_gain
 from search.report.data import BestSoFar, ReportData, report_data
-from search.report.trials import value_text
 from search.retrain.predictions import TestPredictions, predictions_path, read_predictions
 from search.space.space import SearchSpace
+from search.text import duration, percent, value_text
 
 NOTHING = "-"
 _Pair = tuple[ReportData, ReportData]

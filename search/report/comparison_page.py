@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from search.errors import UserError
 from search.files import write_atomically
 from search.report.comparison import Comparison, Section
 from search.report.html import Html, element, joined, json_data, picture, table
 from search.report.page import page_head, page_scripts
 from search.report.plot_style import Figure, base_layout, safe_text
-from search.settings import UserError
 
 
 def write_comparison(comparison: Comparison, path: Path) -> None:

@@ -8,8 +8,9 @@ from typing import Any
 
 from search.report.data import BestSoFar
 from search.report.plot_style import STATUS_COLOURS, Figure, Trace, base_layout, safe_text, trial_points
-from search.report.trials import TrialView, WorkerSpan, value_text
+from search.report.trials import TrialView, WorkerSpan
 from search.space.parameter import Parameter
+from search.text import value_text
 
 
 def learning_curves(trials: Sequence[TrialView], rung_epochs: Sequence[int]) -> Figure:

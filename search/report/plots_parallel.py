@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from search.display.progress import percent
 from search.report.data import EqualEpoch
 from search.report.plot_style import Figure, Trace, base_layout, safe_text
-from search.report.trials import value_text
 from search.report.winner import position_in
 from search.space.space import SearchSpace
+from search.text import percent, value_text
 
 MAX_BEST = 20
 """Of many trials a quarter would hide everything behind it."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from search.display.progress import percent
 from search.estimates import MIN_TRIALS_FOR_IMPORTANCES, front
 from search.report import plots
 from search.report.audit import audit_panel
@@ -12,6 +11,7 @@ from search.report.data import BestSoFar, ReportData
 from search.report.html import Html, element, json_data, picture, table
 from search.report.plots_parallel import parallel_coordinates
 from search.report.trials import TrialView
+from search.text import percent
 
 NUM_SLICES = 8
 NUM_AXES = 7

@@ -15,13 +15,11 @@ from search.analysis.wording import (
     gain_note,
     interval_text,
     interval_words,
-    points,
 )
-from search.display.progress import duration, percent
 from search.report.data import ReportData
 from search.report.html import Html, element, table
-from search.report.trials import value_text
 from search.report.winner import ConfigEntry
+from search.text import duration, percent, points, value_text
 
 _FIRST_RECIPE_KEY = "optimizer"
 

@@ -10,8 +10,8 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
-from search.display.progress import percent
 from search.study.study import RungDecision, TrialRecord, TrialStatus
+from search.text import percent, value_text
 
 LABEL_WIDTH = 62
 """Characters a line of a hover label has room for."""
@@ -92,13 +92,6 @@ def worker_spans(records: Sequence[TrialRecord]) -> list[WorkerSpan]:
             )
         )
     return spans
-
-
-def value_text(value: Any) -> str:
-    """A config's value as people read it: 4 significant digits, true and false."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _view(record: TrialRecord, searched: Sequence[str], *, is_winner: bool) -> TrialView:

@@ -10,14 +10,14 @@ from pathlib import Path
 from model.config import TrainConfig
 from model.training import EpochMetrics
 from search.display.display import Display
-from search.display.progress import percent
+from search.errors import RunFailed
 from search.files import write_atomically
-from search.machine.signals import RunFailed
 from search.retrain.retrainer import Retrainer, RetrainTask
 from search.settings import SearchSettings
 from search.setup.prepare import Preparation, search_arrays
 from search.study.finals import FINALIST, Finals, RetrainPlan, finals_of
 from search.study.study import NewTrial, RunStudy, TrialRecord
+from search.text import percent
 from search.toml_text import toml_document
 
 

@@ -10,8 +10,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
+from search.errors import UserError
 from search.files import write_atomically
-from search.settings import UserError
 
 _STATISTICS = "channel_statistics"
 

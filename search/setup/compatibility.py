@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from search.settings import UserError
+from search.errors import UserError
 from search.setup.document import read_space_text
 from search.setup.prepare import Preparation
 from search.space.space import parse_toml

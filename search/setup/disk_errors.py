@@ -10,16 +10,10 @@ from collections.abc import Iterator
 from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import DBAPIError
 
-from search.machine.signals import RunFailed
+from search.errors import RunFailed
 from search.settings import SearchSettings
-from search.setup.preflight import (
-    DISK_ERRORS,
-    MIN_TEMP_BYTES,
-    bytes_needed,
-    database_advice,
-    short_temp_dir,
-    size_text,
-)
+from search.setup.preflight import DISK_ERRORS, MIN_TEMP_BYTES, bytes_needed, database_advice, short_temp_dir
+from search.text import size_text
 
 _DISK_TEXTS = ("disk is full", "disk I/O error", "readonly database", "unable to open database file")
 _DAMAGE_TEXTS = ("malformed", "not a database")

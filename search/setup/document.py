@@ -13,7 +13,7 @@ from types import NoneType
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from model.config import unknown_key_message
-from search.settings import UserError
+from search.errors import UserError
 
 RECORD_VERSION = 1
 """Raised whenever what is written changes its meaning; a run of another version is refused."""

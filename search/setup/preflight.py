@@ -12,10 +12,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from search.settings import SearchSettings, UserError
+from search.errors import UserError
+from search.settings import SearchSettings
 from search.setup.document import read_document
 from search.setup.extras import tracker_problems
 from search.setup.run_lock import run_lock
+from search.text import size_text
 
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 """Numbers of the errors that are a disk's doing."""
@@ -119,11 +121,6 @@ def record_problems(run_dir: Path, settings: Mapping[str, Any]) -> list[str]:
     if verdict == "ok" and (is_torn or num_incomplete):
         verdict = "some trials are there in part only"
     return [] if verdict == "ok" else [database_advice(run_dir, " ".join(verdict.split()))]
-
-
-def size_text(num_bytes: float) -> str:
-    """Bytes as people read them: "31 MB"."""
-    return f"{num_bytes / 1e9:.1f} GB" if num_bytes >= 1e9 else f"{num_bytes / 1e6:.0f} MB"
 
 
 def _results_problems(settings: SearchSettings) -> list[str]:

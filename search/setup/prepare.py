@@ -15,10 +15,11 @@ from model.data import TrainingData, channel_statistics, load_training_data, str
 from model.engine import STEPS_PER_TRAINING, Engine, choose_engine
 from model.profile import profile_network
 from model.seeds import derive_seed
+from search.errors import UserError
 from search.machine.hardware import choose_device, num_cpus
 from search.machine.packing import choose_slots
 from search.machine.slots import Slots
-from search.settings import SearchSettings, UserError
+from search.settings import SearchSettings
 from search.space.network_space import network_space
 from search.space.space import SearchSpace
 from search.study.finals import RetrainPlan

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from model.engine import Engine
+from search.errors import UserError
 from search.files import write_atomically
 from search.machine.hardware import describe_hardware, describe_versions
 from search.machine.slots import Slots
-from search.settings import SearchSettings, UserError
+from search.settings import SearchSettings
 from search.setup.document import RECORD_VERSION, read_document, section_as
 from search.setup.preflight import UNBORN_FILES, is_unborn
 from search.setup.prepare import Machine, Preparation

@@ -9,7 +9,7 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
-from search.settings import UserError
+from search.errors import UserError
 
 
 @contextlib.contextmanager

@@ -12,7 +12,8 @@ from typing import Any
 
 from model.config import CONFIG_KEYS, TrainConfig
 from model.profile import limit_violations
-from search.space.parameter import Parameter, SpaceError, Value
+from search.errors import SpaceError
+from search.space.parameter import Parameter, Value
 from search.space.space import SearchSpace, parse_entries, parse_toml
 
 DEFAULT_SPACE_FILE = Path(__file__).with_name("default_space.toml")

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from search.errors import SpaceError
+
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
@@ -21,10 +23,6 @@ _FIELDS = {
     "log_int": ("low", "high", "default"),
     "choice": ("values", "default"),
 }
-
-
-class SpaceError(ValueError):
-    """A search space that cannot be used: one line for each problem, with the key, the value and what to do."""
 
 
 def is_value(value: object) -> bool:

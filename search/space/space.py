@@ -19,7 +19,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from model.config import unknown_key_message
-from search.space.parameter import Parameter, SpaceError, Value, is_value
+from search.errors import SpaceError
+from search.space.parameter import Parameter, Value, is_value
 from search.toml_text import toml_line
 
 if TYPE_CHECKING:

@@ -21,7 +21,8 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy.exc import SQLAlchemyError
 
-from search.settings import SearchSettings, UserError
+from search.errors import UserError
+from search.settings import SearchSettings
 from search.setup.document import RECORD_VERSION
 from search.setup.preflight import database_advice
 from search.study.backup import DatabaseBackup

@@ -23,8 +23,8 @@ from ray.tune.search import Searcher
 
 from model.checkpoint import delete_checkpoints
 from model.training import SharedImages
+from search.errors import RunFailed
 from search.machine.frozen_processes import frozen_are_killed
-from search.machine.signals import RunFailed
 from search.machine.slots import Slots
 from search.machine.temporary_folder import private_folder
 from search.schedulers.trial_clock import TrialClock
