@@ -28,9 +28,10 @@ from search.settings import SearchSettings
 from search.space.parameter import Parameter
 from search.space.space import SearchSpace
 from search.study.study import RunStudy
+from search.tune.cluster import ray_cluster
 from search.tune.searcher import build_searcher
 from search.tune.trial_scheduler import build_trial_scheduler
-from search.tune.tuner import ray_cluster, run_trials
+from search.tune.tuner import run_trials
 from search.worker.images import SearchArrays
 from search.worker.trainable import Report, TrialPlan
 

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from search.settings import SearchSettings as SearchSettings
     from search.space.space import SearchSpace as SearchSpace
     from search.study.study import RunStudy as RunStudy
-    from search.tune.searcher import build_searcher as build_searcher
-    from search.tune.trial_scheduler import build_trial_scheduler as build_trial_scheduler
 
 _ROOMS = {
     "Run": "analysis.results",
@@ -23,8 +21,6 @@ _ROOMS = {
     "SearchSettings": "settings",
     "SearchSpace": "space.space",
     "UserError": "settings",
-    "build_searcher": "tune.searcher",
-    "build_trial_scheduler": "tune.trial_scheduler",
     "load_run": "analysis.results",
     "resume_search": "run",
     "run_search": "run",

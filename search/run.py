@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import math
 import time
-from collections.abc import Collection, Iterator, Mapping
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from model.checkpoint import delete_checkpoints
 from search.analysis.results import Run, load_run
 from search.analysis.summary import write_results
-from search.analysis.wording import done_words
 from search.display.display import Display
-from search.display.progress import Progress
 from search.errors import RunFailed, RunInterrupted, UserError
 from search.forecast.forecast import Forecast
 from search.forecast.planner import PACKED_AT, forecast_of_run, forecast_until, moment, plan_text
@@ -24,25 +19,18 @@ from search.forecast.wording import brief_line, verdict
 from search.machine.signals import StopRequest
 from search.report.page import LivePage
 from search.retrain.stage import retrain_and_test
-from search.schedulers.done import done_in
-from search.schedulers.failure_streak import FailureStreak
-from search.schedulers.promotion import NUM_FINALISTS
-from search.schedulers.rungs import reduction_factor_of, rungs_of
-from search.schedulers.trial_clock import TrialClock
 from search.settings import SearchSettings
-from search.setup.build import run_scheduler, run_searcher
 from search.setup.compatibility import check_made_with, note_made_with
 from search.setup.disk_errors import trouble_named
 from search.setup.preflight import new_run_problems, resume_problems
 from search.setup.prepare import Preparation, prepare
 from search.setup.run_folder import RunFolder, read_machine, read_settings
-from search.study.study import RunStudy, TrialRecord, TrialStatus, open_study
-from search.tune.trial_scheduler import StudyScheduler
-from search.worker.step_counts import StepCounts
-from search.worker.trainable import TrialPlan
+from search.study.record import TrialStatus
+from search.study.study import RunStudy, open_study
+from search.trial_stage import Watchers, search_trials
 
 if TYPE_CHECKING:
-    from search.tune.trackers import Tracking
+    pass
 
 
 def run_search(settings: SearchSettings, *, display: Display | None = None) -> Run:
@@ -121,7 +109,7 @@ def _run(
         display.warning(warning)
     page = LivePage(settings.run_dir, display.warning)
     with _search_results_kept(settings.run_dir, page, display):
-        _search(preparation, study, display, page, stop)
+        search_trials(preparation, study, Watchers(display, page, stop))
         page.update()
         retrain_and_test(preparation, study, display, page.update)
         if started is not None:
@@ -162,120 +150,3 @@ def _search_results_kept(run_dir: Path, page: LivePage, display: Display) -> Ite
         raise
     write_results(load_run(run_dir))
     page.finish()
-
-
-def _search(preparation: Preparation, study: RunStudy, display: Display, page: LivePage, stop: StopRequest) -> None:
-    """Trains trials until the record holds as many as were asked for."""
-    settings = preparation.settings
-    # Made first: it puts in order what a killed run left between a score and its decision.
-    scheduler = run_scheduler(preparation, study)
-    records = study.trials()
-    num_ended = sum(_is_ended(record) for record in records)
-    if num_ended >= settings.num_trials:
-        return
-    progress = Progress(
-        settings.num_trials,
-        settings.max_epochs,
-        rung_epochs=rungs_of(settings),
-        reduction_factor=reduction_factor_of(settings),
-        num_workers=preparation.machine.slots.num_concurrent,
-        num_finalists=NUM_FINALISTS if scheduler.promotions else 0,
-        deadline=time.monotonic() + (settings.time_budget_s or math.inf),
-    )
-    for record in filter(_is_ended, records):
-        progress.end(record)
-    display.start_trials(progress)
-    try:
-        _train_trials(preparation, study, scheduler, settings.num_trials - num_ended, display, page, stop)
-        display.review()
-        if (done := done_in(study.notes(), settings.num_trials)) is not None:
-            display.message(done_words(done))
-    finally:
-        display.end_trials()
-
-
-def _train_trials(
-    preparation: Preparation,
-    study: RunStudy,
-    scheduler: StudyScheduler,
-    num_trials: int,
-    display: Display,
-    page: LivePage,
-    stop: StopRequest,
-) -> None:
-    # Ray takes seconds to import, and bad input is to be named before that.
-    from search.tune.trackers import tracking
-    from search.tune.tuner import ray_cluster, run_trials
-
-    settings, slots = preparation.settings, preparation.machine.slots
-    streak = FailureStreak()
-    with (
-        stop.deferred(),
-        ray_cluster(slots, settings.run_dir / "ray.log") as scratch,
-        tracking(settings, study, display.warning) as trackers,
-    ):
-        plan = _plan(preparation, StepCounts(scratch / "steps"))
-        display.watch(plan.steps)
-        run_trials(
-            run_searcher(preparation, study, scheduler.promotions, preparation.given_trials),
-            scheduler,
-            num_trials=num_trials if scheduler.promotions is None else None,
-            arrays=preparation.arrays,
-            plan=plan,
-            slots=slots,
-            max_failures=settings.max_failures,
-            clock=TrialClock(settings.trial_timeout_s),
-            scratch=scratch,
-            check=partial(_check, stop, streak, display),
-            on_report=partial(_show_report, display, page, trackers, plan.rung_epochs),
-            on_end=lambda number: _note_end(display, streak, trackers, study.trial(number)),
-        )
-        for number in scheduler.promotions.stopped if scheduler.promotions else ():
-            delete_checkpoints(plan.checkpoint_dir(number))
-            _note_end(display, streak, trackers, study.trial(number))
-
-
-def _plan(preparation: Preparation, steps: StepCounts) -> TrialPlan:
-    settings = preparation.settings
-    return TrialPlan(
-        max_epochs=settings.max_epochs,
-        rung_epochs=rungs_of(settings),
-        engine=preparation.machine.engine,
-        checkpoints_dir=(settings.run_dir / "checkpoints").absolute(),
-        steps=steps,
-    )
-
-
-def _show_report(
-    display: Display,
-    page: LivePage,
-    trackers: Tracking,
-    rung_epochs: Collection[int],
-    number: int,
-    metrics: Mapping[str, Any],
-) -> None:
-    display.report(number, metrics)
-    trackers.report(number, metrics)
-    if metrics["epoch"] in rung_epochs:
-        page.update()
-
-
-def _check(stop: StopRequest, streak: FailureStreak, display: Display) -> None:
-    """Ends the search, wherever its trials are, once it was asked to stop or is pointless."""
-    display.tick()
-    if stop:
-        display.stopping()
-    stop.check()
-    if streak.verdict is not None:
-        raise RunFailed(streak.verdict)
-
-
-def _note_end(display: Display, streak: FailureStreak, trackers: Tracking, record: TrialRecord) -> None:
-    streak.add(record)
-    display.end(record)
-    if record.status is not TrialStatus.RUNNING:  # one that waits at a rung, or was cut off
-        trackers.end(record)
-
-
-def _is_ended(record: TrialRecord) -> bool:
-    return record.status not in (TrialStatus.INTERRUPTED, TrialStatus.REJECTED)

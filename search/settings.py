@@ -15,6 +15,8 @@ Precision = Literal["auto", "bf16", "fp32"]
 Scheduler = Literal["asha", "promotion"]
 REDUCTION_FACTORS: dict[Scheduler, int] = {"promotion": 6, "asha": 3}
 """What serves each scheduler best, by benchmarks/search_quality."""
+RECORD_VERSION = 2
+"""The version of what a run writes. Raise it when the meaning changes; runs of another version are refused."""
 RUN_NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 
 

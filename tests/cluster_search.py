@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import ray
 from ray.cluster_utils import Cluster
-from search_worlds import Rungs
+from search_worlds import Rungs, build_searcher
 
 from model.config import BlockConfig, TrainConfig
 from model.engine import Engine
@@ -32,10 +32,10 @@ from search.schedulers.rungs import rung_epochs
 from search.schedulers.trial_clock import TrialClock
 from search.space.parameter import Parameter
 from search.space.space import SearchSpace
-from search.study.study import RunStudy, TrialStatus
+from search.study.record import TrialStatus
+from search.study.study import RunStudy
 from search.tune import tuner
-from search.tune.searcher import build_searcher
-from search.tune.trial_scheduler import build_trial_scheduler
+from search.tune.trial_scheduler import StudyScheduler
 from search.worker.images import SearchArrays
 from search.worker.trainable import Report, TrialPlan, train_trial
 
@@ -157,7 +157,7 @@ def search(folder: Path, nodes: Nodes, scratch: Path, fault: str) -> RunStudy:
     """Searches to the end; the fault strikes when a certain epoch is reported."""
     study = RunStudy.in_database(f"sqlite:///{folder / 'study.db'}", "run")
     rungs = Rungs(max_epochs=5, grace_period=2, reduction_factor=2)
-    scheduler = build_trial_scheduler(rungs, study)
+    scheduler = StudyScheduler(rungs, study)
     has_struck = False
 
     def on_report(number: int, metrics: Mapping[str, Any]) -> None:

@@ -14,11 +14,13 @@ from model.config import SEED_CONFIG
 from model.examples import Examples
 from search.analysis.results import Run, load_run
 from search.retrain.predictions import predictions_path, write_predictions
-from search.schedulers.audit import NO_AUDIT, Audit
-from search.schedulers.rungs import decide, rung_epochs
+from search.schedulers.asha import decide
+from search.schedulers.rungs import rung_epochs
+from search.settings import RECORD_VERSION
 from search.space.network_space import network_space
-from search.study.finals import Finals, RetrainPlan, finalist_key, finals_of
-from search.study.study import NewTrial, RunStudy, TrialStatus
+from search.study.finals import Finals, RetrainPlan, finals_of
+from search.study.record import NewTrial, TrialStatus
+from search.study.study import RunStudy
 from search.toml_text import toml_document
 
 MAX_EPOCHS, GRACE_PERIOD, REDUCTION_FACTOR = 9, 1, 3
@@ -42,7 +44,7 @@ def make_run(
     return run
 
 
-def add_trials(study: RunStudy, num_trials: int, *, seed: int = 0, audit: Audit = NO_AUDIT) -> None:
+def add_trials(study: RunStudy, num_trials: int, *, seed: int = 0) -> None:
     """Trials with made-up curves, the seed config first, stopped by the real rule; two workers take turns."""
     rng = random.Random(seed)
     clock = [1_800_000_000.0, 1_800_000_001.0]
@@ -58,11 +60,11 @@ def add_trials(study: RunStudy, num_trials: int, *, seed: int = 0, audit: Audit 
             score = skill * (1 - 0.6 * math.exp(-epoch / 2)) + 0.01 * rng.random()
             clock[worker] += 20
             record_epoch(study, number, epoch, score, recorded_at=clock[worker], worker=f"host:{worker}")
-            if epoch in RUNGS and study.trial(number).audit_rung_epoch is None:
-                decision = audit.audited(number, decide(epoch, score, recorded[epoch], REDUCTION_FACTOR))
+            if epoch in RUNGS:
+                decision = decide(epoch, score, recorded[epoch], REDUCTION_FACTOR)
                 recorded[epoch].append(score)
                 study.record_rung(number, decision)
-                if decision.is_stopped and not decision.is_audited:
+                if decision.is_stopped:
                     study.finish(number, TrialStatus.STOPPED)
                     break
         else:
@@ -78,10 +80,8 @@ def add_trial(study: RunStudy, config: dict[str, Any], *, origin: str = "sampled
 def record_epoch(study: RunStudy, number: int, epoch: int, score: float, *, recorded_at: float, worker: str) -> None:
     """An epoch of a trial, 20 s long."""
     metrics = {"train_loss": 2.0 / epoch, "val_loss": 2.1 / epoch, "lr": 0.1, "seconds": 19.0, "images_per_s": 2000.0}
-    study.record_epoch(number, epoch=epoch, val_accuracy=score, metrics={**metrics, "worker": worker})
-    trial_id = study._trial_id(number)
-    kept = study.storage.get_trial(trial_id).user_attrs[f"epoch:{epoch:04d}"]
-    study.storage.set_trial_user_attr(trial_id, f"epoch:{epoch:04d}", {**kept, "recorded_at": recorded_at})
+    metrics |= {"worker": worker, "recorded_at": recorded_at}
+    study.record_epoch(number, epoch=epoch, val_accuracy=score, metrics=metrics)
 
 
 def add_retrains(run: Run, *, accuracies: dict[str, float], num_images: int = 400, num_seeds: int = 1) -> None:
@@ -90,37 +90,56 @@ def add_retrains(run: Run, *, accuracies: dict[str, float], num_images: int = 40
     assert winner is not None
     number = winner.record.number
     trial_numbers = {"winner": number, "seed": 0, "default": 2 if number == 1 else 1}
-    num_classes = len(run.document["data"]["class_names"])
+    num_classes = len(run.class_names)
     for name, accuracy in accuracies.items():
         for index in range(num_seeds):
-            key = f"retrain:{name}:{index}"
             rng = np.random.default_rng([len(name), index])
             labels = rng.integers(0, num_classes, num_images)
             probabilities = _answers(labels, accuracy, num_classes, rng)
             measured = float((probabilities.argmax(axis=1) == labels).mean())
             images = rng.integers(0, 256, (num_images, 32, 32, 3), dtype=np.uint8)
-            write_predictions(predictions_path(run.run_dir, key), Examples(images, labels), probabilities)
-            epochs = [{"epoch": epoch, "train_loss": 2.0 / epoch} for epoch in range(1, MAX_EPOCHS + 1)]
-            row = {
-                "config_name": name, "trial_number": trial_numbers[name], "retrain_seed": index,
-                "epochs_trained": MAX_EPOCHS,
-                "test_accuracy": measured, "test_accuracy_tta": measured + 0.003, "test_loss": 0.5,
-                "num_params": 657_146, "multiply_adds": 47_917_696, "receptive_field": 80, "seconds": 180.0,
-                "epochs": epochs,
-            }  # fmt: skip
-            run.study.set_note(key, row)
+            record = RetrainRecord(
+                config_name=name,
+                trial_number=trial_numbers[name],
+                seed_index=index,
+                retrain_seed=index,
+                includes_val=True,
+                epochs_trained=MAX_EPOCHS,
+                num_params=657_146,
+                multiply_adds=47_917_696,
+                receptive_field=80,
+                seconds=180.0,
+                test_accuracy=measured,
+                test_accuracy_tta=measured + 0.003,
+                test_loss=0.5,
+                train_losses=tuple(2.0 / epoch for epoch in range(1, MAX_EPOCHS + 1)),
+            )
+            write_predictions(predictions_path(run.run_dir, record.key), Examples(images, labels), probabilities)
+            run.study.record_retrain(record)
 
 
 def add_finals(run: Run, fresh_scores: Mapping[int, Sequence[float]]) -> None:
     """Retrainings of finalists: by trial number, their validation accuracies on fresh seeds."""
     for number, scores in fresh_scores.items():
         for index, score in enumerate(scores):
-            row = {
-                "config_name": "finalist", "trial_number": number, "retrain_seed": index, "includes_val": False,
-                "epochs_trained": MAX_EPOCHS, "val_accuracy": score, "num_params": 500_000, "multiply_adds": 60_000_000,
-                "receptive_field": 80, "seconds": 170.0, "epochs": [],
-            }  # fmt: skip
-            run.study.set_note(finalist_key(number, index), row)
+            run.study.record_retrain(finalist_record(number, index, score))
+
+
+def finalist_record(number: int, seed_index: int, val_accuracy: float) -> RetrainRecord:
+    """One retraining of a finalist."""
+    return RetrainRecord(
+        config_name=FINALIST,
+        trial_number=number,
+        seed_index=seed_index,
+        retrain_seed=seed_index,
+        includes_val=False,
+        epochs_trained=MAX_EPOCHS,
+        num_params=500_000,
+        multiply_adds=60_000_000,
+        receptive_field=80,
+        seconds=170.0,
+        val_accuracy=val_accuracy,
+    )
 
 
 def finalist_numbers(run: Run) -> list[int]:
@@ -129,7 +148,7 @@ def finalist_numbers(run: Run) -> list[int]:
 
 
 def _finals(run: Run) -> Finals:
-    return finals_of(run.study.trials(), run.study.notes(), RetrainPlan.of(run.document["settings"]))
+    return finals_of(run.study.trials(), run.study.retrains(), RetrainPlan.of(run.settings))
 
 
 def _answers(labels: np.ndarray, accuracy: float, num_classes: int, rng: np.random.Generator) -> np.ndarray:
@@ -146,7 +165,7 @@ def _document(name: str, class_names: tuple[str, ...], settings: dict[str, Any])
         "created": "2026-11-23T08:08:38+00:00",
         "command": "python tune_main.py --name '<b>x</b>'",
         "warnings": ["the images <i>fell back</i> to digits"],
-        "record": {"version": 1},
+        "record": {"version": RECORD_VERSION},
         "settings": {
             "dataset": "digits", "max_epochs": MAX_EPOCHS, "grace_period": GRACE_PERIOD, "seed": 0, "run_name": name,
             "reduction_factor": REDUCTION_FACTOR, "num_trials": 20, "results_dir": "results", **settings,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from types import SimpleNamespace
 from typing import Any
@@ -12,13 +13,17 @@ from typing import Any
 from ray.tune.schedulers import TrialScheduler
 
 from model.seeds import derive_seed
+from search.samplers.proposer import Proposer
+from search.schedulers.promotion import PromotionRule
 from search.schedulers.rungs import RungSettings, rungs_of
 from search.settings import Scheduler
 from search.space.parameter import Parameter
 from search.space.space import SearchSpace
-from search.study.study import NewTrial, RunStudy
-from search.tune.searcher import StudySearcher, build_searcher
-from search.tune.trial_scheduler import build_trial_scheduler
+from search.study.record import NewTrial
+from search.study.study import RunStudy
+from search.trial_stage import make_sampler
+from search.tune.searcher import StudySearcher
+from search.tune.trial_scheduler import StudyScheduler
 
 SEED = 11
 SPACE = SearchSpace(
@@ -51,6 +56,29 @@ class Rungs:
     grace_period: int = 1
     reduction_factor: int = 3
     scheduler: Scheduler = "asha"
+
+
+def build_searcher(
+    space: SearchSpace,
+    study: RunStudy,
+    seed: int,
+    *,
+    promotions: PromotionRule | None = None,
+    num_trials: int | None = None,
+    max_concurrent: int | None = None,
+    may_start: Callable[[], bool] = lambda: True,
+    **proposing: Any,
+) -> StudySearcher:
+    """The searcher of a run, put together as a run does it; `proposing` goes to its Proposer."""
+    proposer = Proposer(space, study, seed, partial(make_sampler, seed=seed, promotions=promotions), **proposing)
+    return StudySearcher(
+        proposer,
+        study,
+        num_trials=num_trials,
+        max_concurrent=max_concurrent,
+        promotions=promotions,
+        may_start=may_start,
+    )
 
 
 def score(config: Mapping[str, Any], epoch: int) -> float:
@@ -89,11 +117,10 @@ def search(
     rungs: RungSettings | None = None,
     order: int = 0,
     given: Sequence[NewTrial] = GIVEN,
-    is_done: Callable[[], bool] = lambda: False,
 ) -> None:
     """Runs a study up to `num_trials`; with several workers, reports arrive in a random `order`."""
     rungs = rungs or Rungs()
-    scheduler = build_trial_scheduler(rungs, study)
+    scheduler = StudyScheduler(rungs, study)
     searcher = build_searcher(
         SPACE,
         study,
@@ -101,7 +128,6 @@ def search(
         given=given,
         max_concurrent=num_workers,
         num_trials=num_trials,
-        is_done=is_done,
         promotions=scheduler.promotions,
     )
     rng = random.Random(order)

@@ -14,15 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from cluster_search import SLOTS, images
-from search_worlds import SPACE, Rungs
+from search_worlds import SPACE, Rungs, build_searcher
 
 from model.engine import Engine
 from model.training import SharedImages
 from search.schedulers.trial_clock import TrialClock
 from search.study.study import RunStudy
-from search.tune.searcher import build_searcher
-from search.tune.trial_scheduler import build_trial_scheduler
-from search.tune.tuner import ray_cluster, run_trials
+from search.tune.cluster import ray_cluster
+from search.tune.trial_scheduler import StudyScheduler
+from search.tune.tuner import run_trials
 from search.worker.trainable import Report, TrialPlan
 
 INTERVAL = 50
@@ -71,7 +71,7 @@ def main() -> None:
 
         run_trials(
             build_searcher(dataclasses.replace(SPACE, constraint=None), study, 7, max_concurrent=1),
-            build_trial_scheduler(rungs, study),
+            StudyScheduler(rungs, study),
             num_trials=num_trials,
             arrays=images(),
             plan=TrialPlan(max_epochs=1, rung_epochs=(), engine=Engine(num_threads=1), checkpoints_dir=folder / "c"),

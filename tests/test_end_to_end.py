@@ -20,7 +20,7 @@ from search.retrain.predictions import predictions_path, read_predictions
 from search.schedulers.promotion import NUM_FINALISTS
 from search.setup.prepare import prepare
 from search.setup.run_folder import read_machine, read_settings
-from search.study.study import TrialStatus
+from search.study.record import TrialStatus
 
 REPOSITORY = Path(__file__).parent.parent
 

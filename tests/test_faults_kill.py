@@ -13,7 +13,7 @@ import pytest
 from faults import NUM_TRIALS, RESUME, end_after, finish, new_run, num_epochs, started, story, strike, wait_until
 
 from search import load_run
-from search.schedulers.rungs import decide
+from search.schedulers.asha import decide
 
 pytestmark = pytest.mark.faults
 

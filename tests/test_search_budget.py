@@ -6,7 +6,8 @@ import pytest
 
 from search.display.progress import Progress
 from search.schedulers.time_budget import Budget, seconds_per_epoch
-from search.study.study import NewTrial, RunStudy, TrialStatus
+from search.study.record import NewTrial, TrialStatus
+from search.study.study import RunStudy
 from search.text import duration, percent
 
 

@@ -12,7 +12,8 @@ import pytest
 from fabricated_run import SPACE, add_trial, record_epoch
 
 from model.config import SEED_CONFIG
-from search.study.study import NewTrial, RunStudy, TrialStatus
+from search.study.record import NewTrial, TrialStatus
+from search.study.study import RunStudy
 
 optuna_dashboard = pytest.importorskip("optuna_dashboard", reason="the extra [dashboard] is not installed")
 

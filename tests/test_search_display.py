@@ -12,7 +12,8 @@ from rich.console import Console
 
 from search.display.display import Display
 from search.display.progress import Forecasts, Progress
-from search.study.study import NewTrial, RungDecision, RunStudy, TrialStatus
+from search.study.record import NewTrial, RungDecision, TrialStatus
+from search.study.study import RunStudy
 from search.worker.step_counts import StepCount, StepCounts
 
 

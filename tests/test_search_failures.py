@@ -22,8 +22,9 @@ from search.schedulers.trial_clock import TrialClock
 from search.settings import SearchSettings
 from search.setup import disk_errors as trouble
 from search.setup.disk_errors import trouble_named
-from search.study.study import NewTrial, RunStudy, TrialRecord, TrialStatus
-from search.tune.trial_scheduler import build_trial_scheduler
+from search.study.record import NewTrial, TrialRecord, TrialStatus
+from search.study.study import RunStudy
+from search.tune.trial_scheduler import StudyScheduler
 from search.worker.checkpoint_pace import CheckpointPace
 from search.worker.trainable import error_line
 
@@ -97,7 +98,7 @@ def test_a_trial_is_overdue_only_without_progress() -> None:
 def test_a_killed_trial_fails_with_the_reason_it_was_killed_for() -> None:
     study = RunStudy.in_memory()
     rungs = SimpleNamespace(max_epochs=4, grace_period=1, reduction_factor=2, scheduler="asha")
-    scheduler = build_trial_scheduler(rungs, study)
+    scheduler = StudyScheduler(rungs, study)
     numbers = [study.add_trial(NewTrial(config={"x": 1}, seed=1)) for _ in range(2)]
     scheduler.will_be_killed(numbers[0], "no epoch ended")
     for number in numbers:
@@ -113,7 +114,7 @@ def test_a_killed_trial_fails_with_the_reason_it_was_killed_for() -> None:
 def test_a_full_disk_in_a_worker_ends_the_search_and_not_the_trial() -> None:
     study = RunStudy.in_memory()
     rungs = SimpleNamespace(max_epochs=4, grace_period=1, reduction_factor=2, scheduler="asha")
-    scheduler = build_trial_scheduler(rungs, study)
+    scheduler = StudyScheduler(rungs, study)
     number = study.add_trial(NewTrial(config={"x": 1}, seed=1))
     trial: Any = SimpleNamespace(trial_id="a", config={"trial_number": number})
     with pytest.raises(OSError, match="No space left"):

@@ -6,7 +6,7 @@ import pytest
 from test_search_selection import record
 
 from search.analysis.wording import finals_rows
-from search.study.finals import RetrainPlan, finalist_key, finals_of
+from search.study.finals import RetrainPlan, finals_of
 
 RECORDS = [
     record(0, scores=(0.99,), violations={"num_params": 9.0}),

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 from ray.tune.schedulers import TrialScheduler
-from search_worlds import Rungs, stub
+from search_worlds import Rungs, build_searcher, stub
 from test_search_trainable import TINY, images
 
 from model.engine import Engine
@@ -19,11 +19,12 @@ from model.training import EpochMetrics, Training, train_epochs
 from search.samplers.memory_limit import MemoryLimit
 from search.space.parameter import Parameter
 from search.space.space import SearchSpace
-from search.study.study import NewTrial, RunStudy, TrialRecord, TrialStatus
-from search.tune.searcher import StudySearcher, build_searcher
-from search.tune.trial_scheduler import StudyScheduler, build_trial_scheduler
+from search.study.record import OUT_OF_MEMORY, NewTrial, TrialRecord, TrialStatus
+from search.study.study import RunStudy
+from search.tune.searcher import StudySearcher
+from search.tune.trial_scheduler import StudyScheduler
 from search.worker import trainable
-from search.worker.trainable import OUT_OF_MEMORY, TrialPlan, train_trial
+from search.worker.trainable import TrialPlan, train_trial
 
 MAX_EPOCHS = 2
 TOO_LARGE = 20
@@ -47,7 +48,7 @@ def small_device(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def parts(study: RunStudy, kind: str, *, is_learning: bool = True) -> tuple[StudySearcher, StudyScheduler]:
-    scheduler = build_trial_scheduler(Rungs(max_epochs=MAX_EPOCHS, scheduler=kind), study)
+    scheduler = StudyScheduler(Rungs(max_epochs=MAX_EPOCHS, scheduler=kind), study)
     searcher = build_searcher(
         SPACE,
         study,

@@ -10,16 +10,16 @@ from typing import Any
 
 import pytest
 from calibrations import IMAGE_S, MULTIPLY_ADDS, OTHER_MULTIPLY_ADDS, calibration_of
-from search_worlds import SPACE, Rungs, score, search
+from search_worlds import SPACE, Rungs, build_searcher, score, search
 
 from search.forecast.calibration import Calibration, Speed
 from search.forecast.forecast import Forecast, Range, Work, make_forecast
 from search.forecast.rehearsal import Curves, rehearse
 from search.machine.slots import Slots
 from search.schedulers.time_budget import Budget
-from search.study.study import NewTrial, RunStudy
-from search.tune.searcher import build_searcher
-from search.tune.trial_scheduler import build_trial_scheduler
+from search.study.record import NewTrial
+from search.study.study import RunStudy
+from search.tune.trial_scheduler import StudyScheduler
 
 SMALL, LARGE = (
     NewTrial(config={"batch_size": 50, "size": size}, seed=0, profile={"multiply_adds": macs, "num_params": params})
@@ -37,7 +37,7 @@ CALIBRATION = Calibration(
 def steering(rungs: Rungs, time_budget_s: float | None = None, num_trials: int = 4) -> Any:
     def steer(study: RunStudy, given: Sequence[NewTrial], clock: Callable[[], float]) -> tuple[Any, Any]:
         budget = Budget(time_budget_s, study, max_epochs=rungs.max_epochs, retrain_epochs_of_trial=5.0, clock=clock)
-        scheduler = build_trial_scheduler(rungs, study)
+        scheduler = StudyScheduler(rungs, study)
         searcher = build_searcher(
             SPACE,
             study,

@@ -6,15 +6,15 @@ import random
 from itertools import combinations
 
 import pytest
-from search_worlds import Rungs, search, stub
+from search_worlds import Rungs, build_searcher, search, stub
 
-from search.schedulers.promotion import NUM_FINALISTS, Promotions
+from search.schedulers.promotion import NUM_FINALISTS, PromotionRule
 from search.settings import SearchSettings
 from search.space.parameter import Parameter
 from search.space.space import SearchSpace
-from search.study.study import NewTrial, RungDecision, RunStudy, TrialStatus
-from search.tune.searcher import build_searcher
-from search.tune.trial_scheduler import StudyPromotionScheduler, build_trial_scheduler
+from search.study.record import NewTrial, RungDecision, TrialStatus
+from search.study.study import RunStudy
+from search.tune.trial_scheduler import StudyScheduler
 
 RUNGS = Rungs(max_epochs=9, grace_period=1, reduction_factor=3, scheduler="promotion")  # rungs 1 and 3
 SPACE = SearchSpace({"x": Parameter(kind="linear", low=0.0, high=1.0)})
@@ -38,17 +38,17 @@ def goes_on(study: RunStudy, number: int, epoch: int) -> None:
 def test_one_in_so_many_is_due_best_first(num_scores: int, num_due: int) -> None:
     scores = [0.3, 0.9, 0.1, 0.8, 0.7, 0.2][:num_scores]
     study = study_of(*([score] for score in scores))
-    promotions = Promotions(RUNGS, study)
+    promotions = PromotionRule(RUNGS, study)
     best_first = sorted(range(num_scores), key=lambda number: -scores[number])
     assert [promotions.promote() for _ in range(num_due + 1)] == [*best_first[:num_due], None]
-    assert [promotions.is_waiting(number) for number in best_first] == [False] * num_due + [True] * (
+    assert [promotions.is_paused(number) for number in best_first] == [False] * num_due + [True] * (
         num_scores - num_due
     )
 
 
 def test_a_promotion_is_recorded_with_what_it_took() -> None:
     study = study_of([0.3], [0.9], [0.1], [0.8], [0.7], [0.2])
-    assert Promotions(RUNGS, study).promote() == 1
+    assert PromotionRule(RUNGS, study).promote() == 1
     assert study.trial(1).rungs == (RungDecision(epoch=1, score=0.9, cutoff=0.8, num_scores=6, is_stopped=False),)
     assert study.trial(1).status is TrialStatus.RUNNING
 
@@ -57,7 +57,7 @@ def test_the_highest_rung_comes_first() -> None:
     study = study_of([0.1, 0.1, 0.4], [0.1, 0.1, 0.6], [0.1, 0.1, 0.5], [0.9])
     for number in range(3):
         goes_on(study, number, 1)
-    promotions = Promotions(RUNGS, study)
+    promotions = PromotionRule(RUNGS, study)
     assert [promotions.promote() for _ in range(3)] == [1, 3, None]
 
 
@@ -65,12 +65,12 @@ def test_a_trial_between_rungs_or_past_its_decision_does_not_wait() -> None:
     study = study_of([0.9, 0.9], [0.8], [0.7])
     goes_on(study, 0, 1)
     goes_on(study, 1, 1)
-    promotions = Promotions(RUNGS, study)
-    assert [promotions.is_waiting(number) for number in range(3)] == [False, False, True]
+    promotions = PromotionRule(RUNGS, study)
+    assert [promotions.is_paused(number) for number in range(3)] == [False, False, True]
     assert promotions.promote() is None
 
 
-def ends(study: RunStudy, promotions: Promotions, number: int, score: float) -> None:
+def ends(study: RunStudy, promotions: PromotionRule, number: int, score: float) -> None:
     for epoch in range(study.trial(number).epochs_trained + 1, RUNGS.max_epochs + 1):
         study.record_epoch(number, epoch=epoch, val_accuracy=score, metrics={})
         assert not promotions.reach(number, epoch, score)
@@ -80,7 +80,7 @@ def ends(study: RunStudy, promotions: Promotions, number: int, score: float) -> 
 
 def test_an_ending_search_brings_its_best_trials_to_full_length_and_stops_the_others() -> None:
     study = study_of([0.5], [0.9], [0.8], [0.7], [0.6, 0.6, 0.6])
-    promotions = Promotions(RUNGS, study)
+    promotions = PromotionRule(RUNGS, study)
     assert [promotions.close(is_in_time=True, num_underway=count) for count in range(4)] == [4, 1, 2, None]
     assert study.trial(1).rungs[0].is_sent_to_end
     ends(study, promotions, 4, 0.65)
@@ -101,7 +101,7 @@ def test_a_config_over_the_limits_is_no_end_of_the_search() -> None:
     for number, excess in enumerate((1.0, 0.0, 0.0)):
         study.add_trial(NewTrial(config={}, seed=number, violations={"size": excess}))
         study.record_epoch(number, epoch=1, val_accuracy=0.9 - 0.1 * number, metrics={})
-    promotions = Promotions(RUNGS, study)
+    promotions = PromotionRule(RUNGS, study)
     assert promotions.promote() == 0
     study.finish(0, TrialStatus.COMPLETED, value=0.9)
     promotions.complete(0)
@@ -111,7 +111,7 @@ def test_a_config_over_the_limits_is_no_end_of_the_search() -> None:
 
 def test_when_time_ran_out_the_cutoff_is_the_best_of_the_rung() -> None:
     study = study_of([0.5], [0.9], [0.6], [0.7], [0.8], [0.1])
-    promotions = Promotions(RUNGS, study)
+    promotions = PromotionRule(RUNGS, study)
     assert promotions.close(is_in_time=False, num_underway=0) == 1
     ends(study, promotions, 1, 0.95)
     assert promotions.close(is_in_time=False, num_underway=0) is None
@@ -119,12 +119,12 @@ def test_when_time_ran_out_the_cutoff_is_the_best_of_the_rung() -> None:
     assert set(cutoffs.values()) == {0.9}
 
 
-def at_length(*curves: list[float]) -> Promotions:
+def at_length(*curves: list[float]) -> PromotionRule:
     """Full-length trials with these scores at epochs 1, 3 and 9, and one that waits for every other epoch."""
     study = study_of(*([early, early, middle, *[middle] * 5, end] for early, middle, end in curves))
     for number, (*_, end) in enumerate(curves):
         study.finish(number, TrialStatus.COMPLETED, value=end)
-    return Promotions(RUNGS, study)
+    return PromotionRule(RUNGS, study)
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_the_rungs_are_doubted_as_often_as_they_ranked_full_length_trials_the_wr
         study = study_of(*([early, early, middle, *[middle] * 5, end] for early, middle, end in curves))
         for number, (*_, end) in enumerate(curves):
             study.finish(number, TrialStatus.COMPLETED, value=end)
-        promotions = Promotions(RUNGS, study)
+        promotions = PromotionRule(RUNGS, study)
         for index in range(count):
             study.add_trial(NewTrial(config={}, seed=0))
             promotions.reach(len(curves) + index, 1, 0.0)
@@ -157,10 +157,10 @@ def test_the_doubt_is_the_same_whether_trials_ended_before_or_since() -> None:
     chance = random.Random(0)
     curves = [[chance.random() for _ in range(9)] for _ in range(12)]
     study = study_of(*curves)
-    promotions = Promotions(RUNGS, study)
+    promotions = PromotionRule(RUNGS, study)
     for number in chance.sample(range(12), 12):
         ends(study, promotions, number, 0.0)
-        assert promotions._doubt_in_rungs() == Promotions(RUNGS, study)._doubt_in_rungs()
+        assert promotions._doubt_in_rungs() == PromotionRule(RUNGS, study)._doubt_in_rungs()
     num_wrong = sum(
         (one[epoch - 1] - other[epoch - 1]) * (one[-1] - other[-1]) < 0
         for one, other in combinations(curves, 2)
@@ -173,12 +173,12 @@ def test_a_trial_sent_to_the_end_is_the_furthest_and_best_and_waits_no_more() ->
     study = study_of(*[[0.5]] * 12, [0.3, 0.3, 0.4], [0.4, 0.4, 0.3])
     for number in (12, 13):
         goes_on(study, number, 1)
-    promotions = Promotions(RUNGS, study)
+    promotions = PromotionRule(RUNGS, study)
     assert promotions.promote() == 12
     assert study.trial(12).rungs[-1] == RungDecision(
         epoch=3, score=0.4, cutoff=0.4, num_scores=2, is_stopped=False, is_sent_to_end=True
     )
-    resumed = Promotions(RUNGS, study)
+    resumed = PromotionRule(RUNGS, study)
     assert resumed.promote() == promotions.promote() == 0  # no further full training is due, but one at the first rung
     assert not resumed.reach(12, 4, 0.9)
 
@@ -199,23 +199,23 @@ def test_the_main_jobs_defaults_bring_several_trials_to_the_end_and_give_every_o
 def test_a_stop_without_its_status_is_made_up_for() -> None:
     study = study_of([0.5], [0.9])
     study.record_rung(0, RungDecision(epoch=1, score=0.5, cutoff=0.9, num_scores=2, is_stopped=True))
-    promotions = Promotions(RUNGS, study)
+    promotions = PromotionRule(RUNGS, study)
     assert study.trial(0).status is TrialStatus.STOPPED
-    assert [promotions.is_waiting(number) for number in (0, 1)] == [False, True]
+    assert [promotions.is_paused(number) for number in (0, 1)] == [False, True]
 
 
 def test_an_end_without_its_status_is_made_up_for() -> None:
     study = study_of([0.1] * 9)
-    scheduler = build_trial_scheduler(RUNGS, study)
-    assert isinstance(scheduler, StudyPromotionScheduler)
+    scheduler = StudyScheduler(RUNGS, study)
+    assert isinstance(scheduler, StudyScheduler)
     assert study.trial(0).status is TrialStatus.COMPLETED
     assert scheduler.is_over(0)
 
 
 def test_a_trial_that_waits_is_not_over_and_comes_again_with_its_epochs() -> None:
     study = RunStudy.in_memory()
-    scheduler = build_trial_scheduler(RUNGS, study)
-    assert isinstance(scheduler, StudyPromotionScheduler)
+    scheduler = StudyScheduler(RUNGS, study)
+    assert isinstance(scheduler, StudyScheduler)
     searcher = build_searcher(SPACE, study, 0, promotions=scheduler.promotions, num_trials=4)
     proposed = [searcher.suggest(f"t{index}") for index in range(4)]
     for index, assignment in enumerate(proposed):
@@ -233,8 +233,8 @@ def test_a_trial_that_waits_is_not_over_and_comes_again_with_its_epochs() -> Non
 
 def test_once_time_is_up_only_the_best_goes_on() -> None:
     study = study_of([0.5], [0.9], [0.6], [0.7], [0.8], [0.1])
-    scheduler = build_trial_scheduler(RUNGS, study)
-    assert isinstance(scheduler, StudyPromotionScheduler)
+    scheduler = StudyScheduler(RUNGS, study)
+    assert isinstance(scheduler, StudyScheduler)
     searcher = build_searcher(SPACE, study, 0, promotions=scheduler.promotions, may_start=lambda: False)
     best = searcher.suggest("a")
     assert isinstance(best, dict)

@@ -30,7 +30,8 @@ from search.errors import UserError
 from search.report.html import Html, element, joined, json_data, table
 from search.report.page import LivePage, write_report
 from search.schedulers.audit import Audit
-from search.study.study import NewTrial, RungDecision, RunStudy, TrialStatus
+from search.study.record import NewTrial, RungDecision, TrialStatus
+from search.study.study import RunStudy
 
 
 def write_page(run: Run, *, is_running: bool = False) -> str:

@@ -26,7 +26,8 @@ from search.estimates import proportion_interval
 from search.report.data import report_data
 from search.report.trials import worker_spans
 from search.report.winner import position_in
-from search.study.study import RunStudy, TrialStatus
+from search.study.record import TrialStatus
+from search.study.study import RunStudy
 
 
 def test_a_finished_run_tells_accuracy_gain_and_interval(tmp_path: Path) -> None:

@@ -20,7 +20,8 @@ from search.analysis.results import (
     trials_frame,
 )
 from search.errors import UserError
-from search.study.study import NewTrial, RungDecision, RunStudy, TrialStatus
+from search.study.record import NewTrial, RungDecision, TrialStatus
+from search.study.study import RunStudy
 
 METRICS = {"train_loss": 1.0, "val_loss": 2.0, "lr": 0.1, "seconds": 3.0, "images_per_s": 50.0, "worker": "host:1"}
 RETRAINED = {

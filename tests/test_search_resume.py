@@ -15,11 +15,13 @@ from minimal_document import MINIMAL
 from search_worlds import SPACE, Rungs, search
 from watched_storage import Killed, WatchedStorage, dies_after
 
+from search.schedulers.asha import decide
 from search.schedulers.promotion import NUM_FINALISTS
-from search.schedulers.rungs import decide, rungs_of
+from search.schedulers.rungs import rungs_of
 from search.setup.preflight import resume_problems
 from search.study.ranking import rank_trials
-from search.study.study import RunStudy, TrialStatus
+from search.study.record import TrialStatus
+from search.study.study import RunStudy
 
 NUM_TRIALS = 18
 STRIDE = 3

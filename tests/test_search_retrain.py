@@ -20,7 +20,7 @@ from model.training import EpochMetrics, Training, train_epochs
 from search.retrain.retrainer import Retrainer, RetrainTask, all_images
 from search.settings import SearchSettings
 from search.setup.prepare import search_arrays
-from search.study.finals import FINALIST
+from search.study.retrain_record import FINALIST
 from search.study.study import RunStudy
 from search.worker.images import SearchArrays, shared_images
 

@@ -21,7 +21,8 @@ from search.machine.slots import Slots
 from search.retrain.stage import retrain_and_test
 from search.settings import SearchSettings
 from search.setup.prepare import Machine, Preparation, prepare, search_arrays
-from search.study.study import NewTrial, RunStudy, TrialStatus
+from search.study.record import NewTrial, TrialStatus
+from search.study.study import RunStudy
 
 MACHINE = Machine(
     engine=Engine(num_threads=1), slots=Slots(num_concurrent=1, cpus_per_trial=1, gpus_per_trial=0.0, gpus=0)

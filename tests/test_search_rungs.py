@@ -11,9 +11,11 @@ from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
 from ray.tune.schedulers.async_hyperband import _Bracket
 from search_worlds import Rungs, stub
 
-from search.schedulers.rungs import decide, rung_epochs, rungs_of
-from search.study.study import RunStudy, TrialStatus
-from search.tune.trial_scheduler import build_trial_scheduler
+from search.schedulers.asha import decide
+from search.schedulers.rungs import rung_epochs, rungs_of
+from search.study.record import TrialStatus
+from search.study.study import RunStudy
+from search.tune.trial_scheduler import StudyScheduler
 
 
 @pytest.mark.parametrize("grace_period", [1, 2, 3, 5])
@@ -67,7 +69,7 @@ def test_a_whole_search_stops_as_with_rays_scheduler(rungs: Rungs) -> None:
     """Reports of 40 trials, interleaved at random; both schedulers hear the same until either stops a trial."""
     rng = random.Random(5)
     study = RunStudy.in_memory()
-    ours = build_trial_scheduler(rungs, study)  # type: ignore[arg-type]
+    ours = StudyScheduler(rungs, study)  # type: ignore[arg-type]
     theirs = AsyncHyperBandScheduler(
         time_attr="epoch",
         metric="val_accuracy",
@@ -97,6 +99,6 @@ def test_a_whole_search_stops_as_with_rays_scheduler(rungs: Rungs) -> None:
 
 
 def _new_trial():  # type: ignore[no-untyped-def]
-    from search.study.study import NewTrial
+    from search.study.record import NewTrial
 
     return NewTrial(config={}, seed=0)

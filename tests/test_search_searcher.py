@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 from ray.tune.search import Searcher
-from search_worlds import GIVEN, SEED, SPACE, search
+from search_worlds import GIVEN, SEED, SPACE, build_searcher, search
 
-from search.study.study import NewTrial, RunStudy, TrialStatus
+from search.study.record import NewTrial, TrialStatus
+from search.study.study import RunStudy
 from search.tune import searcher as searcher_room
-from search.tune.searcher import StudySearcher, build_searcher
+from search.tune.searcher import StudySearcher
 
 
 def propose(searcher: StudySearcher, trial_id: str = "t") -> dict[str, Any]:

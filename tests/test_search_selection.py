@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from search.study.ranking import rank_trials
-from search.study.study import RungDecision, TrialRecord, TrialStatus
+from search.study.record import RungDecision, TrialRecord, TrialStatus
 
 
 def record(number: int, status: str = "completed", scores: tuple[float, ...] = (0.5,), **rest: Any) -> TrialRecord:

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler
 from ray.tune.search import Searcher
-from search_worlds import SEED, SPACE, Rungs, reports
+from search_worlds import SEED, SPACE, Rungs, build_searcher, reports
 
 from search.forecast.simulation import Event, Step, simulate
-from search.schedulers.rungs import decide
-from search.study.study import RunStudy, TrialStatus
-from search.tune.searcher import build_searcher
-from search.tune.trial_scheduler import build_trial_scheduler
+from search.schedulers.asha import decide
+from search.study.record import TrialStatus
+from search.study.study import RunStudy
+from search.tune.trial_scheduler import StudyScheduler
 
 
 class Listed(Searcher):
@@ -88,7 +88,7 @@ def test_rays_own_scheduler_stops_trials() -> None:
 def test_a_study_is_searched_as_in_a_cluster() -> None:
     study, rungs = RunStudy.in_memory(), Rungs()
     searcher = build_searcher(SPACE, study, SEED, max_concurrent=3)
-    scheduler = build_trial_scheduler(rungs, study)
+    scheduler = StudyScheduler(rungs, study)
 
     def train_trial(assignment: Mapping[str, Any]) -> Iterator[Step]:
         return (Step(seconds=1.0, result=result) for result in reports(assignment, rungs))

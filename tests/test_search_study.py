@@ -9,7 +9,8 @@ from optuna.distributions import FloatDistribution
 
 from search.errors import UserError
 from search.settings import SearchSettings
-from search.study.study import NewTrial, RungDecision, RunStudy, TrialStatus, open_study
+from search.study.record import NewTrial, RungDecision, TrialStatus
+from search.study.study import RunStudy, open_study
 
 TRIAL = NewTrial(
     config={"lr": 0.1, "kind": "a", "flip": True, "width": 7},

@@ -17,7 +17,8 @@ import tune_main
 from model.config import SEED_CONFIG
 from search.machine.slots import Slots
 from search.settings import SearchSettings
-from search.study.study import NewTrial, RunStudy, TrialStatus
+from search.study.record import NewTrial, TrialStatus
+from search.study.study import RunStudy
 from search.tune import trackers
 from search.tune.trackers import Tracker, Tracking, tracking
 
@@ -92,7 +93,7 @@ def test_mlflow_holds_curves_configs_and_ends(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_wandb_s_offline_files_hold_curves_and_configs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("wandb", reason="the extra [wandb] is not installed")
-    from search.tune.tuner import ray_cluster
+    from search.tune.cluster import ray_cluster
 
     monkeypatch.setenv("WANDB_MODE", "offline")
     with ray_cluster(Slots(num_concurrent=2, cpus_per_trial=1, gpus_per_trial=0.0, gpus=0), tmp_path / "ray.log"):

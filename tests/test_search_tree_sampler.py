@@ -12,7 +12,7 @@ import pytest
 from search.samplers.tree_sampler import NEIGHBOUR_DISTANCE, RANDOM_EVERY, TreeSampler
 from search.space.parameter import Parameter
 from search.space.space import SearchSpace
-from search.study.study import TrialRecord, TrialStatus
+from search.study.record import TrialRecord, TrialStatus
 
 EPOCHS = (1, 3, 9)
 SPACE = SearchSpace(

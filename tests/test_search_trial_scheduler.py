@@ -9,8 +9,9 @@ import pytest
 from ray.tune.schedulers import TrialScheduler
 from search_worlds import Rungs, stub
 
-from search.study.study import NewTrial, RungDecision, RunStudy, TrialStatus
-from search.tune.trial_scheduler import StudyASHAScheduler
+from search.study.record import NewTrial, RungDecision, TrialStatus
+from search.study.study import RunStudy
+from search.tune.trial_scheduler import StudyScheduler
 
 RUNGS = Rungs(max_epochs=4, grace_period=1, reduction_factor=2)
 
@@ -22,11 +23,11 @@ def study_of(num_trials: int) -> RunStudy:
     return study
 
 
-def scheduler_of(study: RunStudy) -> StudyASHAScheduler:
-    return StudyASHAScheduler(RUNGS, study)  # type: ignore[arg-type]
+def scheduler_of(study: RunStudy) -> StudyScheduler:
+    return StudyScheduler(RUNGS, study)  # type: ignore[arg-type]
 
 
-def report(scheduler: StudyASHAScheduler, number: int, **result: Any) -> str:
+def report(scheduler: StudyScheduler, number: int, **result: Any) -> str:
     trial = stub(f"t{number}", {"trial_number": number})
     return scheduler.on_trial_result(None, trial, result)  # type: ignore[arg-type]
 

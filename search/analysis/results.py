@@ -19,10 +19,12 @@ from search.analysis.inference import load_classifier, load_network, predict
 from search.analysis.verdict import Result, run_result
 from search.errors import SpaceError, UserError
 from search.setup.document import damaged, read_document, read_space_text
-from search.setup.preflight import record_problems
 from search.space.space import SearchSpace
-from search.study.finals import FINALIST, Finals, RetrainPlan, finals_of
-from search.study.study import RunStudy, TrialRecord, TrialStatus
+from search.study.finals import Finals, RetrainPlan, finals_of
+from search.study.integrity import record_problems
+from search.study.record import TrialRecord, TrialStatus
+from search.study.retrain_record import FINALIST
+from search.study.study import RunStudy
 
 TRIAL_COLUMNS = {
     "trial_number": "int64",

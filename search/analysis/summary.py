@@ -25,7 +25,7 @@ from search.forecast.wording import verdict
 from search.schedulers.audit import audit_report
 from search.schedulers.done import done_in
 from search.schedulers.rungs import rung_epochs
-from search.study.study import TrialStatus
+from search.study.record import TrialStatus
 from search.text import duration, percent, points
 
 

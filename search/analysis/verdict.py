@@ -18,7 +18,7 @@ from search.estimates import (
 from search.retrain.predictions import TestPredictions, predictions_path, read_predictions
 from search.study.finals import Finals
 from search.study.ranking import rank_trials
-from search.study.study import TrialRecord, TrialStatus
+from search.study.record import TrialRecord, TrialStatus
 from search.text import percent
 
 CONFIG_TITLES = {"winner": "the winner", "seed": "the seed config", "default": "the space's default"}

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from search.display.progress import Forecasts, Progress
-from search.study.study import TrialRecord, TrialStatus
+from search.study.record import TrialRecord, TrialStatus
 from search.text import duration, percent
 from search.worker.step_counts import StepCounts
 

@@ -17,7 +17,7 @@ from search.forecast.calibration import Calibration, epoch_images
 from search.forecast.rehearsal import Curves, Rehearsal, Steer, rehearse
 from search.machine.slots import Slots
 from search.setup.preflight import run_bytes
-from search.study.study import NewTrial
+from search.study.record import NewTrial
 
 INTERVAL = 0.9
 """Share of the played runs that lie within a forecast's low and high."""

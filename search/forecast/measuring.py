@@ -16,7 +16,8 @@ from search.machine.hardware import num_cpus
 from search.machine.packing import BATCH_SIZE, Ask, measuring_processes
 from search.setup.build import steer
 from search.setup.prepare import SEED_IMAGE_SIZE, Preparation, describe_config
-from search.study.study import NewTrial, RunStudy, TrialStatus
+from search.study.record import NewTrial, TrialStatus
+from search.study.study import RunStudy
 
 NUM_PROPOSALS = 24
 NUM_CONFIGS = 12

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import shutil
 import time
@@ -16,7 +15,7 @@ from search.machine.hardware import num_cpus
 from search.setup.build import steer
 from search.setup.prepare import Preparation
 from search.study.finals import RetrainPlan
-from search.study.study import NewTrial
+from search.study.record import NewTrial
 
 PACKED_AT, DRAWN_AT, MEASURED_AT, PLAYED_AT = 0.5, 0.6, 0.75, 0.85
 """Shares of the time that a forecast has if it is all that was asked for, after which each of its parts ends."""
@@ -78,7 +77,7 @@ def plan_text(forecast: Forecast, preparation: Preparation) -> list[str]:
 
 def _work(preparation: Preparation, proposed: list[NewTrial], *, preparation_s: float) -> Work:
     settings = preparation.settings
-    finals = RetrainPlan.of(dataclasses.asdict(settings))
+    finals = RetrainPlan.of(settings)
     return Work(
         num_trials=settings.num_trials,
         max_epochs=settings.max_epochs,

@@ -12,7 +12,8 @@ import numpy as np
 
 from search.forecast.simulation import Step, simulate
 from search.study.ranking import rank_trials
-from search.study.study import NewTrial, RunStudy, TrialStatus
+from search.study.record import NewTrial, TrialStatus
+from search.study.study import RunStudy
 
 Steer = Callable[[RunStudy, Sequence[NewTrial], Callable[[], float]], tuple[Any, Any]]
 """(record, configs to try in turn, clock in seconds) -> the searcher and the trial scheduler of the run."""

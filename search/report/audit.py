@@ -8,7 +8,7 @@ from search.analysis.wording import audit_sentences
 from search.report.html import Html, element, table
 from search.report.trials import TrialView
 from search.schedulers.audit import AuditReport
-from search.study.study import RungDecision
+from search.study.record import RungDecision
 from search.text import percent
 
 

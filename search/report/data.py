@@ -19,9 +19,10 @@ from search.report.winner import Winner, describe_winner
 from search.schedulers.audit import AuditReport, audit_report
 from search.schedulers.rungs import rung_epochs, rung_spacing
 from search.space.space import SearchSpace
-from search.study.finals import FINALIST, Finals, RetrainPlan, finals_of
+from search.study.finals import Finals, RetrainPlan, finals_of
 from search.study.ranking import rank_trials
-from search.study.study import TrialRecord, TrialStatus
+from search.study.record import TrialRecord, TrialStatus
+from search.study.retrain_record import FINALIST
 
 NUM_TOP_TRIALS = 10
 

@@ -10,7 +10,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
-from search.study.study import RungDecision, TrialRecord, TrialStatus
+from search.study.record import RungDecision, TrialRecord, TrialStatus
 from search.text import percent, value_text
 
 LABEL_WIDTH = 62

@@ -16,7 +16,7 @@ from model.profile import NetworkProfile, profile_network
 from search.retrain.predictions import TestPredictions, predictions_path, read_predictions
 from search.space.parameter import Parameter, Value
 from search.space.space import SearchSpace
-from search.study.study import TrialRecord
+from search.study.record import TrialRecord
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,6 @@
-"""A config trained from scratch and judged: on the validation images, or at the very end on the test images.
+"""Trains one config from scratch and evaluates it: on the validation images or, at the very end, on the test images.
 
-The only reader of the test images.
+The only module that reads the test images.
 """
 
 from __future__ import annotations
@@ -24,12 +24,10 @@ from model.training import DivergedError, EpochMetrics, Training, train_epochs
 from search.retrain.predictions import predictions_path, write_predictions
 from search.retrain.weights import write_weights
 from search.settings import SearchSettings
-from search.study.finals import FINALIST, finalist_key
+from search.study.retrain_record import FINALIST, RetrainRecord, retrain_key
 from search.study.study import RunStudy
 from search.worker.checkpoint_pace import CheckpointPace
 from search.worker.images import SearchArrays, shared_images
-
-_WORST = {"test_accuracy": 0.0, "test_accuracy_tta": 0.0, "test_loss": None}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,16 +40,14 @@ class RetrainTask:
     trial_number: int
     profile: Mapping[str, Any]
     seed_index: int = 0
-    """Which of its retrainings it is, from 0."""
+    """Counts the retrainings of one config, from 0."""
     weights_file: Path | None = None
     """Where the trained weights go; None keeps none."""
 
     @property
     def key(self) -> str:
         """Its name in the record."""
-        if self.config_name == FINALIST:
-            return finalist_key(self.trial_number, self.seed_index)
-        return f"retrain:{self.config_name}:{self.seed_index}"
+        return retrain_key(self.config_name, self.trial_number, self.seed_index)
 
     @property
     def file_stem(self) -> str:
@@ -61,8 +57,8 @@ class RetrainTask:
 
 @dataclass(frozen=True, kw_only=True)
 class Retrainer:
-    """Trains tasks for `max_epochs` each. Goes on from a task's newest checkpoint if it was cut off, and does nothing
-    again that the record has of the same trial. A training that diverges has accuracy 0 and an error in its row.
+    """Trains tasks for `max_epochs` each. A task that was cut off continues from its newest checkpoint; a task whose
+    result is in the record is not repeated. A training that diverges is recorded with accuracy 0 and an error.
     """
 
     settings: SearchSettings
@@ -71,42 +67,42 @@ class Retrainer:
     study: RunStudy
     on_epoch: Callable[[RetrainTask, EpochMetrics], None]
 
-    def finished_row(self, task: RetrainTask) -> dict[str, Any] | None:
-        """What the record has of the task."""
-        row = self.study.notes().get(task.key)
-        return dict(row) if row is not None and row["trial_number"] == task.trial_number else None
+    def finished(self, task: RetrainTask) -> RetrainRecord | None:
+        """The task's result in the record, if it is of the same trial."""
+        records = (one for one in self.study.retrains() if one.key == task.key)
+        return next((one for one in records if one.trial_number == task.trial_number), None)
 
-    def validate(self, task: RetrainTask, arrays: SearchArrays) -> dict[str, Any]:
-        """Trains on the training split of `arrays` and judges the last epoch on its validation split; records that."""
-        done = self.finished_row(task)
+    def validate(self, task: RetrainTask, arrays: SearchArrays) -> RetrainRecord:
+        """Trains on the training split of `arrays`; records the last epoch's accuracy on its validation split."""
+        done = self.finished(task)
         if done is not None:
             return done
         training, history = self._start(task, arrays)
         try:
             self._train(training, history, task)
         except DivergedError as error:
-            return self._record(task, history, {"val_accuracy": 0.0, "error": str(error)})
-        return self._record(task, history, {"val_accuracy": history[-1]["val_accuracy"]})
+            return self._record(task, history, val_accuracy=0.0, error=str(error))
+        return self._record(task, history, val_accuracy=history[-1]["val_accuracy"])
 
     def train(self, task: RetrainTask) -> None:
         """Trains on training and validation images together; the last epoch stays in a checkpoint for `test`."""
-        if self.finished_row(task) is not None:
+        if self.finished(task) is not None:
             return
         if task.weights_file is not None:
-            # An extended run may have another winner, whose config must not meet the weights of the one before.
+            # An extended run may have another winner; its config must not meet the earlier winner's weights.
             task.weights_file.unlink(missing_ok=True)
         training, history = self._start(task, all_images(self.data))
         try:
             self._train(training, history, task)
         except DivergedError as error:
-            self._record(task, history, {**_WORST, "error": str(error)})
+            self._record(task, history, test_accuracy=0.0, test_accuracy_tta=0.0, error=str(error))
 
-    def test(self, tasks: Sequence[RetrainTask]) -> Iterator[dict[str, Any]]:
-        """Opens the test images and yields the row of each task, all of which have been trained by now."""
-        trained = [task for task in tasks if self.finished_row(task) is None]
-        examples = self._load_test_images() if trained else None
+    def test(self, tasks: Sequence[RetrainTask]) -> Iterator[RetrainRecord]:
+        """Opens the test images and yields the result of each task. All tasks must have been trained."""
+        is_any_left = any(self.finished(task) is None for task in tasks)
+        examples = self._load_test_images() if is_any_left else None
         for task in tasks:
-            done = self.finished_row(task)
+            done = self.finished(task)
             if done is not None:
                 yield done
             else:
@@ -117,18 +113,18 @@ class Retrainer:
         data, side = self.data, self.data.examples.images.shape[1]
         return load_test_data(data.name, image_size=side, seed=self.settings.seed, data_dir=self.settings.data_dir)
 
-    def _test(self, task: RetrainTask, examples: Examples) -> dict[str, Any]:
+    def _test(self, task: RetrainTask, examples: Examples) -> RetrainRecord:
         arrays = all_images(self.data)
         training, history = self._start(task, arrays)
-        self._train(training, history, task)  # nothing is left to do, unless its checkpoint was lost meanwhile
+        self._train(training, history, task)  # does nothing, unless the checkpoint was lost meanwhile
         scores, probabilities = _test_scores(training, arrays, examples)
         write_predictions(predictions_path(self.settings.run_dir, task.key), examples, probabilities)
         if task.weights_file is not None:
             write_weights(task.weights_file, training.network, mean=arrays.mean, std=arrays.std)
-        return self._record(task, history, scores)
+        return self._record(task, history, **scores)
 
     def _start(self, task: RetrainTask, arrays: SearchArrays) -> tuple[Training, list[dict[str, Any]]]:
-        """The task's training, at its newest checkpoint if there is one, and the metrics of the epochs before it."""
+        """The task's training, at its newest checkpoint if there is one, and the metrics of its epochs so far."""
         images = shared_images(arrays, torch.device(self.engine.device))
         training = Training(
             task.config, images, max_epochs=self.settings.max_epochs, seed=self._seed(task), engine=self.engine
@@ -152,22 +148,24 @@ class Retrainer:
                     )
             self.on_epoch(task, metrics)
 
-    def _record(self, task: RetrainTask, history: list[dict[str, Any]], scores: Mapping[str, Any]) -> dict[str, Any]:
-        """Writes and returns the row of `Run.retrains`, and with it the metrics of every epoch."""
-        row = {
-            "config_name": task.config_name,
-            "trial_number": task.trial_number,
-            "retrain_seed": self._seed(task),
-            "includes_val": task.config_name != FINALIST,
-            "epochs_trained": len(history),
+    def _record(self, task: RetrainTask, history: list[dict[str, Any]], **scores: Any) -> RetrainRecord:
+        record = RetrainRecord(
+            config_name=task.config_name,
+            trial_number=task.trial_number,
+            seed_index=task.seed_index,
+            retrain_seed=self._seed(task),
+            includes_val=task.config_name != FINALIST,
+            epochs_trained=len(history),
+            num_params=task.profile["num_params"],
+            multiply_adds=task.profile["multiply_adds"],
+            receptive_field=task.profile["receptive_field"],
+            seconds=sum(metrics["seconds"] for metrics in history),
+            train_losses=tuple(metrics["train_loss"] for metrics in history),
             **scores,
-            **task.profile,
-            "seconds": sum(metrics["seconds"] for metrics in history),
-            "epochs": history,
-        }
-        self.study.set_note(task.key, row)
+        )
+        self.study.record_retrain(record)
         delete_checkpoints(self._checkpoints(task))
-        return row
+        return record
 
     def _seed(self, task: RetrainTask) -> int:
         return derive_seed(self.settings.seed, task.key)

@@ -15,8 +15,10 @@ from search.files import write_atomically
 from search.retrain.retrainer import Retrainer, RetrainTask
 from search.settings import SearchSettings
 from search.setup.prepare import Preparation, search_arrays
-from search.study.finals import FINALIST, Finals, RetrainPlan, finals_of
-from search.study.study import NewTrial, RunStudy, TrialRecord
+from search.study.finals import Finals, RetrainPlan, finals_of
+from search.study.record import NewTrial, TrialRecord
+from search.study.retrain_record import FINALIST
+from search.study.study import RunStudy
 from search.text import percent
 from search.toml_text import toml_document
 
@@ -40,21 +42,21 @@ def retrain_and_test(preparation: Preparation, study: RunStudy, display: Display
     study.set_note("winner", winner.number)
     tasks = retrain_tasks(preparation, winner)
     for task in tasks:
-        if retrainer.finished_row(task) is None:
+        if retrainer.finished(task) is None:
             display.message(f"retraining {_title(task, settings)} for {settings.max_epochs} epochs on all images")
             retrainer.train(task)
             on_end()
-    for task, row in zip(tasks, retrainer.test(tasks), strict=True):
+    for task, tested in zip(tasks, retrainer.test(tasks), strict=True):
         display.message(
-            f"{_title(task, settings)}: test accuracy {percent(row['test_accuracy'])} single view, "
-            f"{percent(row['test_accuracy_tta'])} with flip TTA"
+            f"{_title(task, settings)}: test accuracy {percent(tested.test_accuracy)} single view, "
+            f"{percent(tested.test_accuracy_tta)} with flip TTA"
         )
 
 
 def retrain_tasks(preparation: Preparation, winner: TrialRecord) -> list[RetrainTask]:
     """The winner's retrainings, then those of the baselines that it is not itself."""
     settings = preparation.settings
-    seeds = range(RetrainPlan.of(dataclasses.asdict(settings)).num_seeds)
+    seeds = range(RetrainPlan.of(settings).num_seeds)
     weights_file = settings.run_dir / "model.safetensors"
     # The weights are those of the first seed: to keep the best one's would choose by test accuracy.
     tasks = [_task("winner", winner.number, winner, index, None if index else weights_file) for index in seeds]
@@ -79,10 +81,10 @@ def _choose(
     for finalist in finals.finalists:
         for index in range(finals.plan.num_seeds):
             task = _task(FINALIST, finalist.record.number, finalist.record, index)
-            if retrainer.finished_row(task) is None:
+            if retrainer.finished(task) is None:
                 display.message(f"retraining {_title(task, settings)} with the validation images held out")
-                row = retrainer.validate(task, arrays)
-                display.message(f"{_title(task, settings)}: validation accuracy {percent(row['val_accuracy'])}")
+                validated = retrainer.validate(task, arrays)
+                display.message(f"{_title(task, settings)}: validation accuracy {percent(validated.val_accuracy)}")
                 on_end()
     winner = _finals(retrainer.study, settings).winner
     assert winner is not None
@@ -95,7 +97,7 @@ def _choose(
 
 
 def _finals(study: RunStudy, settings: SearchSettings) -> Finals:
-    return finals_of(study.trials(), study.notes(), RetrainPlan.of(dataclasses.asdict(settings)))
+    return finals_of(study.trials(), study.retrains(), RetrainPlan.of(settings))
 
 
 def _task(

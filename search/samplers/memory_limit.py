@@ -7,8 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from search.space.space import SearchSpace
-from search.study.study import TrialRecord, TrialStatus
-from search.worker.trainable import OUT_OF_MEMORY
+from search.study.record import OUT_OF_MEMORY, TrialRecord, TrialStatus
 
 
 class MemoryLimit:

@@ -15,7 +15,7 @@ from optuna.trial import TrialState, create_trial
 
 from model.seeds import derive_seed
 from search.space.space import SearchSpace
-from search.study.study import TrialRecord, TrialStatus
+from search.study.record import TrialRecord, TrialStatus
 
 _UNDERWAY = (TrialStatus.RUNNING, TrialStatus.INTERRUPTED)
 

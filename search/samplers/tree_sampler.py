@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from sklearn.tree import ExtraTreeRegressor
 from model.seeds import derive_seed
 from search.samplers.encoding import coordinates, vary
 from search.space.space import SearchSpace
-from search.study.study import TrialRecord, TrialStatus
+from search.study.record import TrialRecord, TrialStatus
 
 NUM_TREES = 40
 NUM_RANDOM_FIRST = 8
@@ -49,16 +49,11 @@ class TreeSampler:
         seed: int,
         *,
         epochs: Collection[int],
-        points: Callable[[], Sequence[Params]] | None = None,
     ) -> None:
-        """`epochs`: those whose scores count, the last one of a full training among them.
-
-        `points`: all params that can still be had; None is everything in the space.
-        """
+        """`epochs`: the epochs whose scores count; the last one of a full training must be among them."""
         self._space = space
         self._seed = seed
         self._epochs = frozenset(epochs)
-        self._points = points
         self._params: list[Params] = []
         self._num_legal = 0
         self._scores: dict[int, dict[int, float]] = {}
@@ -100,24 +95,22 @@ class TreeSampler:
         """
         rng = random.Random(derive_seed(self._seed, "sampler", number))
         if len(self._scores) < NUM_RANDOM_FIRST or self._num_legal % RANDOM_EVERY == 0:
-            return self._draw_evenly(rng)
-        candidates = self._candidates(rng)
+            return self.draw_uniform(rng)
+        candidates = self.candidates(rng)
         points = coordinates(self._space.parameters, candidates)
         promise = self._promise(points)
         order = np.argsort(-promise, kind="stable")
         chosen = next((index for index in order if self._is_eligible(candidates[index])), 0)
         return dict(candidates[chosen])
 
-    def _draw_evenly(self, rng: random.Random) -> dict[str, Any]:
-        if self._points is not None:
-            return dict(rng.choice(self._points()))
+    def draw_uniform(self, rng: random.Random) -> dict[str, Any]:
+        """Random params, the limits not asked."""
         return {key: parameter.draw(rng) for key, parameter in self._space.parameters.items()}
 
-    def _candidates(self, rng: random.Random) -> Sequence[Params]:
-        if self._points is not None:
-            return self._points()
+    def candidates(self, rng: random.Random) -> Sequence[Params]:
+        """Params to choose from: half random, half near the best trials."""
         best = sorted(self._scores, key=lambda number: (*_standing(self._scores[number]), -number))[-NUM_BEST:]
-        even = [self._draw_evenly(rng) for _ in range(NUM_CANDIDATES // 2)]
+        even = [self.draw_uniform(rng) for _ in range(NUM_CANDIDATES // 2)]
         near = [
             vary(self._space.parameters, self._params[best[index % len(best)]], rng, spread=10 ** rng.uniform(-2, -0.5))
             for index in range(NUM_CANDIDATES // 2)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from search.study.study import TrialRecord, TrialStatus
+from search.study.record import TrialRecord, TrialStatus
 
 MAX_SAME_FAILURES = 5
 

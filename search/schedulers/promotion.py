@@ -1,174 +1,158 @@
-"""Successive halving by promotion: trials wait at a rung until they are among the best there.
+"""Successive halving by promotion: trials pause at each rung until they are among the best there.
 
-The asynchronous rule of Li et al., "A System for Massively Parallel Hyperparameter Tuning" (arXiv 1810.05934): whenever
-a worker is free, the best waiting trial of the highest rung where one is due goes on; else a new trial starts. Where a
-trial stands is told by the record alone: it waits if its last score is a rung's and no decision is written there.
+The asynchronous rule of Li et al., "A System for Massively Parallel Hyperparameter Tuning" (arXiv 1810.05934): when a
+worker is free, the best paused trial of the highest rung where one is due goes on; otherwise a new trial starts. The
+record alone says where a trial stands: it is paused if its last score is at a rung and no decision is written there.
 
-Early ranks may mislead, so they are checked: a share of all epochs goes into trials that are sent on to the end, rungs
-or not. The share is the doubt in the rungs: how often one of them ranked two full-length trials the wrong way round.
+Early ranks may mislead, so they are checked: a share of all epochs goes to trials that are sent to the last epoch
+whatever the rungs say. The share is the doubt in the rungs: how often a rung ranked two full-length trials the wrong
+way round.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
 
-from search.schedulers.rungs import RungSettings, reduction_factor_of, rungs_of
-from search.study.study import RungDecision, RunStudy, TrialRecord, TrialStatus
+from search.schedulers.rungs import RungSettings, RungTable, reduction_factor_of, rungs_of, undecided
+from search.study.record import RungDecision, TrialRecord, TrialStatus
+from search.study.study import RunStudy
 
 NUM_FINALISTS = 3
-"""Full-length trials that a search ends with, at the least: the best of a rung need not be the best at the end."""
+"""Full-length trials that a search ends with, at least: the best at a rung need not be the best at the end."""
 
 
-class Promotions:
-    """Which waiting trial goes on, and, once the search is over, which are stopped; written into the record."""
+class PromotionRule:
+    """Decides which paused trial goes on, and, when the search ends, which are stopped. Writes into the record."""
 
     def __init__(self, settings: RungSettings, study: RunStudy) -> None:
         self._study = study
         self._reduction_factor = reduction_factor_of(settings)
         self._max_epochs = settings.max_epochs
-        self._rungs: dict[int, dict[int, float]] = {epoch: {} for epoch in rungs_of(settings)}
-        self._waiting: dict[int, int] = {}
-        self._epochs: dict[int, int] = {}
-        self._sent_to_end: set[int] = set()
+        records = study.trials()
+        self._table = RungTable(rungs_of(settings), records)
+        self._epochs = {record.number: record.epochs_trained for record in records}
+        self._sent_to_end = {record.number for record in records if any(rung.is_sent_to_end for rung in record.rungs)}
         self._final_scores: dict[int, float] = {}
-        self._num_wrong = 0
-        """Of all pairs of full-length trials at all rungs, those ranked the wrong way round."""
-        self._num_winners = 0
-        self.score_epochs = (*self._rungs, settings.max_epochs)
-        """Where trials end or wait: the epochs whose scores are compared."""
+        self._num_misranked = 0
+        """Pairs of full-length trials that a rung ranked the wrong way round, summed over rungs."""
+        self._num_finalists = 0
+        """Full-length trials within the limits."""
+        self.score_epochs = (*self._table.epochs, settings.max_epochs)
+        """The epochs whose scores are compared: the rungs and the end."""
         self.stopped: list[int] = []
         """Trials that `close` stopped."""
-        for record in study.trials():
-            self._adopt(record)
+        for record in records:
+            if record.status is TrialStatus.COMPLETED:
+                self._note_completed(record)
+        self._paused = {
+            record.number: record.epochs_trained
+            for record in undecided(records, self._table.epochs)
+            if record.number not in self._sent_to_end
+        }
 
-    def is_waiting(self, number: int) -> bool:
-        """Whether the trial has reached a rung and neither goes on nor has ended."""
-        return number in self._waiting
+    def is_paused(self, number: int) -> bool:
+        """Whether the trial stands at a rung and has neither gone on nor ended."""
+        return number in self._paused
 
     def reach(self, number: int, epoch: int, score: float) -> bool:
-        """A trial has trained an epoch, which the record knows; whether it waits now."""
+        """A trial has trained an epoch, which is in the record; returns whether it pauses now."""
         self._epochs[number] = epoch
-        if epoch in self._rungs:
-            self._rungs[epoch][number] = score
+        if epoch in self._table.epochs:
+            self._table.add(number, epoch, score)
             if number not in self._sent_to_end:
-                self._waiting[number] = epoch
-        return number in self._waiting
+                self._paused[number] = epoch
+        return number in self._paused
 
     def complete(self, number: int) -> None:
         """A trial has trained the full length."""
         self._note_completed(self._study.trial(number))
 
     def promote(self) -> int | None:
-        """The waiting trial that goes on now, its decision written; None if none is due."""
-        if self._is_end_due() and (best := self._best_within_limits()) is not None:
+        """The paused trial that goes on now, its decision written; None if none is due."""
+        if self._is_full_training_due() and (best := self._best_within_limits()) is not None:
             return self._send_to_end(best)
-        for epoch in reversed(self._rungs):
-            scores = self._rungs[epoch]
-            for number in _ranked(scores)[: len(scores) // self._reduction_factor]:
-                if self._waiting.get(number) == epoch:
-                    return self._let_go_on(number, num_best=len(scores) // self._reduction_factor)
+        for epoch in reversed(self._table.epochs):
+            num_due = len(self._table.scores(epoch)) // self._reduction_factor
+            for number in self._table.ranked(epoch)[:num_due]:
+                if self._paused.get(number) == epoch:
+                    return self._let_go_on(number, num_best=num_due)
         return None
 
     def close(self, *, is_in_time: bool, num_underway: int) -> int | None:
-        """Ends a search that starts no more trials: the trial that has to go on first, or None.
+        """Ends a search that starts no new trials. Returns the paused trial that goes on next, or None.
 
-        The best that wait go to the end until that makes `NUM_FINALISTS`, or one if the time ran out (not
-        `is_in_time`). Trials underway count as some of them, wherever they are: a worker that they leave idle need not
-        wait to see how far they come. Once none is underway, all that still wait are stopped. If the time ran out,
-        trials may wait that were due; going on then took being the best of the rung.
+        The best paused trials are sent to the end until `NUM_FINALISTS` have trained the full length, or one if time
+        ran out (not `is_in_time`). Running trials count toward that number wherever they are, so that a worker need not
+        idle to see how far they come. Once none is running, all paused trials are stopped. If time ran out, trials may
+        be paused that were due; to go on, they had to be the best of their rung.
         """
-        num_missing = (NUM_FINALISTS if is_in_time else 1) - self._num_winners - num_underway
+        num_missing = (NUM_FINALISTS if is_in_time else 1) - self._num_finalists - num_underway
         if num_missing > 0 and (best := self._best_within_limits()) is not None:
             return self._send_to_end(best)
         if num_underway:
             return None
-        for number in sorted(self._waiting):
-            num_scores = len(self._rungs[self._waiting[number]])
+        for number in sorted(self._paused):
+            num_scores = len(self._table.scores(self._paused[number]))
             num_best = num_scores // self._reduction_factor if is_in_time else 1
             self._study.record_rung(number, self._decision(number, max(1, num_best), is_stopped=True))
             self._study.finish(number, TrialStatus.STOPPED)
-        self.stopped = sorted(self._waiting)
-        self._waiting.clear()
+        self.stopped = sorted(self._paused)
+        self._paused.clear()
         return None
 
-    def _is_end_due(self) -> bool:
-        """Whether one more full training keeps within the share of all epochs that is due to full trainings."""
+    def _is_full_training_due(self) -> bool:
+        """Whether one more full training stays within the share of all epochs that full trainings may take."""
         others = sum(epochs for number, epochs in self._epochs.items() if number not in self._sent_to_end)
         cost = (len(self._sent_to_end) + 1) * self._max_epochs
         return cost <= self._doubt_in_rungs() * (others + cost)
 
     def _doubt_in_rungs(self) -> float:
-        """Chance that a rung ranks two trials the wrong way round, by all pairs of full-length trials.
+        """Chance that a rung ranks two trials the wrong way round, from all pairs of full-length trials.
 
-        Before there are any: as if of `reduction_factor` pairs one had been the wrong way round.
+        The prior is one wrong pair in `reduction_factor`.
         """
         num_pairs = math.comb(len(self._final_scores), 2)
-        return (1 + self._num_wrong / max(1, len(self._rungs))) / (self._reduction_factor + num_pairs)
+        return (1 + self._num_misranked / max(1, len(self._table.epochs))) / (self._reduction_factor + num_pairs)
 
     def _best_within_limits(self) -> int | None:
-        """Of all that wait, the one that came furthest, of equals the one with the best score there."""
-        best_first = sorted(self._waiting, key=lambda number: (-self._waiting[number], -self._score(number), number))
+        """Of all paused trials, the one at the highest rung; of equals the one with the best score there."""
+        best_first = sorted(self._paused, key=lambda number: (-self._paused[number], -self._score(number), number))
         return next((number for number in best_first if self._study.trial(number).is_within_limits), None)
 
     def _send_to_end(self, number: int) -> int:
         self._sent_to_end.add(number)
-        num_best = 1 + _ranked(self._rungs[self._waiting[number]]).index(number)
+        num_best = 1 + self._table.ranked(self._paused[number]).index(number)
         return self._let_go_on(number, num_best=num_best, is_sent_to_end=True)
 
     def _let_go_on(self, number: int, *, num_best: int, is_sent_to_end: bool = False) -> int:
         decision = self._decision(number, num_best, is_stopped=False)
         self._study.record_rung(number, dataclasses.replace(decision, is_sent_to_end=is_sent_to_end))
-        del self._waiting[number]
+        del self._paused[number]
         return number
 
     def _score(self, number: int) -> float:
-        return self._rungs[self._waiting[number]][number]
+        return self._table.scores(self._paused[number])[number]
 
     def _note_completed(self, record: TrialRecord) -> None:
         self._sent_to_end.add(record.number)
         self._epochs[record.number] = record.epochs_trained
         final_score = record.val_accuracies[record.epochs_trained]
-        self._num_wrong += sum(
+        self._num_misranked += sum(
             (scores[record.number] - scores[other]) * (final_score - other_final_score) < 0
-            for scores in self._rungs.values()
+            for scores in map(self._table.scores, self._table.epochs)
             for other, other_final_score in self._final_scores.items()
         )
         self._final_scores[record.number] = final_score
-        self._num_winners += record.is_within_limits
+        self._num_finalists += record.is_within_limits
 
     def _decision(self, number: int, num_best: int, *, is_stopped: bool) -> RungDecision:
-        epoch = self._waiting[number]
-        scores = self._rungs[epoch]
+        epoch = self._paused[number]
+        scores = self._table.scores(epoch)
         return RungDecision(
             epoch=epoch,
             score=scores[number],
-            cutoff=scores[_ranked(scores)[num_best - 1]],
+            cutoff=scores[self._table.ranked(epoch)[num_best - 1]],
             num_scores=len(scores),
             is_stopped=is_stopped,
         )
-
-    def _adopt(self, record: TrialRecord) -> None:
-        """Takes a trial from the record, and writes the end that a kill cut off."""
-        for epoch, scores in self._rungs.items():
-            if epoch in record.val_accuracies:
-                scores[record.number] = record.val_accuracies[epoch]
-        epoch = self._epochs[record.number] = record.epochs_trained
-        if any(decision.is_sent_to_end for decision in record.rungs):
-            self._sent_to_end.add(record.number)
-        if record.status is TrialStatus.COMPLETED:
-            self._note_completed(record)
-        if record.status is not TrialStatus.INTERRUPTED or epoch not in self._rungs:
-            return
-        decided = {decision.epoch: decision for decision in record.rungs}
-        if epoch in decided:
-            if decided[epoch].is_stopped:
-                self._study.finish(record.number, TrialStatus.STOPPED)
-        elif record.number not in self._sent_to_end:
-            self._waiting[record.number] = epoch
-
-
-def _ranked(scores: Mapping[int, float]) -> list[int]:
-    """Trial numbers, the best score first; of equal ones the lower number."""
-    return sorted(scores, key=lambda number: (-scores[number], number))

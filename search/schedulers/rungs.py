@@ -1,23 +1,22 @@
-"""Where trials are compared, and the rule that stops the weak ones; pure.
+"""Where trials are compared, and the scores they have there. Both schedulers read this one table."""
 
-The rule is the stopping variant of ASHA (Li et al., "A System for Massively Parallel Hyperparameter Tuning",
-arXiv 1810.05934): a trial goes on past a rung if its score is among the best 1 / reduction_factor recorded there.
-"""
+from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import combinations
 from typing import Protocol
 
-import numpy as np
-
 from search.settings import REDUCTION_FACTORS, Scheduler
-from search.study.study import RungDecision
+from search.study.record import TrialRecord, TrialStatus
+from search.study.study import RunStudy
 
 PROMOTION_SPACING = 3
-"""By promotion, how many times longer the way to each next rung is, whatever share goes on: a rung costs nothing."""
+"""With promotion, each rung stands at this multiple of the one before, whatever share of the trials goes on: a paused
+trial costs nothing, so an extra rung costs nothing."""
 
 
 class RungSettings(Protocol):
-    """The part of a run's settings that decides where trials stop."""
+    """The settings that place the rungs."""
 
     @property
     def max_epochs(self) -> int: ...
@@ -30,24 +29,18 @@ class RungSettings(Protocol):
 
 
 def reduction_factor_of(settings: RungSettings) -> int:
-    """One in so many trials goes on past each rung."""
+    """The reduction factor: one trial in this many goes on past each rung."""
     return settings.reduction_factor or REDUCTION_FACTORS[settings.scheduler]
 
 
 def rungs_of(settings: RungSettings) -> tuple[int, ...]:
-    """Epochs at which a run's trials are compared; see `rung_spacing`."""
-    spacing = rung_spacing(settings.scheduler, reduction_factor_of(settings))
+    """The epochs of a run's rungs, ascending."""
+    spacing = PROMOTION_SPACING if settings.scheduler == "promotion" else reduction_factor_of(settings)
     return rung_epochs(settings.grace_period, spacing, settings.max_epochs)
 
 
-def rung_spacing(scheduler: str, reduction_factor: int) -> int:
-    """How many times as many epochs the next rung stands at: by promotion always the same, in ASHA as one in so many
-    goes on."""
-    return PROMOTION_SPACING if scheduler == "promotion" else reduction_factor
-
-
 def rung_epochs(grace_period: int, spacing: int, max_epochs: int) -> tuple[int, ...]:
-    """Epochs at which trials are compared: grace_period times powers of `spacing`, below max_epochs."""
+    """`grace_period` times the powers of `spacing`, below `max_epochs`."""
     epochs = []
     epoch = grace_period
     while epoch < max_epochs:
@@ -56,13 +49,57 @@ def rung_epochs(grace_period: int, spacing: int, max_epochs: int) -> tuple[int, 
     return tuple(epochs)
 
 
-def decide(epoch: int, score: float, recorded: Sequence[float], reduction_factor: int) -> RungDecision:
-    """Compares a score with those recorded at the rung before it. The first to arrive always goes on."""
-    cutoff = float(np.percentile(recorded, (1 - 1 / reduction_factor) * 100)) if recorded else None
-    return RungDecision(
-        epoch=epoch,
-        score=score,
-        cutoff=cutoff,
-        num_scores=len(recorded) + 1,
-        is_stopped=cutoff is not None and score < cutoff,
-    )
+class RungTable:
+    """The scores of all trials at the rungs, from the record and then from each report."""
+
+    def __init__(self, epochs: Sequence[int], records: Iterable[TrialRecord] = ()) -> None:
+        self.epochs = tuple(epochs)
+        self._scores: dict[int, dict[int, float]] = {epoch: {} for epoch in epochs}
+        for record in records:
+            for epoch, scores in self._scores.items():
+                if epoch in record.val_accuracies:
+                    scores[record.number] = record.val_accuracies[epoch]
+
+    def add(self, number: int, epoch: int, score: float) -> None:
+        """A trial has reached a rung. KeyError if there is no rung at this epoch."""
+        self._scores[epoch][number] = score
+
+    def scores(self, epoch: int) -> Mapping[int, float]:
+        """The scores at one rung by trial number, in the order of arrival."""
+        return self._scores[epoch]
+
+    def ranked(self, epoch: int) -> list[int]:
+        """Trial numbers at one rung, the best score first; of equal scores the lower number."""
+        scores = self._scores[epoch]
+        return sorted(scores, key=lambda number: (-scores[number], number))
+
+
+def misranked_pairs(records: Iterable[TrialRecord], rung_epoch: int, max_epochs: int) -> tuple[int, int]:
+    """How often a rung misled: (pairs it ranked the wrong way round, all pairs), of trials that trained to the end."""
+    curves = [record.val_accuracies for record in records if record.status is TrialStatus.COMPLETED]
+    scores = [(curve[rung_epoch], curve[max_epochs]) for curve in curves if {rung_epoch, max_epochs} <= curve.keys()]
+    pairs = list(combinations(scores, 2))
+    wrong = sum((early - other_early) * (end - other_end) < 0 for (early, end), (other_early, other_end) in pairs)
+    return wrong, len(pairs)
+
+
+def finish_interrupted_ends(study: RunStudy, max_epochs: int) -> None:
+    """Writes the ends that a kill cut off: of trials that trained to the end, and of stops without their status."""
+    for record in study.trials():
+        if record.status is not TrialStatus.INTERRUPTED:
+            continue
+        if record.epochs_trained >= max_epochs:
+            study.finish(record.number, TrialStatus.COMPLETED, value=record.last_score)
+        elif any(rung.epoch == record.epochs_trained and rung.is_stopped for rung in record.rungs):
+            study.finish(record.number, TrialStatus.STOPPED)
+
+
+def undecided(records: Iterable[TrialRecord], rung_epochs: Sequence[int]) -> list[TrialRecord]:
+    """Unfinished trials whose last score is at a rung and that have no decision there."""
+    return [
+        record
+        for record in records
+        if record.status is TrialStatus.INTERRUPTED
+        and record.epochs_trained in rung_epochs
+        and record.epochs_trained not in [rung.epoch for rung in record.rungs]
+    ]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 
-from search.study.study import RunStudy, TrialRecord
+from search.study.record import TrialRecord
+from search.study.study import RunStudy
 
 
 def seconds_per_epoch(records: Iterable[TrialRecord]) -> float | None:

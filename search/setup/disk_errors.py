@@ -11,8 +11,10 @@ from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import DBAPIError
 
 from search.errors import RunFailed
+from search.files import DISK_ERRORS
 from search.settings import SearchSettings
-from search.setup.preflight import DISK_ERRORS, MIN_TEMP_BYTES, bytes_needed, database_advice, short_temp_dir
+from search.setup.preflight import MIN_TEMP_BYTES, bytes_needed, short_temp_dir
+from search.study.integrity import database_advice
 from search.text import size_text
 
 _DISK_TEXTS = ("disk is full", "disk I/O error", "readonly database", "unable to open database file")

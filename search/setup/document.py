@@ -14,9 +14,8 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from model.config import unknown_key_message
 from search.errors import UserError
+from search.settings import RECORD_VERSION
 
-RECORD_VERSION = 1
-"""Raised whenever what is written changes its meaning; a run of another version is refused."""
 _SECTIONS = ("settings", "data", "engine", "slots", "versions", "hardware")
 _TYPE_NAMES = {bool: "true or false", int: "a whole number", float: "a number", str: "text", Path: "a path"}
 Section = TypeVar("Section")

@@ -2,43 +2,24 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
-import sqlite3
 import stat
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from search.errors import UserError
 from search.settings import SearchSettings
 from search.setup.document import read_document
 from search.setup.extras import tracker_problems
 from search.setup.run_lock import run_lock
+from search.study.integrity import record_problems
 from search.text import size_text
 
-DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
-"""Numbers of the errors that are a disk's doing."""
 # Ray's sockets are files below its temporary folder, and a socket's path has at most 107 characters on Linux.
 MAX_TEMP_LENGTH = 28
 UNBORN_FILES = {"run.lock", "study.db", "study.db-journal", "space.toml"}
 MIN_TEMP_BYTES = 64 * 2**20
-# A trial enters the record with five facts and, if it was drawn, all its values, at once; a copy made by hand may not.
-_INCOMPLETE_TRIALS = """
-WITH counted AS (
-    SELECT
-        (SELECT count(*) FROM trial_user_attributes AS fact WHERE fact.trial_id = trials.trial_id
-            AND fact.key IN ('status', 'origin', 'seed', 'config', 'profile')) AS num_facts,
-        (SELECT count(*) FROM trial_params AS value WHERE value.trial_id = trials.trial_id) AS num_values,
-        (SELECT value_json = '"sampled"' FROM trial_user_attributes AS fact
-            WHERE fact.trial_id = trials.trial_id AND fact.key = 'origin') AS is_drawn
-    FROM trials
-)
-SELECT count(*) FROM counted
-WHERE num_facts < 5 OR is_drawn AND num_values < (SELECT max(num_values) FROM counted)
-"""
 _CHECKPOINTS_PER_TRIAL = 3
 _NUMBERS_PER_PARAMETER = 4
 _RECORD_BYTES = 8 * 2**20
@@ -93,34 +74,6 @@ def short_temp_dir() -> Path | None:
     """A temporary folder whose path leaves room for Ray's sockets; None if there is none."""
     candidates = [Path(tempfile.gettempdir()), Path("/tmp")]
     return next((path for path in candidates if len(str(path)) <= MAX_TEMP_LENGTH and os.access(path, os.W_OK)), None)
-
-
-def database_advice(run_dir: Path, reason: str) -> str:
-    """What to do about a record that cannot be read, in one line."""
-    path, backup = run_dir / "study.db", run_dir / "study.backup.db"
-    if backup.is_file():
-        return f"{path} is damaged ({reason}). Go on from the last good copy: cp {backup} {path}"
-    return f"{path} is damaged ({reason}) and there is no {backup.name} yet. Restore it from a copy of your own."
-
-
-def record_problems(run_dir: Path, settings: Mapping[str, Any]) -> list[str]:
-    """One line if the SQLite record is not whole; where there is none, Optuna would make one and forget the run."""
-    if "storage" in settings:
-        return []
-    path = run_dir / "study.db"
-    if not path.is_file():
-        return [database_advice(run_dir, "it is missing")]
-    try:
-        with sqlite3.connect(f"file:{path.absolute()}", uri=True) as connection:
-            # The quick check passes a file that was copied while it was being written, where an index lacks a row.
-            (verdict,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
-            is_torn = connection.execute("PRAGMA foreign_key_check").fetchone() is not None
-            (num_incomplete,) = connection.execute(_INCOMPLETE_TRIALS).fetchone()
-    except sqlite3.Error as error:
-        return [database_advice(run_dir, str(error))]
-    if verdict == "ok" and (is_torn or num_incomplete):
-        verdict = "some trials are there in part only"
-    return [] if verdict == "ok" else [database_advice(run_dir, " ".join(verdict.split()))]
 
 
 def _results_problems(settings: SearchSettings) -> list[str]:

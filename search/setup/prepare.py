@@ -23,7 +23,7 @@ from search.settings import SearchSettings
 from search.space.network_space import network_space
 from search.space.space import SearchSpace
 from search.study.finals import RetrainPlan
-from search.study.study import NewTrial
+from search.study.record import NewTrial
 from search.worker.images import SearchArrays
 
 SEED_IMAGE_SIZE = 32
@@ -73,7 +73,7 @@ class Preparation:
     @property
     def retrain_epochs_of_trial(self) -> float:
         """What all retrainings cost, in epochs of a trial; counted as if they ran at a trial's speed."""
-        plan = RetrainPlan.of(dataclasses.asdict(self.settings))
+        plan = RetrainPlan.of(self.settings)
         num_images, num_val = len(self.data.examples), len(self.arrays.val_indices)
         num_shown = (1 + len(self.baselines)) * num_images
         if plan.has_finals:

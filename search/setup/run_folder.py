@@ -17,8 +17,8 @@ from search.errors import UserError
 from search.files import write_atomically
 from search.machine.hardware import describe_hardware, describe_versions
 from search.machine.slots import Slots
-from search.settings import SearchSettings
-from search.setup.document import RECORD_VERSION, read_document, section_as
+from search.settings import RECORD_VERSION, SearchSettings
+from search.setup.document import read_document, section_as
 from search.setup.preflight import UNBORN_FILES, is_unborn
 from search.setup.prepare import Machine, Preparation
 from search.setup.run_lock import run_lock

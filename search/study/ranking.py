@@ -4,23 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from search.study.study import TrialRecord, TrialStatus
+from search.study.record import TrialRecord, TrialStatus
 
 _SCORED = (TrialStatus.COMPLETED, TrialStatus.STOPPED, TrialStatus.INTERRUPTED)
 
 
 def rank_trials(trials: Iterable[TrialRecord]) -> list[TrialRecord]:
-    """Trials that have a score, the one to retrain first.
+    """The trials that have a score, best first.
 
-    Trials within the limits come before all others; those that trained the full length before those that were
-    stopped, and a later stop before an earlier one; then the higher last validation accuracy; then the fewer
-    parameters; then the lower number. Trials that went on past a stop for the audit are not among them.
+    Trials within the limits come before all others, full-length trials before stopped ones, and a later stop before an
+    earlier one; then the higher last validation accuracy, fewer parameters, the lower number.
     """
-    return sorted(filter(_is_candidate, trials), key=_rank)
-
-
-def _is_candidate(trial: TrialRecord) -> bool:
-    return trial.status in _SCORED and bool(trial.val_accuracies) and trial.audit_rung_epoch is None
+    return sorted((trial for trial in trials if trial.status in _SCORED and trial.val_accuracies), key=_rank)
 
 
 def _rank(trial: TrialRecord) -> tuple[bool, bool, int, float, int, int]:

@@ -1,48 +1,32 @@
 """The record of a run: every trial's config, scores, decisions and end, in one Optuna study in a database.
 
-Written as things happen, each write a transaction of its own, in an order that a resume can finish wherever it was cut:
-config before training, an epoch's metrics before its score, a score before the decision made on it, the status last.
+Each write is one transaction, at the moment it happens. The order lets a resume finish any write that was cut off:
+config before training, an epoch's metrics before its score, a score before its decision, the status last.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution
 from optuna.storages import BaseStorage, InMemoryStorage, get_storage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy.exc import SQLAlchemyError
 
 from search.errors import UserError
-from search.settings import SearchSettings
-from search.setup.document import RECORD_VERSION
-from search.setup.preflight import database_advice
+from search.settings import RECORD_VERSION, SearchSettings
 from search.study.backup import DatabaseBackup
+from search.study.integrity import database_advice
+from search.study.record import NewTrial, RungDecision, TrialRecord, TrialStatus
+from search.study.retrain_record import RetrainRecord, table_order
 
 SQLITE = "sqlite:///"
-
-
-class TrialStatus(StrEnum):
-    """How far a trial got; everything but RUNNING and INTERRUPTED is final."""
-
-    RUNNING = "running"
-    COMPLETED = "completed"
-    STOPPED = "stopped"
-    FAILED = "failed"
-    DIVERGED = "diverged"
-    INTERRUPTED = "interrupted"
-    REJECTED = "rejected"
-
-
-# Optuna must never count a rejected or diverged config as failed: its samplers forget failures and propose them again.
+_RETRAINING = "retraining:"
+# Optuna must never see a rejected or diverged config as failed: its samplers forget failures and propose them again.
 _OPTUNA_STATES = {
     TrialStatus.COMPLETED: TrialState.COMPLETE,
     TrialStatus.STOPPED: TrialState.PRUNED,
@@ -52,79 +36,11 @@ _OPTUNA_STATES = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
-class RungDecision:
-    """What was decided when a trial reported its score at a rung."""
-
-    epoch: int
-    score: float
-    cutoff: float | None
-    """The score that had to be reached; None while the rung held too few scores to tell."""
-    num_scores: int
-    """Scores recorded at the rung, this one included."""
-    is_stopped: bool
-    """Whether the rule stops the trial here."""
-    is_audited: bool = False
-    """Whether it went on all the same, to see what the stop would have cost."""
-    is_sent_to_end: bool = False
-    """Whether it goes on to the last epoch, whatever the rungs between may say."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrialRecord:
-    """One trial as the study knows it. Accuracies are validation accuracies, fractions 0..1; times are seconds."""
-
-    number: int
-    status: TrialStatus
-    origin: str
-    """seed, default or sampled."""
-    seed: int
-    config: Mapping[str, Any]
-    params: Mapping[str, Any]
-    """The part of the config that the sampler drew; empty where it was given."""
-    violations: Mapping[str, float]
-    """Excess over each limit; above 0 is over it."""
-    profile: Mapping[str, Any]
-    val_accuracies: Mapping[int, float]
-    """By epoch."""
-    epoch_metrics: Mapping[int, Mapping[str, Any]]
-    rungs: tuple[RungDecision, ...]
-    error: str | None
-    started: datetime | None
-    ended: datetime | None
-
-    @property
-    def epochs_trained(self) -> int:
-        return max(self.val_accuracies, default=0)
-
-    @property
-    def audit_rung_epoch(self) -> int | None:
-        """The rung where it would have been stopped, had it not been drawn for the audit of the stops."""
-        return next((rung.epoch for rung in self.rungs if rung.is_audited), None)
-
-    @property
-    def is_within_limits(self) -> bool:
-        return all(excess <= 0 for excess in self.violations.values())
-
-
-@dataclass(kw_only=True)
-class NewTrial:
-    """A config about to enter the record."""
-
-    config: Mapping[str, Any]
-    seed: int
-    origin: str = "sampled"
-    params: Mapping[str, Any] = field(default_factory=dict)
-    distributions: Mapping[str, BaseDistribution] = field(default_factory=dict)
-    violations: Mapping[str, float] = field(default_factory=dict)
-    profile: Mapping[str, Any] = field(default_factory=dict)
-
-
 class RunStudy:
     """One run's trials in an Optuna storage. One process writes; any number may read."""
 
     def __init__(self, storage: BaseStorage, name: str) -> None:
-        """Opens the study of that name, or makes it."""
+        """Opens the study `name`, or creates it. UserError if another version of the program wrote it."""
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.storage = storage
         self.name = name
@@ -135,8 +51,8 @@ class RunStudy:
             version = storage.get_study_user_attrs(self._study_id).get("record_version")
             if version != RECORD_VERSION:
                 raise UserError(
-                    f"the record of {name} was made by another version (record {version}, this is {RECORD_VERSION}). "
-                    "Use that version or start a new run."
+                    f"the record of {name} was written by another version (record {version}, this program writes "
+                    f"{RECORD_VERSION}). Use that version or start a new run."
                 )
         else:
             self._study_id = storage.create_new_study([StudyDirection.MAXIMIZE], name)
@@ -144,12 +60,12 @@ class RunStudy:
 
     @classmethod
     def in_memory(cls) -> RunStudy:
-        """A record that dies with the process, for simulations and tests."""
+        """A record that ends with the process, for simulations and tests."""
         return cls(InMemoryStorage(), "in memory")
 
     @classmethod
     def in_database(cls, url: str, name: str) -> RunStudy:
-        """A record behind a SQLAlchemy URL. What has ended is kept in memory, so no trial costs more than the first."""
+        """A record behind a SQLAlchemy URL. Finished trials are cached, so reads stay cheap as the run grows."""
         study = cls(get_storage(url), name)
         if url.startswith(SQLITE):
             study._backup = DatabaseBackup(Path(url.removeprefix(SQLITE)))
@@ -176,19 +92,21 @@ class RunStudy:
         return self.storage.get_trial_number_from_id(trial_id)
 
     def record_epoch(self, number: int, *, epoch: int, val_accuracy: float, metrics: Mapping[str, Any]) -> None:
-        """Writes an epoch's metrics, then its score; the score's presence means that the epoch counts."""
+        """Writes an epoch's metrics, then its score. An epoch counts once its score is written.
+
+        `metrics` may bring its own `recorded_at` (Unix time); otherwise it is now.
+        """
         trial_id = self._trial_id(number)
-        self.storage.set_trial_user_attr(trial_id, f"epoch:{epoch:04d}", {**metrics, "recorded_at": time.time()})
+        self.storage.set_trial_user_attr(trial_id, f"epoch:{epoch:04d}", {"recorded_at": time.time(), **metrics})
         self.storage.set_trial_intermediate_value(trial_id, epoch, float(val_accuracy))
 
     def record_rung(self, number: int, decision: RungDecision) -> None:
-        """Writes what was decided at a rung, with the numbers it was decided on."""
+        """Writes the decision made at a rung, with the numbers it was based on."""
         values = {
             "score": decision.score,
             "cutoff": decision.cutoff,
             "num_scores": decision.num_scores,
             "is_stopped": decision.is_stopped,
-            "is_audited": decision.is_audited,
             "is_sent_to_end": decision.is_sent_to_end,
         }
         self.storage.set_trial_user_attr(self._trial_id(number), f"rung:{decision.epoch:04d}", values)
@@ -196,7 +114,7 @@ class RunStudy:
             self._backup.take_if_due()
 
     def finish(self, number: int, status: TrialStatus, *, value: float | None = None, error: str | None = None) -> None:
-        """Ends a trial for good. `value` is the last validation accuracy of a completed one."""
+        """Ends a trial for good. `value` is the last validation accuracy of a completed trial."""
         trial_id = self._trial_id(number)
         if error is not None:
             self.storage.set_trial_user_attr(trial_id, "error", error)
@@ -205,18 +123,28 @@ class RunStudy:
         self.storage.set_trial_state_values(trial_id, _OPTUNA_STATES[status], values)
 
     def trials(self, *, is_running: bool = False) -> list[TrialRecord]:
-        """All trials by number. One without an end is RUNNING if `is_running`, else INTERRUPTED."""
+        """All trials by number. An unfinished trial is RUNNING if `is_running`, else INTERRUPTED."""
         frozen = self.storage.get_all_trials(self._study_id, deepcopy=False)
         return [_record_of(trial, is_running=is_running) for trial in frozen]
 
     def trial(self, number: int) -> TrialRecord:
-        """One trial."""
+        """One trial; RUNNING if it is unfinished."""
         return _record_of(self.storage.get_trial(self._trial_id(number)), is_running=True)
 
     @property
     def num_trials(self) -> int:
-        """Trials in the record, rejected ones included: the number that the next one gets."""
+        """Trials in the record, rejected ones included: the number of the next trial."""
         return self.storage.get_n_trials(self._study_id)
+
+    def record_retrain(self, record: RetrainRecord) -> None:
+        """Writes a retraining that has ended, in place of an earlier one with the same key."""
+        self.set_note(f"{_RETRAINING}{record.key}", record.to_note())
+
+    def retrains(self) -> list[RetrainRecord]:
+        """All retrainings that have ended: the winner's, the baselines', then the finalists', each by seed."""
+        notes = self.notes()
+        records = [RetrainRecord.from_note(notes[key]) for key in notes if key.startswith(_RETRAINING)]
+        return sorted(records, key=table_order)
 
     def set_note(self, key: str, value: Any) -> None:
         """Writes one JSON-able fact about the run as a whole."""
@@ -264,7 +192,7 @@ def _record_of(trial: FrozenTrial, *, is_running: bool) -> TrialRecord:
         val_accuracies=dict(sorted(trial.intermediate_values.items())),
         epoch_metrics={int(key[6:]): attributes[key] for key in _keys_with(attributes, "epoch:")},
         rungs=tuple(RungDecision(epoch=int(key[5:]), **attributes[key]) for key in _keys_with(attributes, "rung:")),
-        # Written before the status: a trial cut off in between may go on and end well.
+        # The error is written before the status: a trial cut off in between may go on and end well.
         error=attributes.get("error") if status in (TrialStatus.FAILED, TrialStatus.DIVERGED) else None,
         started=trial.datetime_start,
         ended=trial.datetime_complete,

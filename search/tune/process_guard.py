@@ -1,4 +1,4 @@
-"""Keeps this process's screen and signals its own while Ray works in it."""
+"""Keeps Ray from this process's screen and signal handlers."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pathlib import Path
 
 from search.machine.signals import STOP_SIGNALS
 
-# The last says at every start, on a handler of its own, that the token is in use.
+# The last one has its own handler and reports at every start that a token is in use.
 _LOGGERS = ("ray", "ray.tune", "ray.train", "ray._private.authentication.authentication_token_setup")
 
 
 @contextlib.contextmanager
-def words_go_to(log_file: Path) -> Iterator[None]:
-    """Ray's words go to a file; a disk too full for them does not matter."""
+def redirect_output(log_file: Path) -> Iterator[None]:
+    """Sends Ray's log messages to a file. If the disk is full, they are dropped."""
     handler = logging.FileHandler(log_file, delay=True)
     handler.handleError = lambda record: None  # type: ignore[method-assign]
     for name in _LOGGERS:
@@ -30,8 +30,8 @@ def words_go_to(log_file: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def signals_stay_ours() -> Iterator[None]:
-    """Keeps the handlers that Ray puts its own in place of; what starts within does not die of a closing terminal."""
+def keep_signal_handlers() -> Iterator[None]:
+    """Restores the handlers that Ray replaces. Processes started inside survive a closing terminal (SIGHUP)."""
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     handlers = {number: signal.getsignal(number) for number in STOP_SIGNALS}
     try:

@@ -18,7 +18,8 @@ from typing import Any, Protocol
 
 from model.training import EpochMetrics
 from search.settings import SearchSettings
-from search.study.study import RunStudy, TrialRecord, TrialStatus
+from search.study.record import TrialRecord, TrialStatus
+from search.study.study import RunStudy
 
 PATIENCE_S = 60.0
 """How long the end of the search waits for a tracker to catch up."""

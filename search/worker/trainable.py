@@ -13,7 +13,8 @@ from model.checkpoint import newest_checkpoint, save_checkpoint
 from model.config import TrainConfig
 from model.engine import Engine
 from model.training import DivergedError, SharedImages, Training, train_epochs
-from search.setup.preflight import DISK_ERRORS
+from search.files import DISK_ERRORS
+from search.study.record import OUT_OF_MEMORY
 from search.worker.checkpoint_pace import CheckpointPace
 from search.worker.step_counts import StepCounts
 
@@ -35,8 +36,6 @@ class TrialPlan:
         return self.checkpoints_dir / f"trial-{trial_number:04d}"
 
 
-OUT_OF_MEMORY = "out of memory"
-"""How the error of a trial begins that ran out of memory, whoever ran out."""
 Report = Callable[[dict[str, Any]], None]
 
 

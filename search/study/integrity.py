@@ -1,0 +1,51 @@
+"""Checks that a SQLite record is whole, before anything trusts it."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+# A trial enters the record with five facts and, if it was drawn, all its values, at once; a copy made by hand may not.
+_INCOMPLETE_TRIALS = """
+WITH counted AS (
+    SELECT
+        (SELECT count(*) FROM trial_user_attributes AS fact WHERE fact.trial_id = trials.trial_id
+            AND fact.key IN ('status', 'origin', 'seed', 'config', 'profile')) AS num_facts,
+        (SELECT count(*) FROM trial_params AS value WHERE value.trial_id = trials.trial_id) AS num_values,
+        (SELECT value_json = '"sampled"' FROM trial_user_attributes AS fact
+            WHERE fact.trial_id = trials.trial_id AND fact.key = 'origin') AS is_drawn
+    FROM trials
+)
+SELECT count(*) FROM counted
+WHERE num_facts < 5 OR is_drawn AND num_values < (SELECT max(num_values) FROM counted)
+"""
+
+
+def database_advice(run_dir: Path, reason: str) -> str:
+    """What to do about a record that cannot be read, in one line."""
+    path, backup = run_dir / "study.db", run_dir / "study.backup.db"
+    if backup.is_file():
+        return f"{path} is damaged ({reason}). Go on from the last good copy: cp {backup} {path}"
+    return f"{path} is damaged ({reason}) and there is no {backup.name} yet. Restore it from a copy of your own."
+
+
+def record_problems(run_dir: Path, settings: Mapping[str, Any]) -> list[str]:
+    """One line if the SQLite record is not whole; where there is none, Optuna would make one and forget the run."""
+    if "storage" in settings:
+        return []
+    path = run_dir / "study.db"
+    if not path.is_file():
+        return [database_advice(run_dir, "it is missing")]
+    try:
+        with sqlite3.connect(f"file:{path.absolute()}", uri=True) as connection:
+            # The quick check passes a file that was copied while it was being written, where an index lacks a row.
+            (verdict,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
+            is_torn = connection.execute("PRAGMA foreign_key_check").fetchone() is not None
+            (num_incomplete,) = connection.execute(_INCOMPLETE_TRIALS).fetchone()
+    except sqlite3.Error as error:
+        return [database_advice(run_dir, str(error))]
+    if verdict == "ok" and (is_torn or num_incomplete):
+        verdict = "some trials are there in part only"
+    return [] if verdict == "ok" else [database_advice(run_dir, " ".join(verdict.split()))]

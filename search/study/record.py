@@ -1,0 +1,111 @@
+"""One trial of a run as plain values. Accuracies are validation accuracies, fractions 0..1, single view."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+
+OUT_OF_MEMORY = "out of memory"
+"""Prefix of the error of a trial that ran out of memory, on the GPU or in the process."""
+
+
+class TrialStatus(StrEnum):
+    """The state of a trial. All but RUNNING and INTERRUPTED are final."""
+
+    RUNNING = "running"
+    COMPLETED = "completed"
+    STOPPED = "stopped"
+    FAILED = "failed"
+    DIVERGED = "diverged"
+    INTERRUPTED = "interrupted"
+    REJECTED = "rejected"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RungDecision:
+    """The decision about a trial at a rung."""
+
+    epoch: int
+    score: float
+    cutoff: float | None
+    """The score needed to go on; None while the rung held too few scores to tell."""
+    num_scores: int
+    """Scores recorded at the rung, this one included."""
+    is_stopped: bool
+    is_sent_to_end: bool = False
+    """Whether the trial goes on to the last epoch, whatever later rungs say."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialRecord:
+    """One trial as the study has it. Times are in seconds."""
+
+    number: int
+    status: TrialStatus
+    origin: str
+    """seed, default or sampled."""
+    seed: int
+    config: Mapping[str, Any]
+    params: Mapping[str, Any]
+    """The values the sampler proposed; empty for a config that was given."""
+    violations: Mapping[str, float]
+    """Excess over each limit, by name; above 0 breaks the limit."""
+    profile: Mapping[str, Any]
+    """num_params, multiply_adds of one image, receptive_field in pixels."""
+    val_accuracies: Mapping[int, float]
+    """By epoch, in ascending order."""
+    epoch_metrics: Mapping[int, Mapping[str, Any]]
+    """Losses, lr, seconds, images_per_s, worker and recorded_at (Unix time), by epoch."""
+    rungs: tuple[RungDecision, ...]
+    error: str | None
+    started: datetime | None
+    ended: datetime | None
+
+    @property
+    def epochs_trained(self) -> int:
+        return max(self.val_accuracies, default=0)
+
+    @property
+    def last_score(self) -> float | None:
+        """Validation accuracy of the last epoch; None before the first."""
+        return self.val_accuracies.get(self.epochs_trained)
+
+    @property
+    def best_epoch(self) -> int | None:
+        """The first epoch with the highest validation accuracy; None before the first epoch."""
+        scores = self.val_accuracies
+        return max(scores, key=scores.__getitem__) if scores else None
+
+    @property
+    def mean_images_per_s(self) -> float | None:
+        """Training speed, averaged over epochs; None before the first."""
+        speeds = [metrics["images_per_s"] for metrics in self.epoch_metrics.values() if "images_per_s" in metrics]
+        return sum(speeds) / len(speeds) if speeds else None
+
+    @property
+    def seconds(self) -> float:
+        """Training and validation time of all epochs."""
+        return float(sum(metrics.get("seconds", 0.0) for metrics in self.epoch_metrics.values()))
+
+    @property
+    def is_within_limits(self) -> bool:
+        return all(excess <= 0 for excess in self.violations.values())
+
+
+@dataclass(kw_only=True)
+class NewTrial:
+    """A config that is about to enter the record."""
+
+    config: Mapping[str, Any]
+    seed: int
+    origin: str = "sampled"
+    params: Mapping[str, Any] = field(default_factory=dict)
+    distributions: Mapping[str, BaseDistribution] = field(default_factory=dict)
+    violations: Mapping[str, float] = field(default_factory=dict)
+    profile: Mapping[str, Any] = field(default_factory=dict)

@@ -1,0 +1,66 @@
+"""One config trained from scratch after the search, as the study has it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+FINALIST = "finalist"
+CONFIG_NAMES = ("winner", "seed", "default", FINALIST)
+"""In the order of the tables."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetrainRecord:
+    """One retraining on one seed. Accuracies are fractions 0..1 of the last epoch, single view unless named TTA."""
+
+    config_name: str
+    """One of `CONFIG_NAMES`. A finalist trains without the validation images; the others use all training images."""
+    trial_number: int
+    seed_index: int
+    """Counts the retrainings of one config, from 0."""
+    retrain_seed: int
+    includes_val: bool
+    """Whether it trained on the validation images, too."""
+    epochs_trained: int
+    num_params: int
+    multiply_adds: int
+    receptive_field: int
+    seconds: float
+    val_accuracy: float | None = None
+    test_accuracy: float | None = None
+    test_accuracy_tta: float | None = None
+    """Probabilities averaged over each image and its mirror image."""
+    test_loss: float | None = None
+    error: str | None = None
+    """Set if the training diverged; its accuracies are 0 then."""
+    train_losses: tuple[float, ...] = ()
+    """Mean training loss of each epoch."""
+
+    @property
+    def key(self) -> str:
+        """Its name in the record and in file names."""
+        return retrain_key(self.config_name, self.trial_number, self.seed_index)
+
+    def to_note(self) -> dict[str, Any]:
+        """The JSON form in the record."""
+        return {**asdict(self), "train_losses": list(self.train_losses)}
+
+    @classmethod
+    def from_note(cls, note: Mapping[str, Any]) -> RetrainRecord:
+        """The inverse of `to_note`."""
+        return cls(**{**note, "train_losses": tuple(note["train_losses"])})
+
+
+def retrain_key(config_name: str, trial_number: int, seed_index: int) -> str:
+    """The record's name of a retraining, from which its seed is derived, too."""
+    if config_name == FINALIST:
+        return f"{FINALIST}:{trial_number}:{seed_index}"
+    return f"retrain:{config_name}:{seed_index}"
+
+
+def table_order(record: RetrainRecord) -> tuple[int, int, int]:
+    """Sort key: winner, seed config, default, then finalists by trial; each by seed."""
+    is_finalist = record.config_name == FINALIST
+    return CONFIG_NAMES.index(record.config_name), record.trial_number if is_finalist else 0, record.seed_index

@@ -1,0 +1,132 @@
+"""Ray's callbacks of a search. They run in Tune's loop, so they must be quick; an exception ends the search."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import ray
+from ray.tune import Callback
+from ray.tune.experiment import Trial
+
+from model.checkpoint import delete_checkpoints
+from search.machine.slots import Slots
+from search.schedulers.trial_clock import TrialClock
+from search.tune.cluster import NodeDied, dead_node_processes
+from search.tune.ray_state import StateIsInStudy
+from search.tune.trial_scheduler import StudyScheduler
+from search.worker.trainable import TrialPlan
+
+_NODE_TIMEOUT_S = 30.0
+
+
+class CheckCallback(StateIsInStudy, Callback):
+    """Calls `check` several times a second. It ends the search by raising."""
+
+    def __init__(self, check: Callable[[], None]) -> None:
+        self._check = check
+
+    def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        self._check()
+
+
+class ReportCallback(StateIsInStudy, Callback):
+    """Passes on each epoch (trial number, metrics) and each end or pause (trial number)."""
+
+    def __init__(self, on_report: Callable[[int, Mapping[str, Any]], None], on_end: Callable[[int], None]) -> None:
+        self._on_report = on_report
+        self._on_end = on_end
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
+    ) -> None:
+        if "val_accuracy" in result:
+            self._on_report(trial.config["trial_number"], result)
+
+    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        self._on_end(trial.config["trial_number"])
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        self._on_end(trial.config["trial_number"])
+
+
+class CheckpointCallback(StateIsInStudy, Callback):
+    """Deletes the checkpoints of trials that are over; a paused trial keeps its own."""
+
+    def __init__(self, plan: TrialPlan, scheduler: StudyScheduler) -> None:
+        self._plan = plan
+        self._scheduler = scheduler
+
+    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        self._delete_if_over(trial.config["trial_number"])
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        self._delete_if_over(trial.config["trial_number"])
+
+    def _delete_if_over(self, number: int) -> None:
+        if self._scheduler.is_over(number):
+            delete_checkpoints(self._plan.checkpoint_dir(number))
+
+
+class TimeoutCallback(StateIsInStudy, Callback):
+    """Kills the worker of a trial that makes no progress; Ray would wait for it for ever."""
+
+    def __init__(self, clock: TrialClock, scheduler: StudyScheduler) -> None:
+        self._clock = clock
+        self._scheduler = scheduler
+
+    def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        for trial in trials:
+            if trial.status == Trial.RUNNING and self._clock.is_overdue(trial.config["trial_number"]):
+                self._kill(trial)
+
+    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        self._clock.progress(trial.config["trial_number"])
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
+    ) -> None:
+        self._clock.progress(trial.config["trial_number"])
+
+    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        self._clock.end(trial.config["trial_number"])
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        self._clock.end(trial.config["trial_number"])
+
+    def _kill(self, trial: Trial) -> None:
+        number = trial.config["trial_number"]
+        self._clock.end(number)
+        self._scheduler.will_be_killed(
+            number, f"killed because no epoch ended within {self._clock.timeout_s:.0f} s (--trial-timeout)"
+        )
+        # A trial that hangs would hang again, so it is not started again, whatever retries are left.
+        trial.max_failures = 0
+        if trial.temporary_state.ray_actor is not None:
+            ray.kill(trial.temporary_state.ray_actor)
+
+
+class NodeCallback(StateIsInStudy, Callback):
+    """Raises NodeDied when Ray's processes have died or no node is left that a trial fits on."""
+
+    def __init__(self, slots: Slots) -> None:
+        self._needed = {"CPU": slots.cpus_per_trial, "GPU": slots.gpus_per_trial}
+        self._last_look = self._last_seen = time.monotonic()
+
+    def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        # The next call to a process that is gone would end this one without a message of ours.
+        if dead_node_processes() & {"raylet", "gcs_server"}:
+            raise NodeDied("Ray's node died, and all its trials with it")
+        now = time.monotonic()
+        if now - self._last_look < _NODE_TIMEOUT_S / 10:
+            return
+        self._last_look = now
+        if any(self._has_room(node) for node in ray.nodes()):  # type: ignore[no-untyped-call]
+            self._last_seen = now
+        elif now - self._last_seen > _NODE_TIMEOUT_S:
+            raise NodeDied(f"for {_NODE_TIMEOUT_S:.0f} s, no node of Ray's on which a trial fits has answered")
+
+    def _has_room(self, node: Mapping[str, Any]) -> bool:
+        """Whether the node is large enough for a trial, busy or not. A frozen node counts as dead after a minute."""
+        return node["Alive"] and all(node["Resources"].get(name, 0) >= need for name, need in self._needed.items())
