@@ -15,16 +15,14 @@ from search.display.progress import Progress
 from search.errors import RunFailed
 from search.machine.signals import StopRequest
 from search.report.page import LivePage
-from search.samplers.proposer import Proposer, Sampler
-from search.samplers.tpe_sampler import TPESampler
-from search.samplers.tree_sampler import TreeSampler
+from search.samplers.build import make_sampler
+from search.samplers.proposer import Proposer
 from search.schedulers.failure_streak import FailureStreak
 from search.schedulers.promotion import NUM_FINALISTS, PromotionRule
 from search.schedulers.rungs import reduction_factor_of, rungs_of
 from search.schedulers.time_budget import Budget
 from search.schedulers.trial_clock import TrialClock
 from search.setup.prepare import Preparation
-from search.space.space import SearchSpace
 from search.study.record import TrialRecord, TrialStatus
 from search.study.study import RunStudy
 from search.worker.step_counts import StepCounts
@@ -115,7 +113,7 @@ def make_searcher(preparation: Preparation, study: RunStudy, promotions: Promoti
         preparation.space,
         study,
         settings.seed,
-        partial(make_sampler, seed=settings.seed, promotions=promotions),
+        partial(make_sampler, seed=settings.seed, score_epochs=promotions.score_epochs if promotions else None),
         given=preparation.given_trials,
         describe=preparation.describe,
         memory_need=preparation.memory_need,
@@ -128,13 +126,6 @@ def make_searcher(preparation: Preparation, study: RunStudy, promotions: Promoti
         promotions=promotions,
         may_start=budget.may_start,
     )
-
-
-def make_sampler(space: SearchSpace, *, seed: int, promotions: PromotionRule | None) -> Sampler:
-    """The tree surrogate where trials pause, Optuna's TPE where they are stopped."""
-    if promotions is None:
-        return TPESampler(space, seed)
-    return TreeSampler(space, seed, epochs=promotions.score_epochs)
 
 
 def _train_trials(

@@ -20,6 +20,7 @@ from search.settings import RECORD_VERSION
 from search.space.network_space import network_space
 from search.study.finals import Finals, RetrainPlan, finals_of
 from search.study.record import NewTrial, TrialStatus
+from search.study.retrain_record import FINALIST, RetrainRecord
 from search.study.study import RunStudy
 from search.toml_text import toml_document
 

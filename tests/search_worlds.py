@@ -13,6 +13,7 @@ from typing import Any
 from ray.tune.schedulers import TrialScheduler
 
 from model.seeds import derive_seed
+from search.samplers.build import make_sampler
 from search.samplers.proposer import Proposer
 from search.schedulers.promotion import PromotionRule
 from search.schedulers.rungs import RungSettings, rungs_of
@@ -21,7 +22,6 @@ from search.space.parameter import Parameter
 from search.space.space import SearchSpace
 from search.study.record import NewTrial
 from search.study.study import RunStudy
-from search.trial_stage import make_sampler
 from search.tune.searcher import StudySearcher
 from search.tune.trial_scheduler import StudyScheduler
 
@@ -70,7 +70,9 @@ def build_searcher(
     **proposing: Any,
 ) -> StudySearcher:
     """The searcher of a run, put together as a run does it; `proposing` goes to its Proposer."""
-    proposer = Proposer(space, study, seed, partial(make_sampler, seed=seed, promotions=promotions), **proposing)
+    score_epochs = promotions.score_epochs if promotions else None
+    sampler = partial(make_sampler, seed=seed, score_epochs=score_epochs)
+    proposer = Proposer(space, study, seed, sampler, **proposing)
     return StudySearcher(
         proposer,
         study,

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from fabricated_run import finalist_record
 from test_search_selection import record
 
 from search.analysis.wording import finals_rows
+from search.settings import SearchSettings
 from search.study.finals import RetrainPlan, finals_of
+from search.study.retrain_record import RetrainRecord
 
 RECORDS = [
     record(0, scores=(0.99,), violations={"num_params": 9.0}),
@@ -17,30 +20,28 @@ RECORDS = [
 ]
 
 
-def notes(scores: dict[int, tuple[float, ...]]) -> dict[str, dict[str, float]]:
-    return {
-        finalist_key(number, index): {"val_accuracy": score}
-        for number, each in scores.items()
-        for index, score in enumerate(each)
-    }
+def retrains(scores: dict[int, tuple[float, ...]]) -> list[RetrainRecord]:
+    return [
+        finalist_record(number, index, score) for number, each in scores.items() for index, score in enumerate(each)
+    ]
 
 
 def test_finalists_are_within_the_limits_and_whole_trials_come_first() -> None:
     def numbers(num_top: int) -> list[int]:
-        finals = finals_of(RECORDS, {}, RetrainPlan(num_top=num_top))
+        finals = finals_of(RECORDS, [], RetrainPlan(num_top=num_top))
         return [one.record.number for one in finals.finalists]
 
     assert numbers(1) == [2]
     assert numbers(2) == [2, 1]
     assert numbers(9) == [2, 1, 3]
-    over = finals_of(RECORDS[:1], {}, RetrainPlan(num_top=2))
+    over = finals_of(RECORDS[:1], [], RetrainPlan(num_top=2))
     assert [one.record.number for one in over.finalists] == [0]
-    assert finals_of(RECORDS[4:], {}, RetrainPlan(num_top=2)).winner is None
+    assert finals_of(RECORDS[4:], [], RetrainPlan(num_top=2)).winner is None
 
 
 def test_the_best_mean_on_fresh_seeds_wins() -> None:
     plan = RetrainPlan(num_top=2, num_seeds=3)
-    finals = finals_of(RECORDS, notes({2: (0.81, 0.83, 0.85), 1: (0.84, 0.84, 0.84)}), plan)
+    finals = finals_of(RECORDS, retrains({2: (0.81, 0.83, 0.85), 1: (0.84, 0.84, 0.84)}), plan)
     assert finals.is_over
     winner = finals.winner
     assert winner is not None
@@ -66,13 +67,13 @@ def test_the_best_mean_on_fresh_seeds_wins() -> None:
 
 
 def test_equal_means_go_to_the_better_in_the_search() -> None:
-    finals = finals_of(RECORDS, notes({2: (0.5, 0.5), 1: (0.5, 0.5)}), RetrainPlan(num_top=2, num_seeds=2))
+    finals = finals_of(RECORDS, retrains({2: (0.5, 0.5), 1: (0.5, 0.5)}), RetrainPlan(num_top=2, num_seeds=2))
     assert finals.winner is finals.finalists[0]
 
 
 def test_until_all_have_run_the_best_of_the_search_leads() -> None:
     plan = RetrainPlan(num_top=2, num_seeds=2)
-    finals = finals_of(RECORDS, notes({2: (0.5, 0.5), 1: (0.9,)}), plan)
+    finals = finals_of(RECORDS, retrains({2: (0.5, 0.5), 1: (0.9,)}), plan)
     assert not finals.is_over
     assert finals.winner is finals.finalists[0]
     assert [row[5] for row in finals_rows(finals)] == ["2", "1"]
@@ -80,7 +81,7 @@ def test_until_all_have_run_the_best_of_the_search_leads() -> None:
 
 
 def test_one_config_on_one_seed_needs_no_finals() -> None:
-    finals = finals_of(RECORDS, {}, RetrainPlan())
+    finals = finals_of(RECORDS, [], RetrainPlan())
     assert not finals.plan.has_finals
     assert finals.is_over
     assert finals.winner is not None
@@ -90,7 +91,7 @@ def test_one_config_on_one_seed_needs_no_finals() -> None:
 
 
 def test_one_config_on_many_seeds_measures_how_much_it_was_flattered() -> None:
-    finals = finals_of(RECORDS, notes({2: (0.8, 0.84)}), RetrainPlan(num_seeds=2))
+    finals = finals_of(RECORDS, retrains({2: (0.8, 0.84)}), RetrainPlan(num_seeds=2))
     assert finals.is_over
     assert finals.winner is not None
     assert finals.winner.optimism is not None
@@ -106,4 +107,4 @@ def test_one_config_on_many_seeds_measures_how_much_it_was_flattered() -> None:
     ],
 )
 def test_the_plan_is_what_the_settings_say(settings: dict[str, int | None], plan: RetrainPlan) -> None:
-    assert RetrainPlan.of(settings) == plan
+    assert RetrainPlan.of(SearchSettings(run_name="r", **settings)) == plan

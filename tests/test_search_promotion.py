@@ -199,7 +199,8 @@ def test_the_main_jobs_defaults_bring_several_trials_to_the_end_and_give_every_o
 def test_a_stop_without_its_status_is_made_up_for() -> None:
     study = study_of([0.5], [0.9])
     study.record_rung(0, RungDecision(epoch=1, score=0.5, cutoff=0.9, num_scores=2, is_stopped=True))
-    promotions = PromotionRule(RUNGS, study)
+    promotions = StudyScheduler(RUNGS, study).promotions
+    assert promotions is not None
     assert study.trial(0).status is TrialStatus.STOPPED
     assert [promotions.is_paused(number) for number in (0, 1)] == [False, True]
 

@@ -12,7 +12,7 @@ from ray.tune.schedulers.async_hyperband import _Bracket
 from search_worlds import Rungs, stub
 
 from search.schedulers.asha import decide
-from search.schedulers.rungs import rung_epochs, rungs_of
+from search.schedulers.rungs import RungTable, misranked_pairs, rung_epochs, rungs_of
 from search.study.record import TrialStatus
 from search.study.study import RunStudy
 from search.tune.trial_scheduler import StudyScheduler
@@ -102,3 +102,28 @@ def _new_trial():  # type: ignore[no-untyped-def]
     from search.study.record import NewTrial
 
     return NewTrial(config={}, seed=0)
+
+
+def test_misranked_pairs_are_those_whose_order_turned_between_rung_and_end() -> None:
+    study = RunStudy.in_memory()
+    for early, end in ((0.1, 0.9), (0.2, 0.8), (0.3, 0.7), (0.4, 0.95), (0.3, 0.7)):
+        number = study.add_trial(_new_trial())
+        study.record_epoch(number, epoch=1, val_accuracy=early, metrics={})
+        study.record_epoch(number, epoch=4, val_accuracy=end, metrics={})
+        study.finish(number, TrialStatus.COMPLETED, value=end)
+    stopped = study.add_trial(_new_trial())
+    study.record_epoch(stopped, epoch=1, val_accuracy=0.5, metrics={})
+    study.finish(stopped, TrialStatus.STOPPED)
+    # By hand: the first three fall as they rise (3 pairs), the fifth equals the third (2 more); ties count as right.
+    assert misranked_pairs(study.trials(), 1, 4) == (5, 10)
+    assert misranked_pairs(study.trials(), 2, 4) == (0, 0)
+
+
+def test_the_table_ranks_by_score_and_then_by_number() -> None:
+    table = RungTable((1, 3))
+    for number, score in ((5, 0.2), (1, 0.9), (4, 0.9), (2, 0.5)):
+        table.add(number, 1, score)
+    assert table.ranked(1) == [1, 4, 2, 5]
+    assert table.ranked(3) == []
+    with pytest.raises(KeyError):
+        table.add(1, 2, 0.5)

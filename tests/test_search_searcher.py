@@ -10,9 +10,9 @@ import pytest
 from ray.tune.search import Searcher
 from search_worlds import GIVEN, SEED, SPACE, build_searcher, search
 
+from search.samplers import proposer
 from search.study.record import NewTrial, TrialStatus
 from search.study.study import RunStudy
-from search.tune import searcher as searcher_room
 from search.tune.searcher import StudySearcher
 
 
@@ -88,10 +88,10 @@ def test_only_legal_configs_are_described() -> None:
 
 
 def test_a_space_without_legal_configs_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(searcher_room, "MAX_REJECTIONS_IN_A_ROW", 15)
+    monkeypatch.setattr(proposer, "MAX_REJECTIONS_IN_A_ROW", 15)
     space = dataclasses.replace(SPACE, constraint=lambda _config: {"size": 1.0, "depth": -1.0})
     searcher = build_searcher(space, RunStudy.in_memory(), SEED)
-    with pytest.raises(ValueError, match=r"15 draws in a row were over them \(the last one over: size\). Narrow the"):
+    with pytest.raises(ValueError, match=r"15 proposals in a row broke them \(the last one: size\)"):
         searcher.suggest("t")
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from search.study.ranking import rank_trials
-from search.study.record import RungDecision, TrialRecord, TrialStatus
+from search.study.record import TrialRecord, TrialStatus
 
 
 def record(number: int, status: str = "completed", scores: tuple[float, ...] = (0.5,), **rest: Any) -> TrialRecord:
@@ -64,16 +64,3 @@ def test_a_trial_over_the_limits_comes_last_whatever_it_scored() -> None:
 def test_a_trial_that_ended_badly_never_wins(status: str) -> None:
     assert ranking(record(0, status, (0.99,)), record(1, scores=(0.1,))) == [1]
     assert ranking(record(0, status, (0.99,))) == []
-
-
-def test_a_trial_that_went_on_past_its_stop_never_wins() -> None:
-    stop = RungDecision(epoch=1, score=0.1, cutoff=0.5, num_scores=3, is_stopped=True, is_audited=True)
-    audited = record(0, scores=(0.1, 0.99), rungs=(stop,))
-    assert ranking(audited, record(1, scores=(0.6, 0.7)), record(2, "stopped", (0.1,))) == [1, 2]
-    assert ranking(audited) == []
-    drawn_in_vain = RungDecision(epoch=1, score=0.6, cutoff=0.5, num_scores=3, is_stopped=False)
-    assert ranking(record(0, scores=(0.6, 0.99), rungs=(drawn_in_vain,)), record(1, scores=(0.6, 0.7))) == [0, 1]
-
-
-def test_a_trial_without_a_score_is_no_candidate() -> None:
-    assert ranking(record(0, "interrupted", ()), record(1, "interrupted", (0.2,))) == [1]

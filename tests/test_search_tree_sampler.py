@@ -162,15 +162,6 @@ def test_a_place_where_a_trial_runs_is_left_alone_until_it_has_reported() -> Non
     assert min(apart) > NEIGHBOUR_DISTANCE / 4 > min(closer)
 
 
-def test_only_points_that_can_be_had_are_proposed() -> None:
-    rng = random.Random(1)
-    points = [SPACE.draw(rng) for _ in range(50)]
-    sampler = sampler_of(records(31), points=lambda: points)
-    assert all(params in points for params in foreseen(sampler, 31, 5))
-    best_first = sorted(points, key=lambda params: -crossing(params, 9))
-    assert best_first.index(sampler.draw(31)) < 15
-
-
 def test_a_given_trial_outside_the_space_teaches_nothing() -> None:
     told = [record(0, {}, {1: 9.0}, TrialStatus.STOPPED), *records(31)[1:]]
     assert sampler_of(told).draw(31)["x"] <= 1
