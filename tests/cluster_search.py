@@ -29,12 +29,13 @@ from model.engine import Engine
 from model.training import SharedImages
 from search.machine.slots import Slots
 from search.schedulers.rungs import rung_epochs
-from search.schedulers.trial_clock import TrialClock
 from search.space.parameter import Parameter
 from search.space.space import SearchSpace
 from search.study.record import TrialStatus
 from search.study.study import RunStudy
 from search.tune import tuner
+from search.tune.callbacks import CheckpointCallback, NodeCallback, ReportCallback
+from search.tune.cluster import RAY_SETTINGS, NodeDied
 from search.tune.trial_scheduler import StudyScheduler
 from search.worker.images import SearchArrays
 from search.worker.trainable import Report, TrialPlan, train_trial
@@ -99,7 +100,7 @@ def raylet_of(node: Any) -> int:
 @contextlib.contextmanager
 def cluster_of_three(scratch: Path) -> Iterator[Nodes]:
     """A head that takes no trial, to which this process belongs, and two nodes with a place for one each."""
-    os.environ.update(tuner._SETTINGS)
+    os.environ.update(RAY_SETTINGS)
     os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
     os.environ["RAY_TMPDIR"] = str(scratch)
     nodes = Nodes(start_cluster())
@@ -168,25 +169,24 @@ def search(folder: Path, nodes: Nodes, scratch: Path, fault: str) -> RunStudy:
         elif number > STRIKE_AT[0]:
             nodes.thaw()
 
+    plan = TrialPlan(
+        max_epochs=rungs.max_epochs,
+        rung_epochs=rung_epochs(rungs.grace_period, rungs.reduction_factor, rungs.max_epochs),
+        engine=Engine(num_threads=1),
+        checkpoints_dir=folder / "checkpoints",
+    )
     tuner.run_trials(
+        tuner.make_trainable(train_slowly, images(), plan, SLOTS),
         build_searcher(SPACE, study, 7, max_concurrent=1),
         scheduler,
         num_trials=NUM_TRIALS - sum(record.status is not TrialStatus.INTERRUPTED for record in study.trials()),
-        arrays=images(),
-        plan=TrialPlan(
-            max_epochs=rungs.max_epochs,
-            rung_epochs=rung_epochs(rungs.grace_period, rungs.reduction_factor, rungs.max_epochs),
-            engine=Engine(num_threads=1),
-            checkpoints_dir=folder / "checkpoints",
-        ),
-        slots=SLOTS,
         max_failures=2,
-        clock=TrialClock(600.0),
         scratch=scratch,
-        check=lambda: None,
-        on_report=on_report,
-        on_end=lambda _number: None,
-        train=train_slowly,
+        callbacks=[
+            ReportCallback(on_report, lambda _number: None),
+            CheckpointCallback(plan, scheduler),
+            NodeCallback(SLOTS),
+        ],
     )
     return study
 
@@ -216,7 +216,7 @@ def main() -> None:
     ):
         try:
             study = search(folder, nodes, Path(scratch), fault)
-        except tuner._NodeDied as death:
+        except NodeDied as death:
             print(f"{ANSWER}{death}")
             sys.exit(1)
         print(f"{ANSWER}{json.dumps(story(study))}")

@@ -18,11 +18,11 @@ from search_worlds import SPACE, Rungs, build_searcher
 
 from model.engine import Engine
 from model.training import SharedImages
-from search.schedulers.trial_clock import TrialClock
 from search.study.study import RunStudy
+from search.tune.callbacks import CheckpointCallback, NodeCallback, ReportCallback
 from search.tune.cluster import ray_cluster
 from search.tune.trial_scheduler import StudyScheduler
-from search.tune.tuner import run_trials
+from search.tune.tuner import make_trainable, run_trials
 from search.worker.trainable import Report, TrialPlan
 
 INTERVAL = 50
@@ -57,7 +57,7 @@ def measured(scratch: Path, num_ended: int, worker: int) -> dict[str, int]:
 def main() -> None:
     folder, num_trials = Path(sys.argv[1]), int(sys.argv[2])
     study = RunStudy.in_database(f"sqlite:///{folder / 'study.db'}", "run")
-    rungs = Rungs(max_epochs=1)
+    scheduler = StudyScheduler(Rungs(max_epochs=1), study)
     measurements: list[dict[str, int]] = []
     num_reports = 0
     with ray_cluster(SLOTS, folder / "ray.log") as scratch:
@@ -69,20 +69,19 @@ def main() -> None:
                 worker = int(metrics["worker"].rpartition(":")[2])
                 measurements.append(measured(scratch, num_reports, worker))
 
+        plan = TrialPlan(max_epochs=1, rung_epochs=(), engine=Engine(num_threads=1), checkpoints_dir=folder / "c")
         run_trials(
+            make_trainable(train_nothing, images(), plan, SLOTS),
             build_searcher(dataclasses.replace(SPACE, constraint=None), study, 7, max_concurrent=1),
-            StudyScheduler(rungs, study),
+            scheduler,
             num_trials=num_trials,
-            arrays=images(),
-            plan=TrialPlan(max_epochs=1, rung_epochs=(), engine=Engine(num_threads=1), checkpoints_dir=folder / "c"),
-            slots=SLOTS,
             max_failures=0,
-            clock=TrialClock(600.0),
             scratch=scratch,
-            check=lambda: None,
-            on_report=on_report,
-            on_end=lambda _number: None,
-            train=train_nothing,
+            callbacks=[
+                ReportCallback(on_report, lambda _number: None),
+                CheckpointCallback(plan, scheduler),
+                NodeCallback(SLOTS),
+            ],
         )
     print(json.dumps(measurements))
 

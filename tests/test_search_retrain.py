@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -20,7 +19,7 @@ from model.training import EpochMetrics, Training, train_epochs
 from search.retrain.retrainer import Retrainer, RetrainTask, all_images
 from search.settings import SearchSettings
 from search.setup.prepare import search_arrays
-from search.study.retrain_record import FINALIST
+from search.study.retrain_record import FINALIST, RetrainRecord
 from search.study.study import RunStudy
 from search.worker.images import SearchArrays, shared_images
 
@@ -62,8 +61,8 @@ def retrainer_of(folder: Path, study: RunStudy, data: TrainingData, on_epoch: On
 
 def run(
     folder: Path, study: RunStudy, data: TrainingData, task: RetrainTask | None = None, kill_at: int = 99
-) -> tuple[dict[str, Any], list[int]]:
-    """The task's row, and the epochs that were trained for it."""
+) -> tuple[RetrainRecord, list[int]]:
+    """The task's record, and the epochs that were trained for it."""
     epochs: list[int] = []
 
     def on_epoch(_task: RetrainTask, metrics: EpochMetrics) -> None:
@@ -82,8 +81,8 @@ def val_arrays(data: TrainingData) -> SearchArrays:
     return search_arrays(SearchSettings(run_name="run"), data)
 
 
-def untimed(row: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in row.items() if name not in ("seconds", "epochs")}
+def untimed(record: RetrainRecord) -> RetrainRecord:
+    return dataclasses.replace(record, seconds=0.0)
 
 
 def test_all_images_are_trained_on_and_none_validates(data: TrainingData) -> None:
@@ -96,9 +95,9 @@ def test_a_finished_retrain_is_recorded_and_not_done_again(data: TrainingData, t
     study = RunStudy.in_memory()
     row, epochs = run(tmp_path, study, data)
     assert epochs == [1, 2, 3, 4]
-    assert row["epochs_trained"] == 4
-    assert 0 <= row["test_accuracy"] <= 1
-    assert study.notes()["retrain:winner:0"] == row
+    assert row.epochs_trained == 4
+    assert 0 <= row.test_accuracy <= 1
+    assert study.retrains() == [row]
     assert run(tmp_path, study, data) == (row, [])
     assert not list((tmp_path / "run").glob("checkpoints/*/*"))
 
@@ -110,7 +109,7 @@ def test_a_new_winner_is_retrained_in_the_place_of_the_old_one(data: TrainingDat
     wider = dataclasses.replace(TINY, c3=dataclasses.replace(BLOCK, width=8))
     row, epochs = run(tmp_path, study, data, task_of(tmp_path, trial_number=9, config=wider))
     assert epochs == [1, 2, 3, 4]
-    assert row["trial_number"] == study.notes()["retrain:winner:0"]["trial_number"] == 9
+    assert row.trial_number == study.retrains()[0].trial_number == 9
     new = load_file(tmp_path / "run" / "model.safetensors")
     assert {name: value.shape for name, value in new.items()} != {name: value.shape for name, value in old.items()}
 
@@ -132,7 +131,7 @@ def test_a_killed_retrain_ends_as_the_undisturbed_one(data: TrainingData, tmp_pa
         run(tmp_path, study, data, kill_at=kill_at)
     row, epochs = run(tmp_path, study, data)
     assert untimed(row) == untimed(whole)
-    assert [metrics["epoch"] for metrics in row["epochs"]] == [1, 2, 3, 4]
+    assert len(row.train_losses) == 4
     assert epochs == list(range(5 - len(epochs), 5))
     again = load_file(tmp_path / "run" / "model.safetensors")
     assert again.keys() == weights.keys()
@@ -144,10 +143,10 @@ def test_seeds_differ_and_each_has_its_row(data: TrainingData, tmp_path: Path) -
     first, _ = run(tmp_path, study, data)
     weights = (tmp_path / "run" / "model.safetensors").read_bytes()
     second, _ = run(tmp_path, study, data, dataclasses.replace(task_of(tmp_path), seed_index=1, weights_file=None))
-    assert {"retrain:winner:0", "retrain:winner:1"} == set(study.notes()) - {"record_version"}
-    assert first["retrain_seed"] == derive_seed(0, "retrain:winner:0")
-    assert second["retrain_seed"] == derive_seed(0, "retrain:winner:1")
-    assert first["epochs"][0]["train_loss"] != second["epochs"][0]["train_loss"]
+    assert [record.key for record in study.retrains()] == ["retrain:winner:0", "retrain:winner:1"]
+    assert first.retrain_seed == derive_seed(0, "retrain:winner:0")
+    assert second.retrain_seed == derive_seed(0, "retrain:winner:1")
+    assert first.train_losses[0] != second.train_losses[0]
     assert (tmp_path / "run" / "model.safetensors").read_bytes() == weights
 
 
@@ -161,10 +160,11 @@ def test_a_finalist_is_judged_on_the_validation_images_it_has_not_seen(
     row = retrainer.validate(task, arrays)
     images = shared_images(arrays, torch.device("cpu"))
     oracle = Training(TINY, images, max_epochs=4, seed=derive_seed(0, "finalist:3:1"), engine=Engine(num_threads=1))
-    assert row["val_accuracy"] == [metrics.val_accuracy for metrics in train_epochs(oracle)][-1]
-    assert (row["includes_val"], row["epochs_trained"]) == (False, 4)
-    assert "test_accuracy" not in row
-    assert study.notes()["finalist:3:1"] == row == retrainer.validate(task, arrays)
+    assert row.val_accuracy == [metrics.val_accuracy for metrics in train_epochs(oracle)][-1]
+    assert (row.includes_val, row.epochs_trained) == (False, 4)
+    assert row.test_accuracy is None
+    assert row.key == "finalist:3:1"
+    assert study.retrains() == [row] == [retrainer.validate(task, arrays)]
     assert not list((tmp_path / "run").glob("checkpoints/*/*"))
 
 
@@ -175,12 +175,12 @@ def test_training_leaves_the_test_images_closed(
     study, task = RunStudy.in_memory(), task_of(tmp_path)
     retrainer = retrainer_of(tmp_path, study, data, lambda _task, _metrics: None)
     retrainer.train(task)
-    assert retrainer.finished_row(task) is None
+    assert retrainer.finished(task) is None
     with pytest.raises(AssertionError, match="the test images were opened"):
         list(retrainer.test([task]))
     monkeypatch.undo()
     row, epochs = run(tmp_path, study, data)
-    assert (row["epochs_trained"], epochs) == (4, [])
+    assert (row.epochs_trained, epochs) == (4, [])
 
 
 @pytest.mark.parametrize("name", [FINALIST, "seed"])
@@ -191,13 +191,13 @@ def test_a_training_that_diverges_counts_nothing_and_says_so(data: TrainingData,
     retrainer = retrainer_of(tmp_path, study, data, lambda _task, _metrics: None)
     if name == FINALIST:
         row = retrainer.validate(task, val_arrays(data))
-        assert row["val_accuracy"] == 0
+        assert row.val_accuracy == 0
     else:
         retrainer.train(task)
         [row] = retrainer.test([task])
-        assert (row["test_accuracy"], row["test_accuracy_tta"], row["test_loss"]) == (0, 0, None)
-    assert row["error"].startswith("diverged: the loss was not finite")
-    assert row["epochs_trained"] < 4
+        assert (row.test_accuracy, row.test_accuracy_tta, row.test_loss) == (0, 0, None)
+    assert str(row.error).startswith("diverged: the loss was not finite")
+    assert row.epochs_trained < 4
 
 
 def _forbidden(*_arguments: object, **_options: object) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fabricated_run import finalist_record
 from safetensors.torch import load_file
 
 import search.retrain.retrainer
@@ -22,6 +23,7 @@ from search.retrain.stage import retrain_and_test
 from search.settings import SearchSettings
 from search.setup.prepare import Machine, Preparation, prepare, search_arrays
 from search.study.record import NewTrial, TrialStatus
+from search.study.retrain_record import RetrainRecord
 from search.study.study import RunStudy
 
 MACHINE = Machine(
@@ -109,13 +111,9 @@ def stage(preparation: Preparation, study: RunStudy) -> str:
     return stream.getvalue()
 
 
-def untimed(notes: dict[str, Any]) -> dict[str, Any]:
-    """The record's notes without what a clock said."""
-    rows = {key: dict(note) for key, note in notes.items() if isinstance(note, dict)}
-    for row in rows.values():
-        row.pop("seconds")
-        row["epochs"] = [(epoch["epoch"], epoch["train_loss"], epoch["val_accuracy"]) for epoch in row["epochs"]]
-    return rows
+def untimed(study: RunStudy) -> dict[str, RetrainRecord]:
+    """The record's retrainings by key, without what a clock said."""
+    return {record.key: dataclasses.replace(record, seconds=0.0) for record in study.retrains()}
 
 
 def test_the_test_images_are_opened_once_and_after_everything_else(
@@ -131,14 +129,15 @@ def test_the_test_images_are_opened_once_and_after_everything_else(
     assert story == [*finals, *last, "test images opened"]
     keys = {f"finalist:{number}:{index}" for number in (1, 2) for index in (0, 1)}
     keys |= {f"retrain:{name}:{index}" for name in ("winner", "default") for index in (0, 1)}
-    notes = study.notes()
-    assert set(untimed(notes)) == keys
-    means = {number: sum(notes[f"finalist:{number}:{index}"]["val_accuracy"] for index in (0, 1)) for number in (1, 2)}
+    records = untimed(study)
+    assert set(records) == keys
+    scores = {key: record.val_accuracy or 0.0 for key, record in records.items()}
+    means = {number: sum(scores[f"finalist:{number}:{index}"] for index in (0, 1)) for number in (1, 2)}
     winner = 1 if means[1] >= means[2] else 2
-    assert notes["winner"] == winner
-    assert {notes[f"retrain:winner:{index}"]["trial_number"] for index in (0, 1)} == {winner}
+    assert study.notes()["winner"] == winner
+    assert {records[f"retrain:winner:{index}"].trial_number for index in (0, 1)} == {winner}
     assert f"the winner is trial {winner}: " in output
-    assert len({note["retrain_seed"] for note in untimed(notes).values()}) == 8
+    assert len({record.retrain_seed for record in records.values()}) == 8
     assert load_file(tmp_path / "run" / "model.safetensors")
     assert f"c1_width = {4 + winner}\n" in (tmp_path / "run" / "best_config.toml").read_text()
     assert not list((tmp_path / "run").glob("checkpoints/*/*"))
@@ -149,9 +148,9 @@ def test_the_worse_of_the_search_wins_if_it_is_better_on_fresh_seeds(tmp_path: P
     preparation = preparation_in(tmp_path, prepared, baseline=False, retrain_seeds=1)
     study = study_of(preparation, 0.1, 0.6, 0.5)
     for number, score in ((1, 0.3), (2, 0.7)):
-        study.set_note(f"finalist:{number}:0", {"trial_number": number, "val_accuracy": score})
+        study.record_retrain(finalist_record(number, 0, score))
     stage(preparation, study)
-    assert study.notes()["winner"] == study.notes()["retrain:winner:0"]["trial_number"] == 2
+    assert study.notes()["winner"] == untimed(study)["retrain:winner:0"].trial_number == 2
 
 
 def test_nothing_more_is_trained_for_one_config_on_one_seed(
@@ -161,14 +160,14 @@ def test_nothing_more_is_trained_for_one_config_on_one_seed(
     study = study_of(preparation, 0.2, 0.6)
     stage(preparation, study)
     assert len(story) == 2 * MAX_EPOCHS + 1
-    assert set(untimed(study.notes())) == {"retrain:winner:0", "retrain:default:0"}
+    assert set(untimed(study)) == {"retrain:winner:0", "retrain:default:0"}
 
 
 def test_a_winner_that_is_a_baseline_is_not_trained_twice(tmp_path: Path, prepared: Preparation) -> None:
     preparation = preparation_in(tmp_path, prepared, retrain_top=1, retrain_seeds=1)
     study = study_of(preparation, 0.6, 0.2)
     stage(preparation, study)
-    assert set(untimed(study.notes())) == {"retrain:winner:0"}
+    assert set(untimed(study)) == {"retrain:winner:0"}
 
 
 @pytest.fixture(scope="module")
@@ -195,7 +194,7 @@ def test_killed_after_any_epoch_it_ends_as_the_undisturbed_one(
             stage(preparation, study)
     assert "test images opened" not in story
     stage(preparation, study)
-    assert untimed(study.notes()) == untimed(undisturbed.notes())
+    assert untimed(study) == untimed(undisturbed)
     assert len(story) <= 16 + 1 + 1  # at most the epoch that was cut off is trained again
     assert story.count("test images opened") == 1
     story.clear()
@@ -212,12 +211,12 @@ def test_killed_between_two_tests_the_first_is_not_done_again(
         patch.setattr(Display, "message", _killer_at_text("test accuracy"))
         with pytest.raises(Killed):
             stage(preparation, study)
-    assert set(untimed(study.notes())) == {"retrain:winner:0"}
-    first = study.notes()["retrain:winner:0"]
+    assert set(untimed(study)) == {"retrain:winner:0"}
+    first = untimed(study)["retrain:winner:0"]
     story.clear()
     stage(preparation, study)
     assert story == ["test images opened"]
-    assert study.notes()["retrain:winner:0"] == first
+    assert untimed(study)["retrain:winner:0"] == first
 
 
 def test_without_a_score_there_is_nothing_to_retrain(tmp_path: Path, prepared: Preparation, story: list[str]) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
+from fabricated_run import finalist_record
 from optuna.distributions import FloatDistribution
 
 from search.errors import UserError
@@ -78,8 +80,8 @@ def test_a_rejected_trial_has_its_violations_and_no_curve(study: RunStudy) -> No
 
 
 def test_notes_come_back(study: RunStudy) -> None:
-    study.set_note("retrain:winner:0", {"test_accuracy": 0.1 + 0.2, "epochs": [1, 2]})
-    assert study.notes()["retrain:winner:0"] == {"test_accuracy": 0.1 + 0.2, "epochs": [1, 2]}
+    study.set_note("fact", {"number": 0.1 + 0.2, "list": [1, 2]})
+    assert study.notes()["fact"] == {"number": 0.1 + 0.2, "list": [1, 2]}
 
 
 def test_a_database_is_opened_again_under_the_same_name(tmp_path: Path) -> None:
@@ -105,3 +107,20 @@ def test_a_database_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
     (tmp_path / "run" / "study.db").write_bytes(b"this is no database" * 100)
     with pytest.raises(UserError, match=r"study\.db .+"):
         open_study(SearchSettings(run_name="run", results_dir=tmp_path))
+
+
+def test_retrainings_come_back_as_they_were_written_and_in_table_order(tmp_path: Path) -> None:
+    study = RunStudy.in_database(f"sqlite:///{tmp_path / 'study.db'}", "r")
+    names = [("finalist", 12, 0), ("default", 1, 0), ("finalist", 3, 1), ("winner", 7, 1), ("finalist", 3, 0)]
+    names += [("seed", 0, 0), ("winner", 7, 0)]
+    for name, number, index in names:
+        record = dataclasses.replace(
+            finalist_record(number, index, 0.1 + 0.2), config_name=name, train_losses=(2.0, 0.1)
+        )
+        study.record_retrain(record)
+    read = RunStudy.in_database(f"sqlite:///{tmp_path / 'study.db'}", "r").retrains()
+    order = ["winner:0", "winner:1", "seed:0", "default:0", "3:0", "3:1", "12:0"]
+    assert [record.key.partition(":")[2] for record in read] == order
+    assert read[-1] == dataclasses.replace(finalist_record(12, 0, 0.1 + 0.2), train_losses=(2.0, 0.1))
+    study.record_retrain(dataclasses.replace(read[0], trial_number=8))
+    assert [record.trial_number for record in study.retrains() if record.config_name == "winner"] == [8, 7]

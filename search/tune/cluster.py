@@ -17,7 +17,7 @@ from search.machine.slots import Slots
 from search.machine.temporary_folder import private_folder
 from search.tune.process_guard import keep_signal_handlers, redirect_output
 
-_SETTINGS = {
+RAY_SETTINGS = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DEDUP_LOGS": "0",
@@ -33,6 +33,7 @@ _SETTINGS = {
     # The study is the record; Ray's snapshots of the experiment would only cost time.
     "TUNE_GLOBAL_CHECKPOINT_S": "86400",
 }
+"""Environment variables that Ray reads when it starts."""
 _MAX_STARTS = 3
 
 
@@ -46,7 +47,7 @@ def ray_cluster(slots: Slots, log_file: Path) -> Iterator[Path]:
 
     Yields a folder for Tune's own files. RunFailed if Ray does not start or its node dies.
     """
-    os.environ.update(_SETTINGS)
+    os.environ.update(RAY_SETTINGS)
     # Ray's ports listen on all interfaces; only processes that inherit this token may use the cluster.
     os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     with private_folder() as folder, redirect_output(log_file):
