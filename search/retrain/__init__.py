@@ -1,1 +1,1 @@
-"""The winner from scratch on fresh seeds; the only door to the test images."""
+"""Retrains the winner on fresh seeds. The only package that opens the test images."""

@@ -1,7 +1,7 @@
-"""A retrained network's answers to the test images, kept for the report: `test_predictions/*.parquet`.
+"""A retrained network's predictions for the test images, kept for the report: `test_predictions/*.parquet`.
 
-A row for each test image. The images themselves are kept only for the few that were got most surely wrong, so that a
-report can show them without opening the test set again.
+One row per test image. The images themselves are kept only for the most confident mistakes, so that a report can show
+them without opening the test set again.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from search.files import write_atomically
 
 NUM_PICTURES = 24
 MAX_PICTURE_SIDE = 128
-"""Pixels; larger images are kept smaller."""
+"""Longest side of a kept picture, in pixels."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TestPredictions:
-    """Answers to N test images of K classes, in the test set's order."""
+    """Predictions for N test images of K classes, in the test set's order."""
 
     __test__ = False  # pytest would take the name for a test
 
@@ -34,7 +34,7 @@ class TestPredictions:
     probabilities: NDArray[np.float32]
     """(N, K), single view."""
     pictures: dict[int, bytes]
-    """PNG files of the images most surely wrong, by index, the surest first."""
+    """PNG files of the most confident mistakes, by image index, most confident first."""
 
     @property
     def predicted(self) -> NDArray[np.int64]:
@@ -43,24 +43,24 @@ class TestPredictions:
 
     @property
     def is_right(self) -> NDArray[np.bool_]:
-        """Whether each image was got right."""
+        """Whether each prediction is right."""
         return np.asarray(self.predicted == self.labels)
 
 
 def predictions_path(run_dir: Path, retrain_key: str) -> Path:
-    """Where a run's folder keeps the answers of the retraining that the record calls `retrain_key`."""
+    """The file with the predictions of the retraining whose key is `retrain_key`."""
     return run_dir / "test_predictions" / f"{retrain_key.replace(':', '-')}.parquet"
 
 
 def most_surely_wrong(labels: NDArray[np.int64], probabilities: NDArray[np.float32], num: int) -> list[int]:
-    """Indices of the wrong answers given with the highest probability, the surest first."""
+    """Indices of the wrong predictions with the highest probability, most confident first."""
     wrong = np.flatnonzero(probabilities.argmax(axis=1) != labels)
     order = np.argsort(-probabilities[wrong].max(axis=1, initial=0), kind="stable")
     return [int(index) for index in wrong[order][:num]]
 
 
 def write_predictions(path: Path, examples: Examples, probabilities: NDArray[np.float32]) -> None:
-    """Writes one retraining's answers, with small pictures of the surest mistakes."""
+    """Writes one retraining's predictions, with small pictures of its most confident mistakes."""
     pictures: list[bytes | None] = [None] * len(examples)
     for index in most_surely_wrong(examples.labels, probabilities, NUM_PICTURES):
         pictures[index] = _png(examples.images[index])
@@ -82,7 +82,7 @@ def write_predictions(path: Path, examples: Examples, probabilities: NDArray[np.
 
 
 def read_predictions(path: Path) -> TestPredictions | None:
-    """What `write_predictions` wrote; None where there is no such file."""
+    """Reads what `write_predictions` wrote; None if there is no file."""
     if not path.exists():
         return None
     table = pq.read_table(path)

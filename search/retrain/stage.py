@@ -1,4 +1,4 @@
-"""From the end of the search to the test: finals on fresh seeds, then winner and baselines, then the test images."""
+"""After the search: finals on fresh seeds, retraining of winner and baselines, then the test images."""
 
 from __future__ import annotations
 
@@ -54,11 +54,11 @@ def retrain_and_test(preparation: Preparation, study: RunStudy, display: Display
 
 
 def retrain_tasks(preparation: Preparation, winner: TrialRecord) -> list[RetrainTask]:
-    """The winner's retrainings, then those of the baselines that it is not itself."""
+    """The winner's retrainings, then those of the baselines that did not win."""
     settings = preparation.settings
     seeds = range(RetrainPlan.of(settings).num_seeds)
     weights_file = settings.run_dir / "model.safetensors"
-    # The weights are those of the first seed: to keep the best one's would choose by test accuracy.
+    # The first seed's weights are kept: keeping the best seed's would choose by test accuracy.
     tasks = [_task("winner", winner.number, winner, index, None if index else weights_file) for index in seeds]
     for number, trial in preparation.baselines.items():
         if number != winner.number:
@@ -69,14 +69,14 @@ def retrain_tasks(preparation: Preparation, winner: TrialRecord) -> list[Retrain
 def _choose(
     preparation: Preparation, retrainer: Retrainer, display: Display, on_end: Callable[[], None]
 ) -> TrialRecord:
-    """The winner; where more than one training decides that, after the finals."""
+    """Runs the finals, if there are any, and returns the winner."""
     settings = preparation.settings
     finals = _finals(retrainer.study, settings)
     if finals.winner is None:
         raise RunFailed("no trial ended with a score, so there is nothing to retrain. See the errors in trials.csv.")
     if not finals.plan.has_finals:
         return finals.winner.record
-    # The whole training split, though trials may have had a part of it.
+    # Finalists train on the whole training split, even if trials used a part of it.
     arrays = search_arrays(dataclasses.replace(settings, search_examples=None), preparation.data)
     for finalist in finals.finalists:
         for index in range(finals.plan.num_seeds):
@@ -114,7 +114,7 @@ def _task(
 
 
 def _title(task: RetrainTask, settings: SearchSettings) -> str:
-    """A retraining as a person calls it."""
+    """A retraining's name in messages."""
     name = f"finalist trial {task.trial_number}" if task.config_name == FINALIST else f"the {task.config_name} config"
     num_seeds = settings.retrain_seeds or 1
     return name if num_seeds == 1 else f"{name}, seed {task.seed_index + 1} of {num_seeds},"

@@ -1,4 +1,4 @@
-"""Configs as points of the unit cube, for models over them, and small steps from one config to another; pure."""
+"""Configs as points of the unit cube, for surrogate models, and small random steps from a config; pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from search.space.parameter import Parameter, Value
 
 
 def coordinates(parameters: Mapping[str, Parameter], configs: Sequence[Mapping[str, Any]]) -> NDArray[np.float64]:
-    """A row for each config: 0..1 for each range, along its logarithm where it is drawn so; for each choice 0 or 1."""
+    """One row per config, shape (N, D): a range as 0..1, on its own scale; a choice as one 0/1 per value."""
     columns: list[Any] = []
     for key, parameter in parameters.items():
         values = [params[key] for params in configs]
@@ -28,7 +28,7 @@ def coordinates(parameters: Mapping[str, Parameter], configs: Sequence[Mapping[s
 def vary(
     parameters: Mapping[str, Parameter], params: Mapping[str, Any], rng: random.Random, *, spread: float
 ) -> dict[str, Any]:
-    """About half of the values moved: in a range by a normal step of `spread` (of its width), in a choice anywhere."""
+    """Changes about half of the values: a range by a normal step (`spread` times its width), a choice at random."""
     chosen = [key for key in parameters if rng.random() < 0.5] or [rng.choice(list(parameters))]
     varied = dict(params)
     for key in chosen:
@@ -42,7 +42,7 @@ def vary(
 
 
 def _to_unit(parameter: Parameter, value: Any) -> Any:
-    """Of a number or an array of them."""
+    """Maps a number or an array from its range to 0..1."""
     low, high = (float(bound) for bound in parameter.extremes())
     if parameter.kind.startswith("log"):
         return np.log(value / low) / math.log(high / low)

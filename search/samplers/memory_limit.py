@@ -1,4 +1,4 @@
-"""What does not fit into memory, learnt from the trials that ran out of it; pure."""
+"""Learns which configs do not fit into memory, from the trials that ran out of it; pure."""
 
 from __future__ import annotations
 
@@ -11,37 +11,37 @@ from search.study.record import OUT_OF_MEMORY, TrialRecord, TrialStatus
 
 
 class MemoryLimit:
-    """A limit that is not known when a search begins: the least need of a config that was more than there is.
+    """The smallest need that did not fit. It is unknown when a search begins.
 
-    A need no greater than one that was met is no limit: such a trial ran out of what its neighbours left it.
+    A trial that failed although a larger need has fitted sets no limit: its neighbours had taken the memory.
     """
 
     def __init__(self, need: Callable[[Mapping[str, Any]], int]) -> None:
-        """`need`: config -> a number that grows with the memory that training it takes."""
+        """`need` maps a config to a number that grows with the memory its training takes."""
         self._need = need
         self._too_much: dict[int, int] = {}
         self._most_met = 0
         self._met: dict[int, Mapping[str, Any]] = {}
-        """Configs whose needs were met and are not worked out yet: most searches never ask."""
+        """Configs that fitted and whose need is not computed yet: most searches never need it."""
 
     def tell(self, record: TrialRecord) -> None:
-        """How far a trial came."""
+        """Takes in how far a trial has come."""
         if record.val_accuracies:
             self._met[record.number] = record.config
         elif record.status is TrialStatus.FAILED and (record.error or "").startswith(OUT_OF_MEMORY):
             self._too_much[record.number] = self._need(record.config)
 
     def excess(self, config: Mapping[str, Any]) -> float:
-        """Above 0 for a config that needs as much as one that did not fit, or more, as a share of that; else 0."""
+        """How far the config's need exceeds the limit, as a share of it; 0 if it fits."""
         limit = self._limit()
         return 0.0 if limit is None else max(0.0, (self._need(config) + 1 - limit) / limit)
 
     def laid_on(self, space: SearchSpace) -> SearchSpace:
-        """The space with this limit among its own, as "memory"; what is learnt later counts there, too."""
+        """The space with this limit added as "memory". The limit follows what is learnt later."""
 
         def violations(config: dict[str, Any]) -> dict[str, float]:
             own = space.violations(config)
-            # Only of a config that is whole can be said what it needs.
+            # The need of an invalid config cannot be computed.
             is_legal = all(excess <= 0 for excess in own.values())
             return {**own, "memory": self.excess(config) if is_legal else 0.0}
 

@@ -1,7 +1,7 @@
-"""Configs drawn by Optuna's TPE, told by a mirror of the record that is held in memory.
+"""Optuna's TPE over an in-memory copy of the record.
 
-A stopped trial is told as stopped, an over-limit config as a violated constraint, a diverged or failed one as worse
-than any other. Each draw comes from a sampler seeded by (run seed, trial number) alone.
+Stopped trials are pruned trials to it, configs over the limits are violated constraints, and diverged or failed ones
+rank below all others. Each proposal comes from a sampler seeded by the run's seed and the trial's number only.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _UNDERWAY = (TrialStatus.RUNNING, TrialStatus.INTERRUPTED)
 
 
 class TPESampler:
-    """What the sampler is told: an Optuna study in memory whose trial numbers are the record's."""
+    """Optuna's TPE over an in-memory study whose trial numbers match the record's."""
 
     def __init__(self, space: SearchSpace, seed: int) -> None:
         self._space = space
@@ -31,14 +31,14 @@ class TPESampler:
         self._asked: optuna.Trial | None = None
 
     def draw(self, number: int) -> dict[str, Any]:
-        """Params for the trial of this number, which is to be added next."""
+        """Params for trial `number`, which must be added next."""
         seed = derive_seed(self._seed, "sampler", number)
         self._study.sampler = optuna.samplers.TPESampler(seed=seed % 2**32)
         self._asked = self._study.ask(self._space.distributions)
         return self._asked.params
 
     def add(self, params: Mapping[str, Any], violations: Mapping[str, float]) -> None:
-        """A trial enters the record, with the next number; its params may differ from those drawn."""
+        """A trial enters the record with the next number."""
         asked, self._asked = self._asked, None
         if asked is None:
             self._study.add_trial(
@@ -57,10 +57,10 @@ class TPESampler:
             asked.set_constraint(name, excess)
 
     def tell(self, record: TrialRecord) -> None:
-        """How a trial ended; one that is underway is left out."""
+        """Takes in how a trial ended; ignores one that is still running."""
         if record.status in _UNDERWAY:
             return
-        # Pruned without any score ranks below every stopped trial: what went wrong is not proposed again.
+        # A pruned trial without a score ranks below every stopped one, so failed configs are not proposed again.
         if record.status in (TrialStatus.STOPPED, TrialStatus.COMPLETED):
             trial_id = self._study.get_trials(deepcopy=False)[record.number]._trial_id
             epoch = record.epochs_trained

@@ -1,4 +1,4 @@
-"""Trials that fail one after another for one reason; pure."""
+"""Notices when trials fail one after another with the same error; pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ MAX_SAME_FAILURES = 5
 
 
 class FailureStreak:
-    """Watches the trials end, and knows when going on is pointless."""
+    """Counts the latest failures with the same error."""
 
     def __init__(self) -> None:
         self._error: str | None = None
@@ -24,7 +24,7 @@ class FailureStreak:
 
     @property
     def verdict(self) -> str | None:
-        """Why the search should end; None while it should go on."""
+        """The reason to end the search; None while it should go on."""
         if self._length < MAX_SAME_FAILURES:
             return None
         return f"{self._length} trials in a row failed with the same error: {self._error}"

@@ -1,4 +1,4 @@
-"""Whether one more trial fits into the time that is left."""
+"""Whether another trial fits into the time budget."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from search.study.study import RunStudy
 
 
 def seconds_per_epoch(records: Iterable[TrialRecord]) -> float | None:
-    """Of the slowest trial so far, as the next one may be as slow; None before the first epoch."""
+    """Seconds per epoch of the slowest trial so far; None before the first epoch."""
     means = [
         sum(metrics["seconds"] for metrics in record.epoch_metrics.values()) / len(record.epoch_metrics)
         for record in records
@@ -20,7 +20,7 @@ def seconds_per_epoch(records: Iterable[TrialRecord]) -> float | None:
 
 
 class Budget:
-    """Seconds for one call of the program, the retrain's share kept aside."""
+    """The time budget of one call of the program. Time for the retraining is set aside."""
 
     def __init__(
         self,
@@ -31,14 +31,14 @@ class Budget:
         retrain_epochs_of_trial: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`retrain_epochs_of_trial`: what all retrainings cost, in epochs of a trial. `clock`: in seconds."""
+        """`retrain_epochs_of_trial`: the cost of all retrainings, in epochs of a trial. `clock` returns seconds."""
         self._clock = clock
         self._deadline = None if time_budget_s is None else clock() + time_budget_s
         self._study = study
         self._epochs_needed = max_epochs + retrain_epochs_of_trial
 
     def may_start(self) -> bool:
-        """Whether a full-length trial and the retrainings after it would end in time."""
+        """Whether a full-length trial and the retraining would end in time."""
         if self._deadline is None:
             return True
         epoch_s = seconds_per_epoch(self._study.trials()) or 0.0

@@ -1,4 +1,4 @@
-"""How long ago each running trial made progress; pure."""
+"""How long each running trial has made no progress; pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 
 class TrialClock:
-    """Times in seconds of a monotonic clock, so that a clock set back or forth kills nothing."""
+    """Uses a monotonic clock, so that setting the system's clock kills no trial."""
 
     def __init__(self, timeout_s: float, now: Callable[[], float] = time.monotonic) -> None:
         self.timeout_s = timeout_s
@@ -19,10 +19,10 @@ class TrialClock:
         self._last_progress[trial_number] = self._now()
 
     def end(self, trial_number: int) -> None:
-        """A trial has ended, however."""
+        """A trial has ended or paused."""
         self._last_progress.pop(trial_number, None)
 
     def is_overdue(self, trial_number: int) -> bool:
-        """Whether a running trial has made no progress for the time-out."""
+        """Whether a running trial has made no progress for longer than the time-out."""
         last = self._last_progress.get(trial_number)
         return last is not None and self._now() - last > self.timeout_s

@@ -1,4 +1,4 @@
-"""The space of networks and recipes: the default file, a user's file laid over it, and the limits as its constraint."""
+"""The search space of networks and recipes: the default file, a user's changes to it, and the limits."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from search.space.space import SearchSpace, parse_entries, parse_toml
 DEFAULT_SPACE_FILE = Path(__file__).with_name("default_space.toml")
 BASES = ("default", "none")
 NUM_PROBES = 100
-"""Random configs, and as many with every range at its low end, tried before a space is refused for its limits."""
+"""Random configs, and as many with every range at its lower bound, tried before a space is refused for its limits."""
 
 
 def network_space(
@@ -27,9 +27,9 @@ def network_space(
 ) -> SearchSpace:
     """The search space over every key of TrainConfig, for square images of `image_size` pixels.
 
-    text: a user's space file, or None for the default space. Its entries replace the default space's; an entry without
-    `default` keeps the default space's where it can be drawn. Keys it does not name keep the default space's entry, or,
-    if the file says `base = "none"`, are fixed at TrainConfig's default. What `to_toml` writes gives an equal space.
+    text: a user's space file, or None for the default space. Its entries replace those of the default space; an entry
+    without `default` keeps the default space's, if that is one of its values. Missing keys keep the default space's
+    entry or, with `base = "none"`, are fixed at TrainConfig's default. `to_toml` writes an equal space.
 
     The constraint is `limit_violations` and "invalid_config": 1 where TrainConfig refuses the combination, else 0.
     SpaceError names, one a line, the entries that are wrong and the values that TrainConfig refuses.
@@ -48,7 +48,7 @@ def network_space(
 
 
 def _lay_over_default(text: str | None) -> tuple[dict[str, Parameter], dict[str, Value]]:
-    """The user's entries, then for every key that is left the base's; in CONFIG_KEYS order, so files compare well."""
+    """The user's entries, completed from the base; in the order of CONFIG_KEYS, so that files are easy to compare."""
     default_entries = parse_toml(DEFAULT_SPACE_FILE.read_text(encoding="utf-8"))
     default_parameters, default_fixed = parse_entries(default_entries, CONFIG_KEYS)
     entries = parse_toml(text or "")
@@ -73,14 +73,14 @@ def _lay_over_default(text: str | None) -> tuple[dict[str, Parameter], dict[str,
 
 
 def _check_values(space: SearchSpace) -> None:
-    """Every fixed value, bound and choice makes a TrainConfig: alone, then with the rest of the space's default."""
+    """SpaceError if a fixed value, bound or choice makes no valid TrainConfig, alone or with the space's defaults."""
     candidates = [(key, value) for key, value in space.fixed.items()]
     for key, parameter in space.parameters.items():
         candidates += [(key, value) for value in parameter.extremes()]
     usual = {key: parameter.extremes()[0] for key, parameter in space.parameters.items() if parameter.default is None}
     usual |= {key: parameter.default for key, parameter in space.parameters.items() if parameter.default is not None}
     for rest in (TrainConfig().flat(), space.complete(usual)):
-        problems: dict[str, None] = {}  # a dict, so that a line said of several values is said once
+        problems: dict[str, None] = {}  # a dict, so that no line appears twice
         for key, value in candidates:
             try:
                 TrainConfig.from_flat({**rest, key: value})
@@ -91,8 +91,8 @@ def _check_values(space: SearchSpace) -> None:
 
 
 def _check_limits_can_be_kept(space: SearchSpace) -> None:
-    """A few milliseconds for a usual space; one that holds no legal config would keep a sampler drawing for ever."""
-    rng = random.Random(0)  # the same space is always judged alike
+    """SpaceError if no config within the limits is found: a sampler would search such a space for ever."""
+    rng = random.Random(0)  # the same space always gets the same answer
     lowest = {key: parameter.low for key, parameter in space.parameters.items() if parameter.low is not None}
     broken: Counter[str] = Counter()
     for _ in range(NUM_PROBES):
@@ -104,16 +104,16 @@ def _check_limits_can_be_kept(space: SearchSpace) -> None:
         broken.update(names)
     counts = ", ".join(f"{name} in {count} of {NUM_PROBES}" for name, count in broken.most_common())
     raise SpaceError(
-        f"no config of the search space was found to keep the limits; broken by the smallest: {counts}. "
-        "Loosen the limits or give a space that keeps them."
+        f"no config within the limits was found in the search space; the smallest ones break: {counts}. "
+        "Loosen the limits or give a space with smaller networks."
     )
 
 
 def _config_violations(config: dict[str, Any], *, limits: Mapping[str, int]) -> dict[str, float]:
-    """limit_violations of a flat config, and "invalid_config" first; the same names whether it is valid or not."""
+    """ "invalid_config" and the limit_violations of a flat config; the same names for valid and invalid ones."""
     try:
         train_config = TrainConfig.from_flat(config)
     except ValueError:
         names = limit_violations(TrainConfig(), **limits)
-        return {"invalid_config": 1.0} | dict.fromkeys(names, 0.0)  # a network that is not there breaks no limit
+        return {"invalid_config": 1.0} | dict.fromkeys(names, 0.0)  # a network that cannot be built breaks no limit
     return {"invalid_config": 0.0} | limit_violations(train_config, **limits)

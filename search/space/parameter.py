@@ -1,4 +1,4 @@
-"""One searched value: what may be drawn for it, checked where it is made."""
+"""One searched value: a range or a choice, validated on construction."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ _FIELDS = {
 
 
 def is_value(value: object) -> bool:
-    """Whether `value` may stand in a space: a text, a boolean or a finite number."""
+    """Whether `value` is allowed in a space: a string, a boolean or a finite number."""
     return isinstance(value, (bool, int, str)) or (isinstance(value, float) and math.isfinite(value))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Parameter:
-    """What may be drawn for one key.
+    """The values of one key.
 
     log and linear: a float in low..high. int and log_int: a whole number in low..high. choice: one of `values`.
     Both bounds can be drawn. `step` (linear and int only) leaves low, low + step, ..., high. `default` is the value of
-    the hand-made config, or None. SpaceError says what is wrong, without the key, which the parameter does not know.
+    the hand-made config, or None. SpaceError says what is wrong, without the key.
     """
 
     kind: str
@@ -58,7 +58,7 @@ class Parameter:
 
     @classmethod
     def from_table(cls, table: Mapping[str, Any]) -> Parameter:
-        """A parameter from one table of a space file, as in {kind = "log", low = 0.01, high = 1.0, default = 0.2}."""
+        """A parameter from a space file's table such as {kind = "log", low = 0.01, high = 1.0, default = 0.2}."""
         if "kind" not in table:
             raise SpaceError(f"a table needs `kind`, one of {', '.join(KINDS)}; got the fields {', '.join(table)}.")
         kind, fields = table["kind"], {name: part for name, part in table.items() if name != "kind"}
@@ -86,7 +86,7 @@ class Parameter:
         return table
 
     def allows(self, value: object) -> bool:
-        """Whether `value` can be drawn."""
+        """Whether `value` is one of the parameter's values."""
         if self.kind == "choice":
             return any(value == known and isinstance(value, bool) == isinstance(known, bool) for known in self.values)
         whole = self.kind in _INT_KINDS
@@ -96,11 +96,11 @@ class Parameter:
         return low <= value <= high and (self.step is None or _is_multiple(value - low, self.step))
 
     def extremes(self) -> tuple[Value, ...]:
-        """The values that decide whether all are fit for use: both bounds, or every choice."""
+        """Both bounds of a range, or every choice: if these are valid, all values are."""
         return self.values if self.kind == "choice" else self._bounds()
 
     def draw(self, rng: random.Random) -> Value:
-        """One value, evenly over the choices, the range, or its logarithm."""
+        """A random value, uniform over the choices, the range or its logarithm."""
         if self.kind == "choice":
             return rng.choice(self.values)
         low, high = self._bounds()

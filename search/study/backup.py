@@ -1,4 +1,4 @@
-"""A copy of a SQLite record that is whole at any moment, made by SQLite itself while the record is in use."""
+"""A consistent copy of the SQLite record, made by SQLite while the record is in use."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ INTERVAL_S = 30.0
 
 
 class DatabaseBackup:
-    """Keeps study.backup.db beside study.db."""
+    """Keeps study.backup.db next to study.db."""
 
     def __init__(self, database: Path) -> None:
         self._database = database

@@ -1,4 +1,4 @@
-"""Objects handed to Ray that keep their state in the study."""
+"""Objects for Ray whose state is in the study."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 
 class StateIsInStudy:
-    """Ray pickles what it is handed, to restore from; here that is the study's part, so the pickle is empty."""
+    """Ray pickles its objects for a restore. Here the study restores them, so the pickle stays empty."""
 
     def __getstate__(self) -> dict[str, Any]:
         return {}

@@ -1,7 +1,7 @@
-"""Trackers that people look at already - TensorBoard, MLflow, Weights & Biases - fed through Ray's own callbacks.
+"""Sends trials to TensorBoard, MLflow and Weights & Biases through Ray's own callbacks.
 
-They see the run and have no part in it: each works in a thread of its own, and its first error ends it with a warning.
-Ray would let an error of a callback end the search, and a server that hangs hold it up.
+They cannot disturb the run: each works in its own thread, and its first error ends it with a warning. In Ray's loop, an
+error would end the search and a hanging server would block it.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from search.study.record import TrialRecord, TrialStatus
 from search.study.study import RunStudy
 
 PATIENCE_S = 60.0
-"""How long the end of the search waits for a tracker to catch up."""
+"""Seconds that the end of the search waits for a tracker to catch up."""
 _METRICS = tuple(field.name for field in fields(EpochMetrics))
 _MLFLOW_PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
-"""For a server that is down; MLflow's own patience is many minutes. What the user has set stays."""
+"""Time-outs for a server that is down; MLflow's defaults are many minutes. The user's own settings take precedence."""
 
 
 class TrialListener(Protocol):
-    """The part of Ray's LoggerCallback that is called here."""
+    """The part of Ray's LoggerCallback that is used here."""
 
     def setup(self) -> None: ...
     def log_trial_start(self, trial: Any) -> None: ...
@@ -40,7 +40,7 @@ class TrialListener(Protocol):
 
 @dataclass(eq=False, kw_only=True)
 class TrackedTrial:
-    """As much of a Ray trial as Ray's callbacks look at, with our names in it."""
+    """The part of a Ray trial that Ray's callbacks read, with our names."""
 
     number: int
     config: dict[str, Any]
@@ -56,7 +56,7 @@ class TrackedTrial:
         return self.config
 
     def init_local_path(self) -> None:
-        """Makes the folder."""
+        """Creates the folder."""
         Path(self.local_path).mkdir(parents=True, exist_ok=True)
 
     def __str__(self) -> str:
@@ -64,7 +64,7 @@ class TrackedTrial:
 
 
 class Tracker:
-    """One of Ray's callbacks in a thread of its own, told what happens in the order in which it happens."""
+    """Runs one of Ray's callbacks in its own thread, with events in the order in which they happen."""
 
     def __init__(self, name: str, make: Callable[[], TrialListener], warn: Callable[[str], None]) -> None:
         self._name = name
@@ -74,15 +74,15 @@ class Tracker:
         self._thread.start()
 
     def tell(self, call: Callable[[TrialListener], None]) -> None:
-        """Something to do with the callback, later."""
+        """Queues a call of the callback."""
         self._calls.put(call)
 
     def close(self) -> None:
-        """Waits until it has done what it was told, not for ever."""
+        """Waits for the queue to empty, at most `PATIENCE_S`."""
         self._calls.put(None)
         self._thread.join(PATIENCE_S)
         if self._thread.is_alive():
-            self._warn(f"{self._name} did not catch up within {PATIENCE_S:.0f} s; what it lacks is in the run's record")
+            self._warn(f"{self._name} did not catch up within {PATIENCE_S:.0f} s; the run's record has what it lacks")
 
     def _work(self, make: Callable[[], TrialListener]) -> None:
         try:
@@ -93,7 +93,7 @@ class Tracker:
             callback.on_experiment_end(trials=[])
         except BaseException as error:  # some libraries end the process with SystemExit where they cannot go on
             reason = " ".join(str(error).split())[:200] or type(error).__name__
-            self._warn(f"{self._name} is not told any more, the run goes on without it: {reason}")
+            self._warn(f"{self._name} stopped working, the run goes on without it: {reason}")
 
 
 class Tracking:
@@ -107,7 +107,7 @@ class Tracking:
         self._trials: dict[int, TrackedTrial] = {}
 
     def report(self, number: int, metrics: Mapping[str, Any]) -> None:
-        """A trial finished an epoch; with its first, it begins."""
+        """A trial finished an epoch. Its first report also starts it."""
         if not self._trackers:
             return
         if number not in self._trials:
@@ -118,14 +118,14 @@ class Tracking:
         self._tell(lambda callback: callback.log_trial_result(metrics["epoch"], trial, result))
 
     def end(self, record: TrialRecord) -> None:
-        """A trial ended, or was cut off."""
+        """A trial ended or was cut off."""
         trial = self._trials.pop(record.number, None)
         if trial is not None:
             is_failed = record.status not in (TrialStatus.COMPLETED, TrialStatus.STOPPED)
             self._tell(partial(_end, trial=trial, is_failed=is_failed))
 
     def close(self) -> None:
-        """The search is over; waits a while for the trackers. Trials without an end were cut off."""
+        """The search is over. Trials without an end were cut off. Waits for the trackers, not for ever."""
         for trial in self._trials.values():
             self._tell(partial(_end, trial=trial, is_failed=True))
         for tracker in self._trackers:
@@ -157,7 +157,7 @@ def _end(callback: TrialListener, *, trial: TrackedTrial, is_failed: bool) -> No
 
 @contextlib.contextmanager
 def tracking(settings: SearchSettings, study: RunStudy, warn: Callable[[str], None]) -> Iterator[Tracking]:
-    """The trackers that were asked for, from the start of the trials to their end. W&B's needs a Ray cluster."""
+    """Runs the requested trackers for the time of the search. Weights & Biases needs a Ray cluster."""
     run_dir = settings.run_dir.absolute()
     trackers = [Tracker(name, make, warn) for name, make in _asked(settings, run_dir)]
     told = Tracking(trackers, study, run_dir / "tensorboard", settings.run_name)

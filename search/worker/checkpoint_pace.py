@@ -1,4 +1,4 @@
-"""When to save a checkpoint: as often as it costs little."""
+"""When to save a checkpoint: as often as it is cheap."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ import time
 from collections.abc import Iterator
 
 MAX_SHARE = 0.05
-"""Of the training's time that saving may take, so that a kill loses little and saving costs less."""
+"""Share of the training time that saving may take."""
 
 
 class CheckpointPace:
-    """Measures what saving takes; the first epoch is saved at once."""
+    """Measures how long saving takes. The first epoch is saved at once."""
 
     def __init__(self) -> None:
         self._last_saved = time.monotonic()
         self._cost_s = 0.0
 
     def is_due(self) -> bool:
-        """Whether enough was trained since the last checkpoint to be worth another."""
+        """Whether enough time has passed since the last checkpoint."""
         return time.monotonic() - self._last_saved >= self._cost_s / MAX_SHARE
 
     @contextlib.contextmanager
     def saving(self) -> Iterator[None]:
-        """Times the saving within."""
+        """Times the saving inside the block."""
         start = time.monotonic()
         yield
         self._last_saved = time.monotonic()

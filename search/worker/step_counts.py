@@ -1,7 +1,7 @@
-"""How far each running trial is within its epoch: a few bytes a trial, mapped by its worker, read by whoever looks.
+"""The progress of each running trial within its epoch, in a small memory-mapped file per trial.
 
-Ray hears of a trial once an epoch, for it counts and decides by reports. Steps take another way: a worker stores three
-numbers in memory that is a file, which costs nothing that a training could notice.
+Ray gets one report an epoch, because it counts and decides by reports. For the steps in between, a worker stores three
+numbers in mapped memory, at no noticeable cost to its training.
 """
 
 from __future__ import annotations
@@ -18,31 +18,31 @@ _FORMAT = struct.Struct("=III")
 
 @dataclass(frozen=True)
 class StepCount:
-    """Where a trial is."""
+    """Where a trial is within its epoch."""
 
     epoch: int
-    """The one that is being trained, from 1."""
+    """The epoch in training, from 1."""
     step: int
-    """Optimizer steps of it that are done."""
+    """Optimizer steps done."""
     num_steps: int
-    """Of the whole epoch."""
+    """Optimizer steps of the whole epoch."""
 
     @property
     def fraction(self) -> float:
-        """Of the epoch's steps, 0..1."""
+        """Share of the epoch's steps that is done, 0..1."""
         return self.step / self.num_steps if self.num_steps else 0.0
 
 
 class StepCounts:
-    """One folder of counts, a file a trial; on one machine."""
+    """A folder with one file per trial, on one machine."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def writer(self, trial_number: int) -> Callable[[int, int, int], None]:
-        """A function of (epoch, step, number of steps) that stores them for one trial; begins at nothing.
+        """Returns a function of (epoch, step, number of steps) that stores them for one trial.
 
-        On a disk that takes no more it stores nothing: to be watched is worth no trial.
+        If the disk is full it stores nothing: progress is not worth a failed trial.
         """
         path = self._folder / str(trial_number)
         try:
@@ -55,7 +55,7 @@ class StepCounts:
         return lambda epoch, step, num_steps: _FORMAT.pack_into(memory, 0, epoch, step, num_steps)
 
     def read(self) -> dict[int, StepCount]:
-        """By trial number, of all trials that ever began to train."""
+        """The counts of all trials that ever started, by trial number."""
         counts = {}
         for path in self._folder.glob("*"):
             with contextlib.suppress(OSError, struct.error):  # one that is being made just now is not whole

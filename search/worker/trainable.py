@@ -1,4 +1,4 @@
-"""What a worker runs: one trial, from its newest checkpoint to its last epoch. Knows no Ray; it speaks by `report`."""
+"""Trains one trial, from its newest checkpoint to its last epoch. Independent of Ray: it answers through `report`."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from search.worker.step_counts import StepCounts
 
 @dataclass(frozen=True, kw_only=True)
 class TrialPlan:
-    """What all trials of a run have in common."""
+    """The part of a trial that is the same for all trials of a run."""
 
     max_epochs: int
     rung_epochs: Collection[int]
     engine: Engine
     checkpoints_dir: Path
-    """Absolute folder; each trial has a folder of its own in it."""
+    """Absolute path; each trial has its own folder inside."""
     steps: StepCounts | None = None
-    """Where trials tell how far they are within an epoch; None where nobody looks."""
+    """Where trials write their progress within an epoch; None where nobody reads it."""
 
     def checkpoint_dir(self, trial_number: int) -> Path:
-        """Where one trial's checkpoints are."""
+        """The folder of one trial's checkpoints."""
         return self.checkpoints_dir / f"trial-{trial_number:04d}"
 
 
@@ -40,12 +40,12 @@ Report = Callable[[dict[str, Any]], None]
 
 
 def train_trial(assignment: Mapping[str, Any], images: SharedImages, plan: TrialPlan, report: Report) -> None:
-    """Trains one trial, reporting once an epoch, and reports how it ended where it could not go on.
+    """Trains one trial. Reports once an epoch, and once more if it cannot go on.
 
-    `assignment` is what the searcher proposed. A report holds the fields of EpochMetrics, or `ended` ("diverged",
-    "failed") and `error`, or `disk_error` (an errno) and `error`, which is none of the trial's doing.
-    Failing is reported, not raised: the same config would fail again, and a raised error cannot be told from a worker
-    that died and deserves another start.
+    `assignment` is the searcher's suggestion. A report holds the fields of EpochMetrics; or `ended` ("diverged" or
+    "failed") and `error`; or `disk_error` (an errno) and `error`, which is not the trial's fault. A failure is reported
+    rather than raised: the same config would fail again, and a raised error looks like a dead worker, whose trial
+    starts again.
     """
     try:
         for metrics in _epochs(assignment, images, plan):
@@ -60,14 +60,14 @@ def train_trial(assignment: Mapping[str, Any], images: SharedImages, plan: Trial
 
 
 def error_line(error: Exception) -> str:
-    """The error as one line of the table."""
+    """The error as one line."""
     text = str(error).strip().splitlines()
     is_memory = isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)
     return f"{OUT_OF_MEMORY if is_memory else type(error).__name__}: {text[-1] if text else 'no message'}"
 
 
 def _epochs(assignment: Mapping[str, Any], images: SharedImages, plan: TrialPlan) -> Iterator[dict[str, Any]]:
-    """Yields the metrics of every epoch that the record may lack: those kept in the checkpoint, then new ones."""
+    """Yields the metrics of every epoch that the record may lack: those in the checkpoint, then new ones."""
     folder = plan.checkpoint_dir(assignment["trial_number"])
     training, history = _training(assignment, images, plan, folder)
     yield from (metrics for metrics in history if metrics["epoch"] > assignment["epochs_recorded"])
@@ -75,7 +75,7 @@ def _epochs(assignment: Mapping[str, Any], images: SharedImages, plan: TrialPlan
     for epoch_metrics in train_epochs(training):
         metrics = asdict(epoch_metrics)
         history.append(metrics)
-        # Saved before it is reported: a score in the record means that its epoch need not be trained again.
+        # Saved before it is reported: a score in the record promises that its epoch need not be trained again.
         if epoch_metrics.epoch in plan.rung_epochs or pace.is_due():
             with pace.saving():
                 tensors, state = training.state()
@@ -86,7 +86,7 @@ def _epochs(assignment: Mapping[str, Any], images: SharedImages, plan: TrialPlan
 def _training(
     assignment: Mapping[str, Any], images: SharedImages, plan: TrialPlan, folder: Path
 ) -> tuple[Training, list[dict[str, Any]]]:
-    """The trial's training, at its newest checkpoint if there is one, and the metrics of the epochs before it."""
+    """The trial's training, at its newest checkpoint if there is one, and the metrics of its epochs so far."""
 
     def start() -> Training:
         config = TrainConfig.from_flat(dict(assignment["config"]))
