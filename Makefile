@@ -3,14 +3,19 @@ PYTHON ?= python3
 VENV ?= .venv
 ARGS ?= --gpus 1
 BIN := $(VENV)/bin
+PARALLEL := -n auto --dist loadfile --no-loadscope-reorder
 
-.PHONY: tune test test-faults lint types format clean
+.PHONY: tune test test-core-faults test-faults lint types format clean
 
 tune: $(VENV)/.installed
 	$(BIN)/python tune_main.py $(ARGS)
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -m "not faults"
+	$(BIN)/python -m pytest -m "not faults" $(PARALLEL)
+
+# The five faults that matter most: driver, worker or Ray's node killed, disk full, Ctrl-C.
+test-core-faults: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m core_faults $(PARALLEL)
 
 test-faults: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m faults -n 3 --dist loadfile --no-loadscope-reorder
@@ -18,6 +23,7 @@ test-faults: $(VENV)/.installed-dev
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-logo
 
 types: $(VENV)/.installed-dev
 	$(BIN)/mypy

@@ -102,7 +102,6 @@ def new_run(folder: Path, *more: object, name: str = "tiny") -> list[object]:
     return [
         *("--dataset", "digits", "--image-size", 16, "--space", "tiny.toml", "--name", name, "--no-baseline"),
         *("--trials", NUM_TRIALS, "--epochs", 6, "--grace-period", 1, "--reduction-factor", 2, "--seed", 7),
-        *("--scheduler", "asha"),
         *("--precision", "fp32", "--cpus-per-trial", 1, "--max-params", 50_000),
         *more,
     ]

@@ -57,6 +57,7 @@ def run_onto_a_full_disk(
     return line
 
 
+@pytest.mark.core_faults
 def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
     run_dir = tmp_path / "results" / "tiny"
     with small_disk(tmp_path / "results", "80m") as disk:

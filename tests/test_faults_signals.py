@@ -18,7 +18,9 @@ STOP_WITHIN_S = 15 * float(os.environ.get("FAULTS_SLOWNESS", "1"))
 RESUME_HINT = "Go on with: python tune_main.py --resume results/tiny"
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "number", [pytest.param(signal.SIGINT, marks=pytest.mark.core_faults), signal.SIGTERM, signal.SIGHUP]
+)
 def test_a_signal_while_trials_run(number: signal.Signals, tmp_path: Path) -> None:
     run_dir = tmp_path / "results" / "tiny"
     with started(tmp_path, *new_run(tmp_path)) as run:

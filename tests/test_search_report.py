@@ -23,13 +23,13 @@ from fabricated_run import (
     make_run,
     record_epoch,
 )
+from search.schedulers.audit import Audit
 
 from search.analysis.results import Run
 from search.analysis.summary import summary_text
 from search.errors import UserError
 from search.report.html import Html, element, joined, json_data, table
 from search.report.page import LivePage, write_report
-from search.schedulers.audit import Audit
 from search.study.record import NewTrial, RungDecision, TrialStatus
 from search.study.study import RunStudy
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 from fabricated_run import add_finals, add_retrains, add_trials, finalist_numbers, make_run
+from search.schedulers.audit import Audit
 from test_search_report import all_failed
 
 from search.report.comparison import compare_runs
 from search.report.comparison_page import write_comparison
 from search.report.page import write_report
-from search.schedulers.audit import Audit
 
 browser = pytest.importorskip("browser", reason="websocket-client is not installed")
 pytestmark = [

@@ -176,7 +176,7 @@ def told_by(callback: LoggerCallback, folder: Path) -> tuple[list[str], float]:
 def test_a_tracker_that_fails_is_warned_of_once(tmp_path: Path, error: BaseException) -> None:
     callback = Unlucky(error)
     warnings, _ = told_by(callback, tmp_path)
-    assert warnings == ["It is not told any more, the run goes on without it: it is down"]
+    assert warnings == ["It stopped working, the run goes on without it: it is down"]
     assert callback.num_results == 1
 
 
@@ -186,7 +186,7 @@ def test_a_tracker_that_hangs_holds_nothing_up(tmp_path: Path, monkeypatch: pyte
     warnings, seconds = told_by(Unlucky(hang=hang), tmp_path)
     hang.set()
     assert seconds < 0.5
-    assert warnings == ["It did not catch up within 0 s; what it lacks is in the run's record"]
+    assert warnings == ["It did not catch up within 0 s; the run's record has what it lacks"]
 
 
 def test_a_server_that_is_down_costs_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,7 +194,7 @@ def test_a_server_that_is_down_costs_a_warning(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     uri = "http://127.0.0.1:9"  # nothing listens there
     (warning,) = play(SearchSettings(run_name="run", results_dir=tmp_path, mlflow=uri))
-    assert warning.startswith(f"MLflow at {uri} is not told any more, the run goes on without it: ")
+    assert warning.startswith(f"MLflow at {uri} stopped working, the run goes on without it: ")
     assert "\n" not in warning
 
 
@@ -204,7 +204,7 @@ def test_wandb_without_a_key_costs_a_warning(tmp_path: Path, monkeypatch: pytest
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path))
     (warning,) = play(SearchSettings(run_name="run", results_dir=tmp_path, wandb="project"))
-    assert warning.startswith("Weights & Biases is not told any more, the run goes on without it: ")
+    assert warning.startswith("Weights & Biases stopped working, the run goes on without it: ")
 
 
 @pytest.mark.parametrize(("flag", "value"), [("mlflow", "http://127.0.0.1:9"), ("wandb", "project")])
