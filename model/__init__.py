@@ -1,1 +1,1 @@
-"""One config -> one trained network. Plain torch: nothing here knows Ray, Optuna or pandas."""
+"""One config in, one trained network out. Plain torch, without Ray, Optuna or pandas."""

@@ -1,7 +1,7 @@
 """Random crop, mirror, rotation and cutout of a whole batch at once.
 
-Crop, mirror and rotation together only say from which pixel of its image each output pixel comes. That map is looked
-up, one row per (mirrored or not, angle), shifted by the crop's offset, and the batch is gathered through it once.
+Crop, mirror and rotation each map an output pixel to a pixel of the input image. A table holds that map for every
+angle, mirrored and not. Each image looks up its row, shifts it by the crop's offset, and one gather moves the batch.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from torch.nn import functional
 from model.config import TrainConfig
 
 _MAX_ANGLES = 256
-_MAX_TABLE_ENTRIES = 2**22  # 16 MiB, and as much again for the mirrored views
+_MAX_TABLE_ENTRIES = 2**22  # 16 MiB; the mirrored views take another 16 MiB
 
 
 @dataclass(frozen=True)
 class Draws:
-    """What chance decided for N images: int64 tensors (N,), one entry an image."""
+    """The random choices for N images: int64 tensors (N,), one entry per image."""
 
     view: Tensor
-    """Row of the table of views: the angle's index, plus the number of angles where the image is mirrored."""
+    """Row of the view table: the angle's index, plus the number of angles if the image is mirrored."""
     crop_y: Tensor
     """First row of the crop in the padded image, 0..2 * crop_padding."""
     crop_x: Tensor
@@ -41,12 +41,12 @@ class Draws:
 
 
 class Augmentation:
-    """A config's augmentation for images of one size.
+    """A config's augmentation for images of one size, `height` x `width` pixels.
 
-    Equal, pixel by pixel, to torchvision's crop from the zero-padded image, `hflip`, then `rotate` (nearest, fill 0) of
-    each uint8 image with the same draws; the cutout follows the normalisation, so that 0 is the mean colour.
-    An angle is one of at most 256 evenly spaced in +-rotation_degrees: at 8 degrees on 32x32 images two neighbours
-    differ by a fortieth of a pixel in the corners.
+    Every pixel equals torchvision's crop from the zero-padded image, `hflip`, then `rotate` (nearest, fill 0) with the
+    same draws. The cutout (DeVries and Taylor 2017, arXiv 1708.04552) comes after the normalisation, so its 0 is the
+    mean colour. Angles come from at most 256 evenly spaced values in +-rotation_degrees: at 8 degrees on 32x32 images,
+    neighbouring angles move a corner pixel by a fortieth of a pixel.
     """
 
     def __init__(self, config: TrainConfig, *, height: int, width: int, device: str = "cpu") -> None:
@@ -57,13 +57,13 @@ class Augmentation:
         self.angles = _angles(config.rotation_degrees, max_angles=_MAX_TABLE_ENTRIES // (height * width))
         views = _view_table(self.angles, height=height, width=width, padding=self.padding, flip=self.flip)
         self._views = views.to(device)
-        # Black rows below the padded image: a pixel rotated in from outside points into them, whatever the crop.
+        # Black rows below the padded image: pixels rotated in from outside point into them, for every crop.
         self._num_rows = height + 2 * self.padding + 2 * self.padding + 1
         self._changes_pixels = self.padding > 0 or len(views) > 1
         self._device = device
 
     def draw(self, num_images: int, generator: np.random.Generator) -> Draws:
-        """Decide for `num_images` images; drawn on the CPU, so the same for every device."""
+        """Draw the choices for `num_images` images, on the CPU so that every device gets the same ones."""
         last_crop = 2 * self.padding
         drawn = np.stack(
             [
@@ -77,7 +77,7 @@ class Augmentation:
         return Draws(*to_device(torch.from_numpy(drawn), self._device).unbind())
 
     def move_pixels(self, images: Tensor, draws: Draws) -> Tensor:
-        """Crop, mirror and rotate: uint8 (B, H, W, 3) to the same shape."""
+        """Crop, mirror and rotate: uint8 (B, H, W, 3), same shape out."""
         if not self._changes_pixels:
             return images
         num_images, padded_width = len(images), self.width + 2 * self.padding
@@ -90,7 +90,7 @@ class Augmentation:
         return padded.view(-1, 3).index_select(0, source.view(-1)).view(images.shape)
 
     def cut_out(self, images: Tensor, draws: Draws) -> Tensor:
-        """Set one square of each image of the float batch (B, 3, H, W) to 0, in place."""
+        """Set one square in each image of the float batch (B, 3, H, W) to 0, in place."""
         if self.cutout_size == 0:
             return images
         rows = torch.arange(self.height, device=images.device) - draws.cutout_y.unsqueeze(1)
@@ -109,7 +109,7 @@ def augment(
     std: tuple[float, float, float],
     dtype: torch.dtype,
 ) -> Tensor:
-    """uint8 (B, H, W, 3) to the network's input: (B, 3, H, W) in `dtype`, channels_last, augmented and normalised."""
+    """Augment and normalise: uint8 (B, H, W, 3) to the network's input (B, 3, H, W) in `dtype`, channels_last."""
     moved = augmentation.move_pixels(images, draws)
     return augmentation.cut_out(normalise(moved, mean=mean, std=std, dtype=dtype), draws)
 
@@ -117,7 +117,7 @@ def augment(
 def normalise(
     images: Tensor, *, mean: tuple[float, float, float], std: tuple[float, float, float], dtype: torch.dtype
 ) -> Tensor:
-    """uint8 (B, H, W, 3) to (B, 3, H, W) in `dtype`, channels_last: (pixel / 255 - mean) / std by channel."""
+    """uint8 (B, H, W, 3) to (B, 3, H, W) in `dtype`, channels_last: (pixel / 255 - mean) / std per channel."""
     num_images, height, width, _ = images.shape
     scale, offset = _scale_and_offset(mean, std, height * width, images.device)
     values = images.reshape(num_images, -1).float()
@@ -129,9 +129,10 @@ def normalise(
 def _scale_and_offset(
     mean: tuple[float, float, float], std: tuple[float, float, float], num_pixels: int, device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """Factor and summand of each value of an image of (num_pixels, 3) interleaved values.
+    """Factor and offset for each value of an image with (num_pixels, 3) interleaved values.
 
-    Tiled over the whole image, so that the inner loop is num_pixels * 3 long and not 3: five times faster on a CPU.
+    They are tiled over the whole image, which makes the inner loop num_pixels * 3 long instead of 3: five times faster
+    on a CPU.
     """
     means, stds = torch.tensor(mean, dtype=torch.float64), torch.tensor(std, dtype=torch.float64)
     scale = (1 / (255 * stds)).float().repeat(num_pixels)
@@ -140,14 +141,14 @@ def _scale_and_offset(
 
 
 def to_device(tensor: Tensor, device: str) -> Tensor:
-    """Move without waiting: from pinned memory to a GPU, a plain no-op on the CPU."""
+    """Copy to a GPU from pinned memory without waiting; returns the tensor itself on the CPU."""
     if device.startswith("cuda"):
         tensor = tensor.pin_memory()
     return tensor.to(device, non_blocking=True)
 
 
 def _angles(degrees: float, *, max_angles: int) -> tuple[float, ...]:
-    """The middles of evenly divided +-degrees; 0 alone where nothing rotates."""
+    """The midpoints of equal parts of +-degrees; only 0 if nothing rotates."""
     if degrees == 0:
         return (0.0,)
     num_angles = max(16, min(_MAX_ANGLES, max_angles))
@@ -155,10 +156,10 @@ def _angles(degrees: float, *, max_angles: int) -> tuple[float, ...]:
 
 
 def _view_table(angles: tuple[float, ...], *, height: int, width: int, padding: int, flip: bool) -> Tensor:
-    """int32 (views, height * width): for each output pixel, its source in the padded image with crop offset (0, 0)."""
+    """int32 (views, height * width): the source of each output pixel in the padded image, for crop offset (0, 0)."""
     padded_width = width + 2 * padding
     rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
-    # Sources count from 1, because what comes from outside the image is 0 after `_rotate`.
+    # Sources count from 1 because `_rotate` fills pixels from outside the image with 0.
     plain = _rotate((1 + rows * padded_width + columns).float(), angles)
     views = [plain, _rotate((1 + rows * padded_width + columns.flip(1)).float(), angles)] if flip else [plain]
     table = torch.cat(views).to(torch.int32).flatten(1) - 1
@@ -166,7 +167,7 @@ def _view_table(angles: tuple[float, ...], *, height: int, width: int, padding: 
 
 
 def _rotate(image: Tensor, angles: tuple[float, ...]) -> Tensor:
-    """(H, W) to (angles, H, W): counter-clockwise, nearest, 0 from outside, in torchvision's arithmetic."""
+    """(H, W) to (angles, H, W): counter-clockwise, nearest pixel, 0 outside, with torchvision's arithmetic."""
     height, width = image.shape
     if angles == (0.0,):
         return image.unsqueeze(0)

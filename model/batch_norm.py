@@ -1,9 +1,9 @@
-"""Ghost batch norm in training; in channels_last memory on CPUs as exact as in PyTorch's default format, and faster.
+"""Ghost batch norm for training, exact and fast in channels_last memory on CPUs.
 
-PyTorch's own batch norm adds up channels_last memory row by row in float32. Over 32 images of 32x32 pixels its
-statistics are wrong by 3e-5, which sends 4 to 8 % of the seed network's gradients another way through its ReLUs and
-max-pools. Here PyTorch's sums go over blocks, each few enough rows to be exact, and the blocks' sums are added up.
-One autograd node does all parts of a batch, so that nothing is split and joined again.
+PyTorch's batch norm sums channels_last memory row by row in float32. Over 32 images of 32x32 pixels its statistics
+are off by 3e-5, which reroutes 4 to 8 % of the seed network's gradients through its ReLUs and max-pools. This module
+lets PyTorch sum short blocks, which stay exact, and combines the blocks. One autograd node handles all parts of a
+batch, so nothing is split and joined again.
 """
 
 from __future__ import annotations
@@ -18,23 +18,24 @@ from torch import Tensor
 from model.blocks import block_length
 
 _MAX_ROWS = 1024
-"""Pixels in a block, for each thread: statistics are exact to 3e-7 then, and to 1e-6 with 4,096."""
+"""Pixels in a block per thread. The statistics are then exact to 3e-7; with 4,096 pixels, to 1e-6."""
 
 
 def ghost_batch_norm(
     x: Tensor, weight: Tensor, bias: Tensor, *, sizes: list[int], eps: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """`F.batch_norm` of each of x's parts, runs of `sizes` images, and the parts' means and unbiased variances.
+    """Normalise each part of x, consecutive runs of `sizes` images, as `F.batch_norm` does.
 
-    (N, C, H, W) to the same shape, dtype and memory format, and two tensors (number of parts, C) without gradients.
-    ValueError from PyTorch where a part has one value a channel.
+    Takes (N, C, H, W) and returns the same shape, dtype and memory format, then the parts' means and unbiased
+    variances, each (number of parts, C) without gradients. Raises PyTorch's ValueError if a part has only one value
+    per channel.
     """
     can_block = x.device.type == "cpu" and x.is_contiguous(memory_format=torch.channels_last)
     if can_block and min(sizes) * x.shape[2] * x.shape[3] > 1:
         return _GhostBatchNorm.apply(x, weight, bias, sizes, eps)  # type: ignore[no-any-return]
     means = weight.new_zeros(len(sizes), x.shape[1])
     variances = torch.zeros_like(means)
-    # With a momentum of 1 the running statistics come back as each part's own.
+    # With momentum 1 the running statistics become those of the part.
     parts = [
         F.batch_norm(part, mean, variance, weight, bias, True, 1.0, eps)
         for part, mean, variance in zip(torch.split(x, sizes), means, variances, strict=True)
@@ -77,18 +78,18 @@ class _GhostBatchNorm(torch.autograd.Function):
 def _part_backward(
     part: tuple[Tensor, ...], weight: Tensor, mean: Tensor, inverse_std: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Fills the last of (x, its output's gradient, x's gradient); gives the gradients of the scale and of the shift."""
+    """Fill in the last of (x, output gradient, x's gradient); return the gradients of the scale and the shift."""
     x, grad, grad_x = part
     blocks = list(zip(_blocks(x), _blocks(grad), _blocks(grad_x), strict=True))
     sums = [
-        # The sums only, for which it needs no epsilon.
+        # Only the sums, which do not depend on epsilon.
         torch.ops.aten.native_batch_norm_backward(
             block_grad, block, weight, None, None, mean, inverse_std, True, 0.0, (False, True, True)
         )[1:]
         for block, block_grad, _ in blocks
     ]
     grad_weight, grad_bias = (torch.stack(each).sum(0) for each in zip(*sums, strict=True))
-    # weight / std * (grad - mean(grad) - (x - mean) / variance * mean(grad * (x - mean))), term by term.
+    # weight / std * (grad - mean(grad) - (x - mean) / variance * mean(grad * (x - mean))), one term at a time.
     scale = weight * inverse_std
     slope = scale * inverse_std * grad_weight / _num_values(x)
     offset = mean * slope - scale * grad_bias / _num_values(x)
@@ -99,9 +100,9 @@ def _part_backward(
 
 
 def _statistics(part: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Mean and biased variance of every channel, from those of the blocks (Chan et al. 1979)."""
+    """Mean and biased variance of each channel, combined from the blocks (Chan, Golub and LeVeque 1979)."""
     blocks = _blocks(part)
-    unmoved = torch.zeros(2, part.shape[1], dtype=dtype)  # also decides the statistics' dtype
+    unmoved = torch.zeros(2, part.shape[1], dtype=dtype)  # also sets the dtype of the statistics
     pairs = [torch.batch_norm_update_stats(block, unmoved[0], unmoved[1], 0.0) for block in blocks]
     means, variances = (torch.stack(each) for each in zip(*pairs, strict=True))
     shares = torch.tensor([len(block) / len(part) for block in blocks], dtype=dtype).unsqueeze(1)
@@ -115,5 +116,5 @@ def _blocks(part: Tensor) -> Sequence[Tensor]:
 
 
 def _num_values(x: Tensor) -> int:
-    """Of one channel."""
+    """Values per channel."""
     return x.numel() // x.shape[1]

@@ -1,4 +1,4 @@
-"""Checkpoints of a training: written by rename, named by their content's hash, so that a torn file is never loaded."""
+"""Checkpoints of a training, written by rename and named by a hash of their content so that a torn file never loads."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ _HASH_DIGITS = 16
 
 
 def save_checkpoint(folder: Path, epoch: int, tensors: dict[str, Tensor], meta: dict[str, Any]) -> Path:
-    """Write `folder`/epoch-0007-<hash>.safetensors, `meta` as JSON in its header; keep the newest two of the folder."""
+    """Write `folder`/epoch-0007-<hash>.safetensors with `meta` as JSON in its header; keep the folder's newest two.
+
+    Returns the file's path. Raises OSError if the folder cannot be written.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     content = save(tensors, metadata={"meta": json.dumps(meta)})
     path = folder / f"epoch-{epoch:04d}-{_hash(content)}.safetensors"
@@ -34,7 +37,7 @@ def save_checkpoint(folder: Path, epoch: int, tensors: dict[str, Tensor], meta: 
 
 
 def newest_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-    """The tensors and meta of the newest checkpoint whose content still has the hash in its name; None without one."""
+    """Tensors and meta of the newest checkpoint whose content matches the hash in its name; None if there is none."""
     for path in _newest_first(folder):
         with contextlib.suppress(OSError):
             content = path.read_bytes()
@@ -44,7 +47,7 @@ def newest_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] 
 
 
 def delete_checkpoints(folder: Path) -> None:
-    """Remove the folder's checkpoints and unfinished writes, and the folder itself if nothing else is in it."""
+    """Delete the checkpoints and unfinished writes in `folder`, and the folder itself if that leaves it empty."""
     for pattern in ("epoch-*.safetensors", "epoch-*.tmp"):
         for path in folder.glob(pattern):
             path.unlink(missing_ok=True)
@@ -53,7 +56,7 @@ def delete_checkpoints(folder: Path) -> None:
 
 
 def _newest_first(folder: Path) -> list[Path]:
-    """By epoch, which its name's zero-padded digits sort by; two of one epoch by the time they were written."""
+    """Checkpoint files by epoch, and within an epoch by the time they were written."""
     paths = folder.glob("epoch-*.safetensors")
     return sorted(paths, key=lambda path: (int(path.name.split("-")[1]), path.stat().st_mtime_ns), reverse=True)
 
@@ -63,7 +66,7 @@ def _hash(content: bytes) -> str:
 
 
 def _read_meta(content: bytes) -> dict[str, Any]:
-    """The meta in a safetensors header: 8 bytes of its length, little-endian, then JSON."""
+    """Meta from a safetensors header: 8 bytes of length, little-endian, then JSON."""
     header_size = int.from_bytes(content[:8], "little")
     header = json.loads(content[8 : 8 + header_size])
     meta: dict[str, Any] = json.loads(header["__metadata__"]["meta"])
@@ -71,7 +74,7 @@ def _read_meta(content: bytes) -> dict[str, Any]:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the rename itself survive a power cut; some file systems cannot, and are none the worse for it."""
+    """Make the rename survive a power cut. File systems that cannot sync a folder skip this step."""
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:

@@ -1,4 +1,4 @@
-"""One concrete config: the network's shape and the recipe that trains it, validated where it is made."""
+"""One config: the shape of the network and its training recipe, validated when it is created."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ BLOCK_NAMES = ("c1", "c2", "c3", "output")
 
 
 def unknown_key_message(key: str, known: tuple[str, ...]) -> str:
-    """One line naming the unknown key, its nearest known relatives and all known keys."""
+    """One line with the unknown key, the known key most like it, and all known keys."""
     close = difflib.get_close_matches(key, known, n=1)
     hint = f" Did you mean `{close[0]}`?" if close else ""
     return f"unknown key `{key}`.{hint} Known keys: {', '.join(known)}."
@@ -26,7 +26,7 @@ def _check_range(name: str, value: float, low: float, high: float, *, below: boo
 
 
 def _check_choices(config: object) -> None:
-    """Values have the declared type, and a Literal's value is one of its choices."""
+    """Raise ValueError unless every value has its declared type and every Literal is one of its choices."""
     for name, hint in get_type_hints(type(config)).items():
         value = getattr(config, name)
         if get_origin(hint) is Literal:
@@ -44,20 +44,20 @@ def _check_choices(config: object) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class BlockConfig:
-    """One block: an optional 1x1 squeeze, then `num_convs` convolutions of one kind."""
+    """One block: an optional 1x1 squeeze, then `num_convs` convolutions of one kind. ValueError for a bad value."""
 
     kind: ConvKind = "dense"
-    """dense: 3x3. dilated: 3x3 with dilation 2. dilated_last: dense ones, the block's last with dilation 2.
+    """dense: 3x3. dilated: 3x3 with dilation 2. dilated_last: dense, but the block's last has dilation 2.
     depthwise_separable: depthwise 3x3, then pointwise 1x1. spatially_separable: (3, 1) then (1, 3), both dense over
-    channels; needs num_convs = 2."""
+    channels; requires num_convs = 2."""
     num_convs: int = 2
     """Convolutions after the squeeze, 1..4."""
     squeeze_width: int = 0
-    """Output channels of a 1x1 convolution before them; 0 leaves it out."""
+    """Output channels of the 1x1 squeeze, 1..4096; 0 leaves it out."""
     inner_width: int = 64
-    """Output channels of every convolution of the block but the last."""
+    """Output channels of all convolutions but the block's last, 1..4096."""
     width: int = 64
-    """Output channels of the block's last convolution."""
+    """Output channels of the block's last convolution, 1..4096."""
 
     def __post_init__(self) -> None:
         _check_choices(self)
@@ -67,13 +67,16 @@ class BlockConfig:
         _check_range("width", self.width, 1, 4096)
         if self.kind == "spatially_separable" and self.num_convs != 2:
             raise ValueError(
-                f"`num_convs` must be 2 in a spatially_separable block, a (3, 1) and a (1, 3); got {self.num_convs}."
+                f"`num_convs` must be 2 in a spatially_separable block: (3, 1) and (1, 3); got {self.num_convs}."
             )
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """What one trial trains, and how. The length of the training is not part of it: the run decides that."""
+    """The network one trial trains and its recipe. The run, not the config, sets the number of epochs.
+
+    ValueError for a value of the wrong type or out of range.
+    """
 
     c1: BlockConfig = BlockConfig()
     c2: BlockConfig = BlockConfig()
@@ -82,52 +85,53 @@ class TrainConfig:
     activation: Literal["relu", "gelu", "silu", "celu"] = "relu"
     norm: Literal["batch", "ghost"] = "batch"
     norm_splits: int = 1
-    """Parts of the batch that ghost batch norm normalises apart, 1..8; ignored by norm = "batch"."""
+    """Parts of a batch that ghost batch norm normalises separately, 1..8; ignored if norm = "batch"."""
     frozen_norm_scale: bool = False
-    """Keep the norm's scale at 1 and learn its shift alone."""
+    """Fix the scale of the norms at 1 and learn only their shift."""
     output_norm: bool = True
-    """Whether the output block has norms (and with them dropout)."""
+    """Whether the output block has norms, and with them dropout."""
     norm_order: Literal["norm_first", "activation_first"] = "norm_first"
     pool_order: Literal["pool_first", "pool_last"] = "pool_last"
-    """Whether a block's max-pool comes straight after its last convolution or after that one's norm and activation."""
+    """Whether a block's max-pool comes right after its last convolution, or after its last norm and activation."""
     padding: Literal["same", "seed"] = "same"
-    """same: every convolution keeps the map's size. seed: the notebook's, 1 everywhere but 2 in a block's first
-    dilated convolution, so that 1x1 and separable convolutions grow the map and the second dilated one shrinks it."""
+    """same: every convolution keeps the size of the map. seed: the original notebook's padding, 2 in a block's first
+    dilated convolution and 1 elsewhere, so 1x1 and separable convolutions grow the map and the second dilated
+    convolution shrinks it."""
     residual: bool = False
-    """Add a convolution's input to its output wherever the two have the same shape."""
+    """Add a convolution's input to its output if both have the same shape."""
     dropout: float = 0.0
-    """Drop probability after every norm but the network's first, 0 <= dropout < 1."""
+    """Drop probability after every norm except the first of the network, 0 <= dropout < 1."""
 
     optimizer: Literal["sgd", "nesterov", "adamw"] = "nesterov"
     lr: float = 0.1
-    """Peak learning rate of SGD, with or without Nesterov; ignored by AdamW."""
+    """Peak learning rate of SGD, with or without Nesterov, above 0; ignored by AdamW."""
     momentum: float = 0.9
-    """Momentum of SGD; ignored by AdamW."""
+    """Momentum of SGD, 0 <= momentum < 1; ignored by AdamW."""
     weight_decay: float = 5e-4
-    """L2 penalty of SGD, coupled with its learning rate; ignored by AdamW."""
+    """L2 penalty of SGD, coupled with its learning rate, 0..100; ignored by AdamW."""
     adamw_lr: float = 5e-3
-    """Peak learning rate of AdamW; ignored by SGD."""
+    """Peak learning rate of AdamW, above 0; ignored by SGD."""
     adamw_weight_decay: float = 0.05
-    """Decoupled weight decay of AdamW; ignored by SGD."""
+    """Decoupled weight decay of AdamW, 0..100; ignored by SGD."""
     batch_size: int = 256
-    """Images a step."""
+    """Images per optimizer step, 1..65536."""
     schedule: Literal["step", "cosine", "one_cycle"] = "one_cycle"
-    """step: times 0.92 every 2 epochs. cosine: from the peak to 0. one_cycle: linear to the peak, linear to 0."""
+    """step: times 0.92 every 2 epochs. cosine: from the peak to 0. one_cycle: linear to the peak, then linear to 0."""
     warmup_fraction: float = 0.2
-    """Part of all steps that cosine and one_cycle spend rising to the peak, 0 <= fraction < 1; ignored by step."""
+    """Warm-up of cosine and one_cycle as a fraction of all steps, 0 <= fraction < 1; ignored by step."""
     label_smoothing: float = 0.0
-    """Probability mass spread over all classes, 0 <= label_smoothing < 1."""
+    """Probability mass spread evenly over all classes, 0 <= label_smoothing < 1."""
     ema_decay: float = 0.0
-    """Per-step decay of an exponential moving average of the parameters, evaluated instead of them; 0 is off."""
+    """Decay per step of a moving average of the parameters, which is then evaluated, 0 <= decay < 1; 0: off."""
 
     crop_padding: int = 4
-    """Pixels of zero padding around an image before a random crop of its own size; 0 is off."""
+    """Pixels of zero padding before a random crop back to the image's size, 0..64; 0: off."""
     flip: bool = True
-    """Mirror half of the images left to right."""
+    """Mirror each image left to right with probability 1/2."""
     rotation_degrees: float = 0.0
-    """Largest rotation either way, in degrees; 0 is off."""
+    """Largest rotation in either direction, in degrees, 0..180; 0: off."""
     cutout_size: int = 0
-    """Side in pixels of one square set to the mean colour; 0 is off."""
+    """Side in pixels of a random square set to the mean colour, 0..256; 0: off."""
 
     def __post_init__(self) -> None:
         _check_choices(self)
@@ -146,7 +150,7 @@ class TrainConfig:
                 raise ValueError(f"`{name}` must be a finite number above 0; got {value}.")
 
     def flat(self) -> dict[str, Any]:
-        """Every value by name, blocks spelled `c1_width`: the form a search space, a table and a file use."""
+        """All values by name, with block keys like `c1_width`: the form used in search spaces, tables and files."""
         values: dict[str, Any] = {}
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
@@ -158,7 +162,7 @@ class TrainConfig:
 
     @classmethod
     def from_flat(cls, values: dict[str, Any]) -> TrainConfig:
-        """The inverse of `flat`; what is left out takes its default. ValueError names an unknown key or a bad value."""
+        """The inverse of `flat`. Missing keys take their defaults; ValueError names an unknown key or a bad value."""
         blocks: dict[str, dict[str, Any]] = {name: {} for name in BLOCK_NAMES}
         rest: dict[str, Any] = {}
         for key, value in values.items():
@@ -179,7 +183,7 @@ CONFIG_KEYS: tuple[str, ...] = tuple(TrainConfig().flat())
 
 SEED_CONFIG = TrainConfig(
     c1=BlockConfig(kind="dense", inner_width=32, width=32),
-    # The notebook calls these two depthwise separable; (3, 1) then (1, 3), dense over channels, is spatially separable.
+    # The notebook calls this depthwise separable, but (3, 1) then (1, 3), dense over channels, is spatially separable.
     c2=BlockConfig(kind="spatially_separable", squeeze_width=16, inner_width=64, width=64),
     c3=BlockConfig(kind="dilated", squeeze_width=32, inner_width=128, width=128),
     output=BlockConfig(kind="dense", inner_width=256, width=64),
@@ -202,4 +206,4 @@ SEED_CONFIG = TrainConfig(
     flip=True,
     rotation_degrees=8.0,
 )
-"""The notebook's network of 657,146 parameters and its recipe: trial 0 and the baseline of searches on 32x32 images."""
+"""The original notebook's network (657,146 parameters) and recipe: trial 0 and a baseline on 32x32 images."""

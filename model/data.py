@@ -1,6 +1,6 @@
-"""The images of a run: any source -> one checked uint8 array, its split and its statistics.
+"""The images of a run: any source in, one checked uint8 array and its statistics out.
 
-The search sees training images alone. `load_test_data` is apart so that only the final retraining imports it.
+The search sees only training images. `load_test_data` is separate so that only the final retraining imports it.
 """
 
 from __future__ import annotations
@@ -39,40 +39,41 @@ class TrainingData:
     """All training images of a data set, before the split into training and validation."""
 
     name: str
-    """What was read: "cifar10", "digits" or the folder as it was given; never "auto"."""
+    """The data set that was read: "cifar10", "digits" or the folder as given; never "auto"."""
     examples: Examples
     class_names: tuple[str, ...]
-    """The name of label k at position k."""
+    """The name of label k is at position k."""
     fingerprint: str
-    """sha256 of decoded images, labels and class names: equal for equal data, however it was stored."""
+    """sha256 of the decoded images, labels and class names, independent of the file format."""
     warnings: tuple[str, ...]
-    """What the user should know before trusting the run, a line each; empty as a rule."""
+    """One line for each thing the user should know before trusting the run; usually empty."""
 
 
 def load_training_data(dataset: str, *, image_size: int | None, seed: int, data_dir: Path) -> TrainingData:
     """Decode and check the training images of `dataset`: "cifar10", "digits", "auto" or a folder's path.
 
-    CIFAR-10 is looked for in data_dir, and downloaded to it if missing. "auto" is CIFAR-10, or the digits with a
-    warning where it cannot be had. image_size (pixels) resizes all images; None keeps the size they share, 32 for the
-    digits. `seed` decides only which images of a folder without a test split are set aside. DataError otherwise.
+    CIFAR-10 is read from data_dir and downloaded to it if missing. "auto" means CIFAR-10, or the digits with a
+    warning if CIFAR-10 cannot be downloaded. image_size (pixels) resizes all images; None keeps their common size, 32
+    for the digits. `seed` only picks the test images of a folder without a test split. DataError if the images are
+    missing, damaged or unsuitable.
     """
     name = "cifar10" if dataset == "auto" else dataset
     notes: tuple[str, ...] = ()
     try:
         source = _read(name, "train", image_size, seed, data_dir)
     except DataError as error:
-        if dataset != "auto" or is_on_disk(data_dir):  # a damaged copy is to be mended, not passed over
+        if dataset != "auto" or is_on_disk(data_dir):  # a damaged copy must be repaired, not skipped
             raise
-        name, notes = "digits", (f"NOT CIFAR-10 but scikit-learn's 8x8 DIGITS are searched on: {error}",)
+        name, notes = "digits", (f"searching on scikit-learn's 8x8 DIGITS, NOT CIFAR-10: {error}",)
         source = _read(name, "train", image_size, seed, data_dir)
     return TrainingData(name, source.examples, source.class_names, _fingerprint(source), notes)
 
 
 def load_test_data(dataset: str, *, image_size: int | None, seed: int, data_dir: Path) -> Examples:
-    """Decode the test images that belong to `load_training_data` of the same arguments, without the training images.
+    """Decode the test images that match `load_training_data` with the same arguments; training images stay closed.
 
-    Pass the training images' side as image_size, so that both have one size. "auto" is CIFAR-10 if it is in data_dir
-    by now, else the digits: what the training images came from. DataError as there.
+    Pass the size of the training images as image_size so that both match. "auto" means CIFAR-10 if it is in data_dir,
+    else the digits, as for the training images. DataError as in `load_training_data`.
     """
     if dataset == "auto":
         dataset = "cifar10" if is_on_disk(data_dir) else "digits"
@@ -82,10 +83,9 @@ def load_test_data(dataset: str, *, image_size: int | None, seed: int, data_dir:
 def channel_statistics(
     images: NDArray[np.uint8], indices: NDArray[np.int64]
 ) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
-    """Mean and standard deviation of each channel over images[indices], (N, H, W, 3) uint8, in units of 0..1.
+    """Mean and standard deviation per channel of images[indices], (N, H, W, 3) uint8, scaled to 0..1.
 
-    Exact: summed in integers, 1024 images at a time. A channel of one value has deviation 1, so that dividing by it
-    is harmless.
+    Exact, because the sums are integers. A constant channel gets deviation 1 so that dividing by it is safe.
     """
     sums = np.zeros(3, dtype=np.int64)
     squares = np.zeros(3, dtype=np.int64)
@@ -115,7 +115,7 @@ def _read(dataset: str, split: SplitName, image_size: int | None, seed: int, dat
     folder = Path(dataset).expanduser()
     try:
         if not folder.is_dir():
-            fault = "is a file, not a folder" if folder.exists() else "is no known data set and no folder"
+            fault = "is a file, not a folder" if folder.exists() else "is not a known data set or folder"
             raise DataError(
                 f"--dataset {dataset} {fault}. Give auto, cifar10, digits or the path of a folder of images."
             )

@@ -1,4 +1,4 @@
-"""Encoded images -> one uint8 array: decoded once, converted to RGB, brought to one size."""
+"""Encoded images to one uint8 array: decoded once, converted to RGB, resized to one size."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from PIL import Image
 from model.examples import DataError, one_line
 
 LARGEST_NATIVE_SIZE = 64
-"""Pixels a side up to which images keep their size unasked; the networks are made for small ones."""
+"""Largest side, in pixels, that is kept without --image-size; the networks are made for small images."""
 _CHUNK = 256
 
 
 class EncodedImage(NamedTuple):
-    """An image not yet decoded: the name an error calls it by, and its bytes or its file."""
+    """An image before decoding: its name for error messages, and its bytes or its file."""
 
     name: str
     content: bytes | Path
 
 
 def decode_images(encoded: Sequence[EncodedImage], *, image_size: int | None) -> NDArray[np.uint8]:
-    """Decode to (N, S, S, 3) uint8, S = image_size, or the side that all images share if it is None.
+    """Decode to (N, S, S, 3) uint8, where S is image_size in pixels, or the side all images share if it is None.
 
-    Images of other sizes are resized bilinearly with antialiasing, whatever their aspect. `encoded` must not be empty.
-    DataError names the first file found that cannot be read, or, where image_size is None, asks for --image-size if the
-    images differ in size, are not square, or are larger than 64 pixels.
+    Other sizes and aspect ratios are resized bilinearly with antialiasing. `encoded` must not be empty. DataError
+    names an unreadable file. If image_size is None, DataError asks for --image-size when images differ in size, are
+    not square, or are larger than 64 pixels.
     """
     side = _native_size(encoded[0]) if image_size is None else image_size
     images = np.empty((len(encoded), side, side, 3), dtype=np.uint8)
@@ -46,27 +46,27 @@ def decode_images(encoded: Sequence[EncodedImage], *, image_size: int | None) ->
                 image = image.resize((side, side), Image.Resampling.BILINEAR)
             images[index] = np.asarray(image)
 
-    # Pillow decodes without the interpreter's lock: photographs gain from threads, 32x32 images neither gain nor lose.
+    # Pillow releases the interpreter lock: threads speed up photographs and make no difference to 32x32 images.
     pool = ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1))
     try:
         for _ in pool.map(fill, range(0, len(encoded), _CHUNK)):
             pass
     finally:
-        pool.shutdown(cancel_futures=True)  # the first bad file, or Ctrl-C, ends it without decoding the rest
+        pool.shutdown(cancel_futures=True)  # a bad file or Ctrl-C stops without decoding the rest
     return images
 
 
 def read_images(paths: Sequence[Path], *, image_size: int) -> NDArray[np.uint8]:
-    """Image files of any size to (N, image_size, image_size, 3) uint8; DataError names the first that is none."""
+    """Image files of any size to (N, image_size, image_size, 3) uint8; DataError names a file that is not an image."""
     for path in paths:
         if not path.is_file():
-            fault = "is a folder" if path.is_dir() else "is not there"
+            fault = "is a folder" if path.is_dir() else "does not exist"
             raise DataError(f"{path} {fault}. Give image files.")
     return decode_images([EncodedImage(str(path), path) for path in paths], image_size=image_size)
 
 
 def resize_images(images: NDArray[np.uint8], image_size: int) -> NDArray[np.uint8]:
-    """Images (N, H, W, 3) -> (N, image_size, image_size, 3), bilinear with antialiasing; itself if nothing changes."""
+    """(N, H, W, 3) to (N, image_size, image_size, 3), bilinear, antialiased; the same array if the size is right."""
     if images.shape[1:3] == (image_size, image_size):
         return images
     size = (image_size, image_size)
@@ -77,9 +77,9 @@ def _read_rgb(encoded: EncodedImage) -> Image.Image:
     content = io.BytesIO(encoded.content) if isinstance(encoded.content, bytes) else encoded.content
     try:
         with Image.open(content) as image:
-            if image.mode.startswith("I;16"):  # Pillow would clip 16 bits at 255 instead of scaling them
+            if image.mode.startswith("I;16"):  # Pillow would clip 16-bit values at 255 instead of scaling them
                 return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
-            if image.mode == "P":  # straight to RGB, Pillow warns about every palette with transparency
+            if image.mode == "P":  # converting directly to RGB, Pillow warns about transparency
                 return image.convert("RGBA").convert("RGB")
             return image.convert("RGB")
     except Exception as error:  # Pillow's decoders raise many kinds: OSError, SyntaxError, struct.error, ...

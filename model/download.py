@@ -1,4 +1,4 @@
-"""Fetching one archive without ever hanging, and without leaving a part of it behind."""
+"""Download one archive without hanging and without leaving a partial file behind."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ from model.examples import DataError, one_line
 
 _CHUNK_BYTES = 1 << 18
 _LONGEST_S = 900.0
-"""Seconds after which a download that still trickles is given up: 170 MB at 190 kB/s."""
+"""Time limit of a slow download in seconds: 170 MB at 190 kB/s."""
 
 
 @contextmanager
 def download_file(
     url: str, folder: Path, *, md5: str, timeout_s: float, longest_s: float = _LONGEST_S
 ) -> Iterator[Path]:
-    """Yield the file at `url`, in a temporary folder within `folder` that is gone afterwards.
+    """Yield the file at `url`, in a temporary folder inside `folder` that is deleted afterwards.
 
-    DataError if nothing arrives for timeout_s seconds (name look-up and connecting included), if the whole takes longer
-    than longest_s, or if the md5 of what came is another.
+    DataError if nothing arrives for timeout_s seconds (including name look-up and connecting), if the download takes
+    longer than longest_s seconds, if the md5 differs, or if `folder` cannot be written.
     """
     chunks = _fetch(url, timeout_s=timeout_s, longest_s=longest_s)
-    first = next(chunks, b"")  # before anything is created: a server that does not answer leaves no trace
+    first = next(chunks, b"")  # before creating anything: a server that does not answer leaves no trace
     try:
         folder.mkdir(parents=True, exist_ok=True)
         temporary = tempfile.TemporaryDirectory(prefix=".download-", dir=folder)
     except OSError as error:
-        raise DataError(f"{folder} cannot take a download ({one_line(error)}). Make it writable.") from error
+        raise DataError(f"cannot download into {folder} ({one_line(error)}). Make it writable.") from error
     with temporary as name:
         path = Path(name) / "archive"
         digest = hashlib.md5(usedforsecurity=False)
@@ -47,14 +47,20 @@ def download_file(
                     digest.update(chunk)
                     file.write(chunk)
         except OSError as error:
-            raise DataError(f"{folder} cannot take a download ({one_line(error)}). Make room there.") from error
+            raise DataError(f"cannot download into {folder} ({one_line(error)}). Free some space.") from error
         if digest.hexdigest() != md5:
-            raise DataError(f"{url} arrived incomplete or changed (its md5 is not {md5}). Try again.")
+            raise DataError(
+                f"the download of {url} is incomplete or changed: md5 {digest.hexdigest()}, not {md5}. Try again."
+            )
         yield path
 
 
 def unpack_files(archive: Path, folder: Path, names: tuple[str, ...]) -> None:
-    """Unpack `names` of the archive's folder of the same name into `folder`, which appears complete, by rename."""
+    """Unpack the files `names` into `folder`, which appears complete, by rename.
+
+    The archive must hold them in a folder of the same name as `folder`. DataError if it does not, or if it is damaged
+    or `folder` cannot be written.
+    """
     unpacked = archive.with_name("unpacked")
     unpacked.mkdir()
     try:
@@ -62,19 +68,17 @@ def unpack_files(archive: Path, folder: Path, names: tuple[str, ...]) -> None:
             for name in names:
                 member = tar.extractfile(f"{folder.name}/{name}")
                 if member is None:
-                    raise KeyError(f"{name} is no file")
+                    raise KeyError(f"{name} is not a file")
                 (unpacked / name).write_bytes(member.read())
         os.rename(unpacked, folder)
     except (tarfile.TarError, KeyError, OSError) as error:
-        raise DataError(
-            f"{folder} could not be unpacked ({one_line(error)}). Make room for it and try again."
-        ) from error
+        raise DataError(f"could not unpack {folder} ({one_line(error)}). Free some space and try again.") from error
 
 
 def _fetch(url: str, *, timeout_s: float, longest_s: float) -> Iterator[bytes]:
-    """The bytes at `url`, as they come; DataError as `download_file` says.
+    """The bytes at `url` as they arrive; DataError as in `download_file`.
 
-    The reading happens in a thread of its own, because no time-out reaches a name look-up that hangs.
+    A separate thread reads them, because no timeout applies to a name look-up that hangs.
     """
     chunks: queue.Queue[bytes | Exception] = queue.Queue()
     is_given_up = threading.Event()
@@ -100,7 +104,7 @@ def _fetch(url: str, *, timeout_s: float, longest_s: float) -> Iterator[bytes]:
             if not chunk:
                 return
             yield chunk
-        raise _unreachable(url, f"not done after {longest_s:g} s")
+        raise _unreachable(url, f"not finished after {longest_s:g} s")
     except queue.Empty:
         raise _unreachable(url, f"no answer within {timeout_s:g} s") from None
     finally:
@@ -108,4 +112,4 @@ def _fetch(url: str, *, timeout_s: float, longest_s: float) -> Iterator[bytes]:
 
 
 def _unreachable(url: str, reason: str) -> DataError:
-    return DataError(f"{url} could not be downloaded ({reason}). Check the network, or choose another --dataset.")
+    return DataError(f"could not download {url} ({reason}). Check the network or choose another --dataset.")

@@ -1,4 +1,4 @@
-"""How this machine trains fastest: precision, memory layout and compilation, chosen by a short measurement."""
+"""The fastest way to train on this machine: precision, memory layout and compilation, chosen by a short measurement."""
 
 from __future__ import annotations
 
@@ -24,46 +24,49 @@ _PROBE_STEPS = {"cpu": 3, "cuda": 30, "mps": 20}
 _PROBE_SECONDS = 0.5
 _HOPELESS = 3.0
 STEPS_PER_TRAINING = 5000
-"""As many as to compile for, unless more is known."""
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
+"""Optimizer steps assumed when weighing the cost of compilation."""
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # from glibc's malloc.h
 
 
 @dataclass(frozen=True, kw_only=True)
 class Engine:
-    """The switches of one machine. The plain path, and the reference, is fp32 without any of them."""
+    """How a process trains. The plain path, and the reference, is fp32 with every switch off."""
 
     device: str = "cpu"
-    """As torch spells it: cpu, cuda, cuda:1, mps."""
+    """A torch device name: cpu, cuda, cuda:1, mps."""
     precision: Precision = "fp32"
-    """bf16 is torch's autocast: weights, norms and the loss stay fp32. fp32 is IEEE: TF32 is off."""
+    """bf16: torch's autocast; weights, norms and the loss stay fp32. fp32: IEEE arithmetic, TF32 off."""
     channels_last: bool = False
     compile: bool = False
-    """torch.compile the training step."""
+    """Whether torch.compile compiles the network's forward and backward pass."""
     num_threads: int = 1
-    """CPU threads of one training; results are repeatable to the bit for one number of them."""
+    """CPU threads of one training. Results repeat bit for bit only with the same number."""
 
     @property
     def device_type(self) -> str:
+        """The device without its index: cpu, cuda or mps."""
         return self.device.partition(":")[0]
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the images that enter the network."""
+        """The dtype of the network's input."""
         return torch.bfloat16 if self.precision == "bf16" else torch.float32
 
     @property
     def memory_format(self) -> torch.memory_format:
+        """The memory format of the network's input and weights."""
         return torch.channels_last if self.channels_last else torch.contiguous_format
 
     def autocast(self) -> AbstractContextManager[None]:
+        """A context in which the forward pass uses this engine's precision."""
         enabled = self.precision == "bf16"
         return torch.autocast(self.device_type, dtype=torch.bfloat16, enabled=enabled)
 
     def apply(self) -> None:
-        """Set this process's global switches, all of them, so that none is inherited from an earlier training."""
+        """Set all of this process's global switches, so that none carries over from an earlier training."""
         _keep_freed_memory()
-        # Far below zero the gradient of GELU or CELU is too small for a normal number, and one step then takes a CPU up
-        # to eight times as long. For this thread, and for those of OpenMP that it will start.
+        # Far below zero the gradients of GELU and CELU are denormal numbers, which make a step on a CPU up to eight
+        # times slower. This applies to the current thread and to the OpenMP threads that it starts.
         torch.set_flush_denormal(True)
         torch.set_num_threads(self.num_threads)
         torch.set_float32_matmul_precision("highest")
@@ -73,10 +76,11 @@ class Engine:
 
 
 def give_back_memory() -> None:
-    """Return the pages of freed blocks to the system, before a training that is none of the last one's size.
+    """Return the pages of freed blocks to the system between two trainings. Does nothing without glibc.
 
-    Within a training they are kept, see below. Kept from one to the next they pile up, as the blocks of one network do
-    not fit the holes that another left: 30 trials in one worker came to hold 13 GB, of which one trial needed 4.
+    A training keeps its freed blocks (see `_keep_freed_memory`). Kept across trainings they pile up, because the
+    blocks of one network do not fit the holes left by another: one worker held 13 GB after 30 trials, where a single
+    trial needed 4.
     """
     if (libc := _libc()) is not None:
         libc.malloc_trim(0)
@@ -84,14 +88,14 @@ def give_back_memory() -> None:
 
 @functools.cache
 def _keep_freed_memory() -> None:
-    """Tell glibc to keep large freed blocks: given back, each step pays for the same pages again, 5 % of its time."""
+    """Tell glibc to keep large freed blocks: mapping the same pages again in every step costs 5 % of its time."""
     if (libc := _libc()) is not None:
         libc.mallopt(_M_MMAP_THRESHOLD, 2**30)
         libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def _libc() -> ctypes.CDLL | None:
-    """GNU's; None where there is another."""
+    """The GNU C library; None on systems without it."""
     with contextlib.suppress(OSError):
         return ctypes.CDLL("libc.so.6")
     return None
@@ -100,11 +104,11 @@ def _libc() -> ctypes.CDLL | None:
 def choose_engine(
     device: str, *, num_threads: int, precision: str = "auto", steps_per_training: int = STEPS_PER_TRAINING
 ) -> tuple[Engine, list[dict[str, Any]]]:
-    """The fastest engine for the seed network here, and what was measured: a dict per candidate, in ms a step.
+    """The engine that trains the seed network fastest here, and one dict per measured candidate (ms per step).
 
-    Takes under 3 s on a CPU, where one thread is measured. precision="fp32" measures nothing and gives the plain path.
-    torch.compile is tried on CUDA alone (on CPUs it was slower) and taken if it pays for its own compilation within
-    `steps_per_training`; not with 0. Leaves the chosen engine applied.
+    Takes under 3 s on a CPU, where it measures one thread. precision="fp32" returns the plain path unmeasured.
+    torch.compile is tried only on CUDA, because it was slower on CPUs, and chosen if it saves its compilation time
+    within `steps_per_training` steps; 0 skips it. The chosen engine is applied. ValueError for an unknown precision.
     """
     if precision not in PRECISIONS:
         raise ValueError(f"`precision` must be one of {', '.join(PRECISIONS)}; got {precision!r}.")
@@ -133,7 +137,7 @@ def choose_engine(
 
 
 def measure_step(engine: Engine) -> dict[str, Any]:
-    """What `choose_engine` says of a candidate, for an engine that was chosen unmeasured."""
+    """Measure an engine that was chosen without a measurement; the same dict as in `choose_engine`."""
     row = _measure(engine, limit_ms=float("inf"))
     engine.apply()
     return row
@@ -153,10 +157,10 @@ def _row(engine: Engine, step_ms: float, setup_ms: float, slowdown: float) -> di
 
 
 def _measure(engine: Engine, *, limit_ms: float) -> dict[str, Any]:
-    """Fastest and first step of the seed network, forward and backward, in ms; one step if that is over limit.
+    """Fastest and first step of the seed network, forward and backward, in ms; stops after one step over limit_ms.
 
-    On a CPU in the time that one thread computed, whatever else the machine does meanwhile: by the clock, a busy
-    machine chooses by chance, and keeps a choice that costs it half its speed. `slowdown` is the clock's part in that.
+    On a CPU this is the computing time of one thread. By the wall clock, a busy machine would choose by chance and
+    could lose half its speed for the whole run. `slowdown` is wall time over computing time.
     """
     is_cpu = engine.device_type == "cpu"
     clock = time.thread_time if is_cpu else time.perf_counter
@@ -191,7 +195,7 @@ def _measure(engine: Engine, *, limit_ms: float) -> dict[str, Any]:
 
 
 def synchronise(engine: Engine) -> None:
-    """Wait until the device has done all it was given, so that a clock read after it is honest."""
+    """Wait until the device has finished all queued work, so that timings are correct."""
     if engine.device_type == "cuda":
         torch.cuda.synchronize(engine.device)
     elif engine.device_type == "mps":

@@ -11,15 +11,18 @@ from torch.nn import functional
 from model.augment import normalise
 from model.engine import Engine
 
+BATCH_SIZE = 512
+"""Images per forward pass."""
+
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A network's answers to N images."""
+    """A network's scores and predictions on N images."""
 
     loss: float
     """Mean cross-entropy in nats, without label smoothing."""
     accuracy: float
-    """Fraction of the images whose most probable class is the labelled one."""
+    """Fraction of images, 0..1, whose most probable class is their label."""
     probabilities: Tensor
     """(N, K) float32 on the CPU, in the order of the evaluated indices."""
 
@@ -34,11 +37,11 @@ def evaluate(
     std: tuple[float, float, float],
     engine: Engine,
     flip_tta: bool = False,
-    batch_size: int = 512,
 ) -> Evaluation:
-    """Judge `network` on `images` (N, H, W, 3) uint8 at `indices` (all where None), unaugmented, as it is at inference.
+    """Evaluate `network` in inference mode on `images` (N, H, W, 3) uint8 at `indices`, without augmentation.
 
-    With `flip_tta` the logits of an image and of its mirror image are averaged. The network's training mode is kept.
+    `labels` are int64 (N,); indices=None means all images. With `flip_tta`, the logits of an image and its mirror image
+    are averaged. The network's training mode is restored. ValueError if there is nothing to evaluate.
     """
     chosen = torch.arange(len(images), device=images.device) if indices is None else indices
     if len(chosen) == 0:
@@ -47,7 +50,7 @@ def evaluate(
     network.eval()
     logits = []
     with torch.inference_mode(), engine.autocast():
-        for part in torch.split(chosen, batch_size):
+        for part in torch.split(chosen, BATCH_SIZE):
             batch = normalise(images.index_select(0, part), mean=mean, std=std, dtype=engine.dtype)
             batch = batch.contiguous(memory_format=engine.memory_format)
             views = [batch, batch.flip(3)] if flip_tta else [batch]
@@ -57,7 +60,7 @@ def evaluate(
 
 
 def _score(logits: Tensor, labels: Tensor) -> Evaluation:
-    """All of a device's answers are fetched at once: one wait for a GPU, not one a batch."""
+    """Score all batches at once, so that a GPU is waited for once instead of once per batch."""
     loss = functional.cross_entropy(logits, labels).item()
     num_right = int((logits.argmax(1) == labels).sum().item())
     return Evaluation(loss=loss, accuracy=num_right / len(labels), probabilities=logits.softmax(1).cpu())

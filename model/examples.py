@@ -1,4 +1,4 @@
-"""Labelled images in memory, and the error that says what is wrong with the files they came from."""
+"""Labelled images in memory, and the error for unusable image files."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ SplitName = Literal["train", "test"]
 
 
 class DataError(ValueError):
-    """The images cannot be used as they are: one line that names the file and says what to do."""
+    """The images cannot be used. One line names the file, the problem and what to do."""
 
 
 @dataclass(frozen=True)
 class Examples:
-    """Images uint8 (N, H, W, 3), RGB, contiguous, and labels int64 (N,) from 0."""
+    """Contiguous RGB images, uint8 (N, H, W, 3), and labels from 0, int64 (N,)."""
 
     images: NDArray[np.uint8]
     labels: NDArray[np.int64]
@@ -29,25 +29,25 @@ class Examples:
 
 @dataclass(frozen=True)
 class SourceSplit:
-    """One split as its source holds it: the examples, and a name for every label."""
+    """One split of a data source: the examples, and a name for each label."""
 
     examples: Examples
     class_names: tuple[str, ...]
 
 
 def one_line(error: BaseException) -> str:
-    """An exception's text on one line, its type where it has none: libraries wrap theirs over several."""
+    """An exception's text on one line, or its type if it has no text; libraries often use several lines."""
     return " ".join(str(error).split()) or type(error).__name__
 
 
 def check_classes(labels: NDArray[np.int64], class_names: tuple[str, ...], *, place: Path) -> None:
-    """DataError unless the training labels of `place` have two classes or more, and each at least two examples."""
+    """DataError unless the training labels of `place` have at least two classes with at least two examples each."""
     if len(class_names) < 2:
-        raise DataError(f"{place} has one class only, {class_names[0]}. A classifier needs at least two.")
+        raise DataError(f"{place} has only one class, {class_names[0]}; a classifier needs at least two. Add a class.")
     counts = np.bincount(labels, minlength=len(class_names))
     rarest = int(counts.argmin())
     if counts[rarest] < 2:
         raise DataError(
-            f"{place}: class {class_names[rarest]} (label {rarest}) has {counts[rarest]} training images; "
-            "at least 2 are needed, one to train on and one to validate with. Add some or remove the class."
+            f"{place}: class {class_names[rarest]} (label {rarest}) has {counts[rarest]} training images; at least 2 "
+            "are needed, one for training and one for validation. Add images or remove the class."
         )

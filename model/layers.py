@@ -1,4 +1,4 @@
-"""Layers that compute what PyTorch's do, faster: ReLU, convolutions, ghost batch norm, dropout."""
+"""Faster versions of PyTorch layers with the same results: ReLU, convolution, ghost batch norm, dropout."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from model.blocks import block_length
 
 
 class ReLU(nn.ReLU):
-    """PyTorch's, but for the backward pass, which takes five times as long there in bf16 on CPUs."""
+    """`nn.ReLU` with another backward pass: PyTorch's takes five times as long in bf16 on CPUs."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Any shape, to the same shape and dtype."""
+        """Any shape; same shape and dtype out."""
         return _ReLU.apply(x) if self.training else F.relu(x)
 
 
 class _ReLU(torch.autograd.Function):
-    """Backward as of a clamp to 0..infinity, whose vectorised code PyTorch's own ReLU lacks."""
+    """The backward pass of a clamp to 0..infinity, which is vectorised, unlike that of PyTorch's ReLU."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -38,7 +38,10 @@ class _ReLU(torch.autograd.Function):
 
 
 class Conv2d(nn.Conv2d):
-    """PyTorch's, but for padding beyond the kernel's reach, as of 1 around 1x1: oneDNN has only slow code for that."""
+    """`nn.Conv2d` that pads its input first if the padding exceeds the kernel's reach, such as padding 1 around 1x1.
+
+    oneDNN has only slow code for that case.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C_in, H, W) to (N, C_out, H', W')."""
@@ -54,12 +57,12 @@ class Conv2d(nn.Conv2d):
 
 
 class GhostBatchNorm(nn.Module):
-    """Batch norm over (N, C, H, W) in which each of `num_splits` parts of a batch is normalised apart.
+    """Batch norm over (N, C, H, W) that normalises each of `num_splits` parts of a batch separately.
 
-    The noisier statistics regularise as a small batch's do (Hoffer et al. 2017, arXiv 1705.08741). The parts are runs
-    of neighbouring images whose sizes differ by one at most; a batch too small to give each part two images is cut into
-    fewer. The running statistics follow the parts' average mean and average unbiased variance, and alone serve
-    evaluation; so with one split this is `nn.BatchNorm2d`.
+    The noisier statistics regularise like those of a small batch (Hoffer et al. 2017, arXiv 1705.08741). The parts are
+    consecutive images, and their sizes differ by at most one; a batch with fewer than two images per part has fewer
+    parts. The running statistics, used in evaluation, follow the average of the parts' means and unbiased variances.
+    With one split this is `nn.BatchNorm2d`.
     """
 
     eps = 1e-5
@@ -68,7 +71,7 @@ class GhostBatchNorm(nn.Module):
     running_var: Tensor
 
     def __init__(self, num_features: int, *, num_splits: int = 1, frozen_scale: bool = False) -> None:
-        """`num_splits` is at least 1; `frozen_scale` keeps the scale at 1 and leaves the shift to be learnt."""
+        """`num_splits` is at least 1; `frozen_scale` fixes the scale at 1, so that only the shift is learned."""
         super().__init__()
         self.num_splits = num_splits
         self.weight = nn.Parameter(torch.ones(num_features), requires_grad=not frozen_scale)
@@ -77,7 +80,7 @@ class GhostBatchNorm(nn.Module):
         self.register_buffer("running_var", torch.ones(num_features))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) to the same shape, dtype and memory format."""
+        """(N, C, H, W), same shape, dtype and memory format out."""
         if not self.training:
             return F.batch_norm(
                 x, self.running_mean, self.running_var, self.weight, self.bias, False, self.momentum, self.eps
@@ -93,33 +96,33 @@ class GhostBatchNorm(nn.Module):
 
 
 def _part_sizes(num_images: int, num_parts: int) -> list[int]:
-    """Those of `tensor_split`, whose backward pass adds up padded gradients in the default format; `split`'s joins."""
+    """The sizes that `tensor_split` gives. Its backward pass sums padded gradients, but `split`'s only joins them."""
     size, num_larger = divmod(num_images, num_parts)
     return [size + 1] * num_larger + [size] * (num_parts - num_larger)
 
 
 class Dropout(nn.Module):
-    """Dropout whose mask, on the CPU, comes from one random byte an element of a generator that belongs to the layer.
+    """Dropout that, on the CPU, draws one random byte per element from the layer's own generator.
 
-    The drop probability is therefore `p` rounded to a multiple of 1/256 (0.1 becomes 26/256 = 0.1016) and the kept
-    elements are scaled by exactly its counterpart, so that the expectation is that of evaluation. PyTorch's own mask
-    takes many times as long there: one thread, a Mersenne Twister. On other devices PyTorch's own is fast and is used,
-    with the rounded probability and the device's default generator.
+    The drop probability is `p` rounded to a multiple of 1/256 (0.1 becomes 26/256 = 0.1016), and kept elements are
+    scaled to match it exactly, so the expectation equals that of evaluation. PyTorch's CPU mask takes many times as
+    long: it uses one thread and a Mersenne Twister. Other devices use PyTorch's dropout with the rounded probability
+    and the device's default generator.
     """
 
     def __init__(self, p: float) -> None:
-        """`p` in 0 <= p < 1; what would round to 1 becomes 255/256."""
+        """0 <= p < 1; a value that would round to 1 becomes 255/256."""
         super().__init__()
         self._threshold = min(round(256 * p), 255)
         self.p = self._threshold / 256
         self.seed(np.random.SeedSequence(0))
 
     def seed(self, seed_sequence: np.random.SeedSequence) -> None:
-        """Start the layer's generator anew; the CPU's masks depend on nothing else but the inputs' shapes."""
+        """Restart the layer's generator. On the CPU the masks depend only on it and on the shapes of the inputs."""
         self._generator = np.random.SFC64(seed_sequence)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Any shape, to the same shape and dtype."""
+        """Any shape; same shape and dtype out."""
         if not self.training or self._threshold == 0:
             return x
         if x.device.type != "cpu":
@@ -127,7 +130,7 @@ class Dropout(nn.Module):
         return _MaskAndScale.apply(x, self._mask(x), 1 / (1 - self.p))  # type: ignore[no-any-return]
 
     def _mask(self, x: Tensor) -> Tensor:
-        """uint8, 1 where an element is kept, laid out in memory like `x` so that multiplying them is one sweep."""
+        """uint8, 1 for a kept element, in the memory layout of `x` so that multiplying them takes one sweep."""
         random_bytes = self._generator.random_raw(-(-x.numel() // 8)).view(np.uint8)[: x.numel()]
         mask = torch.from_numpy((random_bytes >= self._threshold).view(np.uint8))
         if x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last):
@@ -140,7 +143,7 @@ class Dropout(nn.Module):
 
 
 class _MaskAndScale(torch.autograd.Function):
-    """x * mask * scale that keeps a byte an element for the backward pass; plain products keep one in x's dtype."""
+    """x * mask * scale that saves one byte per element for the backward pass; plain products save x's dtype."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, mask: Tensor, scale: float) -> Tensor:
@@ -155,9 +158,9 @@ class _MaskAndScale(torch.autograd.Function):
 
 
 def _mask_and_scale(x: Tensor, mask: Tensor, scale: float) -> Tensor:
-    # `addcmul` does both in one sweep, and in bf16 it multiplies in float32, so that the scale is not rounded. Two
-    # products take twice as long, `where` or a bool mask three times (8 million bf16 elements, one thread). By blocks
-    # the mask in x's dtype stays in the cache: a fifth less time.
+    # `addcmul` takes one sweep and multiplies bf16 in float32, which does not round the scale. Two products take twice
+    # as long, `where` or a bool mask three times (8 million bf16 elements, one thread). In blocks, the mask in x's
+    # dtype stays in the cache, which saves a fifth of the time.
     output, zero = torch.empty_like(x), x.new_zeros(())
     blocks = (torch.split(each, block_length(x)) for each in (x, mask, output))
     for block, block_mask, out in zip(*blocks, strict=True):
@@ -166,7 +169,7 @@ def _mask_and_scale(x: Tensor, mask: Tensor, scale: float) -> Tensor:
 
 
 def seed_dropout(network: nn.Module, seed: int) -> None:
-    """Give every Dropout of the network a generator of its own, derived from `seed` (>= 0) and the layer's position."""
+    """Seed each Dropout layer of the network from `seed` (>= 0) and the layer's position."""
     layers = [module for module in network.modules() if isinstance(module, Dropout)]
     for layer, sequence in zip(layers, np.random.SeedSequence(seed).spawn(len(layers)), strict=True):
         layer.seed(sequence)

@@ -1,4 +1,4 @@
-"""The family of networks: blocks c1, c2, c3, each with a max-pool, an output block, average pooling, a classifier."""
+"""The networks: blocks c1, c2 and c3, each ending in a max-pool, an output block, average pooling, a classifier."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 
 
 class ConvUnit(nn.Module):
-    """A convolution with its followers: norm, activation, dropout, the sum with the unit's input, the block's max-pool.
+    """A convolution, then norm, activation, dropout, residual addition and max-pool as the config asks.
 
     (N, C_in, H, W) to (N, C_out, H', W').
     """
@@ -42,7 +42,7 @@ class ConvUnit(nn.Module):
 
 
 class Network(nn.Module):
-    """Normalised images (N, C, H, W) to logits (N, num_classes); made by `build_network`."""
+    """Normalised images (N, C, H, W) to logits (N, num_classes); built by `build_network`."""
 
     def __init__(self, blocks: OrderedDict[str, nn.Module], classifier: nn.Conv2d) -> None:
         super().__init__()
@@ -56,9 +56,9 @@ class Network(nn.Module):
 
 
 def build_network(config: TrainConfig, num_classes: int, in_channels: int = 3) -> Network:
-    """The network that `config` describes, for images of any size that its maps survive (`profile_network` checks).
+    """Build the network of `config`. `profile_network` checks whether images are large enough for it.
 
-    Parameters are drawn from PyTorch's default generator, which the caller seeds. Dropout starts from seed 0.
+    Parameters come from PyTorch's default generator, which the caller seeds. Dropout starts from seed 0.
     """
     units: dict[str, list[ConvUnit]] = {name: [] for name in BLOCK_NAMES}
     for plan in _plan_units(config, in_channels):
@@ -71,14 +71,14 @@ def build_network(config: TrainConfig, num_classes: int, in_channels: int = 3) -
 
 @dataclass(frozen=True)
 class _UnitPlan:
-    """One unit of the network, before its layers exist."""
+    """One unit of the network before its layers are built."""
 
     block: str
     kind: ConvKind | Literal["squeeze"]
     position: int
-    """Place among the block's convolutions after the squeeze, from 0."""
+    """Index among the block's convolutions after the squeeze, from 0."""
     is_last: bool
-    """Whether the block ends with it."""
+    """Whether it is the last unit of its block."""
     in_channels: int
     out_channels: int
     has_norm: bool
@@ -138,8 +138,8 @@ def _build_unit(config: TrainConfig, plan: _UnitPlan) -> ConvUnit:
 
 
 def _build_convs(config: TrainConfig, plan: _UnitPlan) -> dict[str, nn.Conv2d]:
-    """The unit's convolutions by name, in their order: one, or a depthwise and a pointwise one."""
-    # A norm straight after takes any constant away again, with a max-pool between them or not.
+    """The unit's convolutions by name, in order: one, or a depthwise and a pointwise one."""
+    # A norm right after the convolution, or after its max-pool, would cancel a bias.
     has_bias = not (plan.has_norm and config.norm_order == "norm_first")
     is_dilated = plan.kind == "dilated" or (plan.kind == "dilated_last" and plan.is_last)
     dilation = 2 if is_dilated else 1
@@ -153,7 +153,7 @@ def _build_convs(config: TrainConfig, plan: _UnitPlan) -> dict[str, nn.Conv2d]:
         )
 
     if plan.kind == "depthwise_separable":
-        # Nothing comes between the two, so the pointwise bias does for both.
+        # Nothing lies between the two, so the pointwise bias covers both.
         depthwise = conv((3, 3), out_channels=plan.in_channels, groups=plan.in_channels, bias=False)
         return {"depthwise": depthwise, "pointwise": conv((1, 1), out_channels=plan.out_channels)}
     if plan.kind == "squeeze":
@@ -164,5 +164,5 @@ def _build_convs(config: TrainConfig, plan: _UnitPlan) -> dict[str, nn.Conv2d]:
 
 
 def map_growth(conv: nn.Conv2d, axis: int) -> int:
-    """Pixels that a convolution of stride 1 adds to a map's height (axis 0) or width (1), negative if it shrinks."""
+    """Pixels by which a convolution of stride 1 grows a map's height (axis 0) or width (axis 1); negative: shrinks."""
     return 2 * int(conv.padding[axis]) - conv.dilation[axis] * (conv.kernel_size[axis] - 1)

@@ -1,4 +1,4 @@
-"""The optimizer, the learning rate of every step and the average of the parameters, from a config."""
+"""The optimizer, the learning rate of each step and the moving average of the parameters."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from model.config import TrainConfig
 
 
 def build_optimizer(network: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    """SGD (with or without Nesterov) or AdamW over the trainable parameters, in one fused kernel a group.
+    """SGD (with or without Nesterov) or AdamW over the trainable parameters, with one fused kernel per group.
 
-    Biases and the norms' scales and shifts are not decayed: decay on them costs accuracy and regularises nothing.
+    Biases and the scales and shifts of norms are not decayed: decay on them costs accuracy and does not regularise.
     """
     trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
     decay = config.adamw_weight_decay if config.optimizer == "adamw" else config.weight_decay
@@ -30,10 +30,11 @@ def build_optimizer(network: nn.Module, config: TrainConfig) -> torch.optim.Opti
 
 
 def learning_rate(config: TrainConfig, step: int, *, steps_per_epoch: int, max_epochs: int) -> float:
-    """The rate of optimizer step `step`, 0..steps_per_epoch * max_epochs - 1; above 0 on every one of them.
+    """The learning rate, always above 0, of optimizer step `step`, 0..steps_per_epoch * max_epochs - 1.
 
-    step: the peak times 0.92 ** (epochs done // 2). one_cycle: linear up to the peak over `warmup_fraction` of all
-    steps, linear down to almost 0 at the last. cosine: the same rise, then half a cosine down to almost 0.
+    step: the peak times 0.92 ** (epochs done // 2). one_cycle: linear to the peak over `warmup_fraction` of all steps,
+    then linear to almost 0. cosine: the same warm-up, then half a cosine to almost 0 (Loshchilov and Hutter 2017,
+    arXiv 1608.03983).
     """
     peak = config.adamw_lr if config.optimizer == "adamw" else config.lr
     if config.schedule == "step":
@@ -47,17 +48,17 @@ def learning_rate(config: TrainConfig, step: int, *, steps_per_epoch: int, max_e
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
-    """The rate of the optimizer's next step, in every group."""
+    """Set the rate of the optimizer's next step, in every parameter group."""
     for group in optimizer.param_groups:
         group["lr"] = lr
 
 
 class ParameterAverage:
-    """An exponential moving average of a network, kept as a network of its own.
+    """An exponential moving average of a network, held in a second network.
 
-    Its floating-point buffers (the norms' running statistics) are averaged like the parameters, since they belong to
-    them; integer ones are copied. The decay starts small, min(decay, (1 + n) / (10 + n)) after n updates, so that the
-    random initialisation does not weigh on a short training.
+    Floating-point buffers (the norms' running statistics) are averaged like the parameters they belong to; integer
+    buffers are copied. The decay starts small, min(decay, (1 + n) / (10 + n)) after n updates, so that the random
+    initialisation does not dominate a short training.
     """
 
     def __init__(self, network: nn.Module, decay: float) -> None:
@@ -70,7 +71,7 @@ class ParameterAverage:
 
     @torch.no_grad()
     def update(self, num_updates: int) -> None:
-        """Move towards the network as it is after its step; `num_updates` were made before."""
+        """Move towards the network after its optimizer step; `num_updates` counts earlier updates, from 0."""
         decay = min(self.decay, (1 + num_updates) / (10 + num_updates))
         torch._foreach_lerp_(self._averages, self._sources, 1 - decay)
         for average, source in self._copied:

@@ -1,4 +1,4 @@
-"""What a network costs and sees, worked out on the meta device in milliseconds: no weights, no images."""
+"""Size, cost and receptive field of a network, computed in milliseconds without weights or images."""
 
 from __future__ import annotations
 
@@ -14,42 +14,42 @@ from model.network import Network, build_network, map_growth
 
 @dataclass(frozen=True, kw_only=True)
 class LayerProfile:
-    """One layer, as one 3-channel image passes it."""
+    """One layer and its output for one 3-channel image."""
 
     name: str
-    """Path of the layer in the network, as in its state dict."""
+    """The layer's path in the network, as in its state dict."""
     description: str
-    """Kind and shape, such as "Conv 3x3, dilation 2, padding 2"."""
+    """Kind and shape, for example "Conv 3x3, dilation 2, padding 2"."""
     output_shape: tuple[int, int, int]
     """Channels, height, width."""
     num_params: int
     is_trainable: bool
-    """Whether the layer's weight is learnt; False for layers without one."""
+    """Whether the layer has a weight that is learned."""
     multiply_adds: int
-    """Of a convolution; 0 for other layers."""
+    """For one image; 0 for layers other than convolutions."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkProfile:
-    """The table of a network's layers, and what follows from it."""
+    """A network's layers and the totals over them."""
 
     layers: tuple[LayerProfile, ...]
     num_params: int
     num_trainable_params: int
-    """As layer summaries count it, by whole layers: a norm with a frozen scale is left out, though its shift learns."""
+    """By whole layers, as layer summaries count: a norm with a frozen scale is left out, although its shift learns."""
     multiply_adds: int
     """Of all convolutions, for one image."""
     num_activations: int
-    """Numbers that all layers put out for one image, which training holds in memory for every image of a batch."""
+    """Outputs of all layers for one image; training holds them in memory for each image of a batch."""
     receptive_field: int
-    """Pixels of the image that one unit before the average pool sees, the smaller of height and width."""
+    """Side in pixels of the image region seen by one unit before the average pool; the smaller of height and width."""
     num_max_pools: int
     num_depthwise_separable: int
     num_dilated: int
 
 
 def profile_network(config: TrainConfig, *, num_classes: int = 10, image_size: int = 32) -> NetworkProfile:
-    """Profile the network for square 3-channel images; ValueError if its maps shrink to nothing at `image_size`."""
+    """Profile the network for square 3-channel images. ValueError if a map shrinks to nothing at this size."""
     network = _build_on_meta(config, num_classes)
     layers = _trace_layers(network, image_size)
     return NetworkProfile(
@@ -68,10 +68,10 @@ def profile_network(config: TrainConfig, *, num_classes: int = 10, image_size: i
 def limit_violations(
     config: TrainConfig, *, max_params: int, min_receptive_field: int, num_classes: int, image_size: int
 ) -> dict[str, float]:
-    """How far a config lies beyond each limit, always under the same names; kept where <= 0.
+    """How far a config exceeds each limit, always with the same keys; a value <= 0 is within its limit.
 
-    num_params: parameters from `max_params` on. receptive_field: pixels short of `min_receptive_field` + 1.
-    num_depthwise_separable, num_dilated: convolutions short of one. image_size: 1 if the maps shrink to nothing.
+    num_params: parameters above `max_params` - 1. receptive_field: pixels below `min_receptive_field` + 1.
+    num_depthwise_separable, num_dilated: 1 if the network has none. image_size: 1 if a map shrinks to nothing.
     """
     network = _build_on_meta(config, num_classes)
     try:
@@ -94,9 +94,9 @@ def _build_on_meta(config: TrainConfig, num_classes: int) -> Network:
 
 
 def _trace_layers(network: Network, image_size: int) -> tuple[LayerProfile, ...]:
-    """The network's layers in the order in which an image passes them, which is that of their registration.
+    """The network's layers in the order of their registration, which is the order an image passes them.
 
-    Sizes by arithmetic: PyTorch's own on the meta device take 10 ms a network, and a second the first time.
+    Computes the sizes itself: a forward pass on the meta device takes 10 ms per network, and a second the first time.
     """
     layers: list[LayerProfile] = []
     channels, height, width = 3, image_size, image_size
@@ -112,7 +112,7 @@ def _trace_layers(network: Network, image_size: int) -> tuple[LayerProfile, ...]
             continue
         if min(height, width) < 1:
             raise ValueError(
-                f"`image_size` is too small for this network: its maps shrink to nothing at {name}; got "
+                f"`image_size` is too small for this network, whose maps shrink to nothing at {name}; got "
                 f"{image_size}. Use larger images or another network."
             )
         layers.append(_profile_layer(name, layer, (channels, height, width)))
@@ -123,7 +123,7 @@ def _profile_layer(name: str, layer: nn.Module, output_shape: tuple[int, int, in
     description, multiply_adds = type(layer).__name__, 0
     if isinstance(layer, nn.Conv2d):
         description = _describe_conv(layer)
-        # Each weight meets every pixel of its output map once.
+        # Each weight is used once per pixel of its output map.
         multiply_adds = layer.weight.numel() * output_shape[1] * output_shape[2]
     weight = getattr(layer, "weight", None)
     return LayerProfile(
@@ -149,7 +149,7 @@ def _describe_conv(conv: nn.Conv2d) -> str:
 
 
 def _receptive_field(network: Network) -> int:
-    """Smaller of height and width; convolutions and pools are registered in the order in which they are applied."""
+    """The smaller of height and width, in pixels; layers are registered in the order they are applied."""
     seen, stride = [1, 1], 1
     for module in network.blocks.modules():
         if isinstance(module, nn.Conv2d):

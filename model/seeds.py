@@ -1,4 +1,4 @@
-"""Seeds for every purpose from one: each use of chance names itself, so none can disturb another."""
+"""Independent seeds derived from one: each purpose names itself, so none affects another."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import hashlib
 
 
 def derive_seed(seed: int, *parts: int | str) -> int:
-    """A seed in 0..2**63 - 1 for the purpose that `parts` name, e.g. `derive_seed(7, "order", epoch)`.
+    """A seed in 0..2**63 - 1 for the purpose named by `parts`, for example `derive_seed(7, "order", epoch)`.
 
-    The same on every machine and Python; 1 and "1" are different parts.
+    It is the same on every machine and Python version. The parts 1 and "1" differ.
     """
     digest = hashlib.sha256(repr((int(seed), *parts)).encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1

@@ -1,4 +1,4 @@
-"""CIFAR-10 as torchvision keeps it: the folder cifar-10-batches-py, downloaded where it is missing."""
+"""CIFAR-10 in torchvision's folder cifar-10-batches-py, downloaded if it is missing."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FOLDER_NAME = "cifar-10-batches-py"
 
 @dataclass(frozen=True)
 class Release:
-    """Where an archive of pickled batches is, and the md5 of it and of every file in it, by name."""
+    """The URL of an archive of pickled batches, its md5, and the md5 of each file in it by name."""
 
     url: str
     md5: str
@@ -30,12 +30,13 @@ class Release:
 
     @property
     def file_names(self) -> tuple[str, ...]:
+        """Names of all files in the archive."""
         return (*self.batches["train"], *self.batches["test"], *self.meta)
 
 
 def official_release() -> Release:
-    """The archive that torchvision knows."""
-    from torchvision.datasets import CIFAR10  # seconds that the other sources need not wait for
+    """The archive that torchvision downloads."""
+    from torchvision.datasets import CIFAR10  # takes seconds, which other sources should not wait for
 
     return Release(
         url=CIFAR10.url,
@@ -46,18 +47,18 @@ def official_release() -> Release:
 
 
 def is_on_disk(data_dir: Path) -> bool:
-    """Whether torchvision's folder is there, whole or not."""
+    """Whether torchvision's folder exists, complete or not."""
     return (data_dir / FOLDER_NAME).is_dir()
 
 
 def read_cifar10(
     data_dir: Path, split: SplitName, *, image_size: int | None, release: Release | None = None
 ) -> SourceSplit:
-    """Read one split's batches, 32x32 or resized to image_size, after downloading the archive if the folder is missing.
+    """Read one split, 32x32 or resized to image_size pixels. Downloads the archive if the folder is missing.
 
-    For training the checksums of the test batches are checked too, so that a run does not learn at its end that they
-    are damaged, but they are not unpacked; for testing the training batches are not opened. DataError if the download
-    fails or a file is missing or differs from the published one.
+    Reading "train" also verifies the checksums of the test batches, so that a run does not end on damaged ones, but
+    does not unpack them. Reading "test" does not open the training batches. DataError if the download fails, or if a
+    file is missing or differs from the published one.
     """
     release = release or official_release()
     if not is_on_disk(data_dir):
@@ -75,13 +76,13 @@ def read_cifar10(
 
 
 def download_cifar10(data_dir: Path, release: Release, *, timeout_s: float = 10.0) -> None:
-    """Put torchvision's folder into data_dir, whole or not at all. DataError says why it could not be had."""
+    """Download torchvision's folder into data_dir, completely or not at all. DataError says why it failed."""
     with download_file(release.url, data_dir, md5=release.md5, timeout_s=timeout_s) as archive:
         unpack_files(archive, data_dir / FOLDER_NAME, release.file_names)
 
 
 def _read_published(path: Path, md5: str) -> bytes:
-    advice = f"Delete {path.parent} to have it downloaded again."
+    advice = f"Delete {path.parent} to download it again."
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -92,8 +93,8 @@ def _read_published(path: Path, md5: str) -> bytes:
 
 
 def _load_pickle(path: Path, md5: str) -> dict[str, Any]:
-    content = _read_published(path, md5)  # never unpickled unless it is the published file
+    content = _read_published(path, md5)  # only the published file is ever unpickled
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # numpy has words for the way numpy 1 pickled arrays, which nobody can heed
+        warnings.simplefilter("ignore")  # numpy 2 warns about how numpy 1 pickled arrays
         batch: dict[str, Any] = pickle.loads(content, encoding="latin1")
     return batch

@@ -1,4 +1,4 @@
-"""scikit-learn's handwritten digits: 1,797 images of 8x8 pixels that come with it, here in the form of photographs."""
+"""scikit-learn's 1,797 handwritten digits of 8x8 pixels, as RGB images."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from model.splits import stratified_split
 DEFAULT_IMAGE_SIZE = 32
 _TEST_FRACTION = 0.2
 _TEST_SEED = 0
-"""Fixed, unlike a run's seed: the digits that test are the same ones in every run, as those of CIFAR-10 are."""
+"""Fixed so that the test digits are the same in every run, as those of CIFAR-10 are."""
 
 
 def read_digits(split: SplitName, *, image_size: int | None) -> SourceSplit:
-    """One split of the digits, RGB, scaled bilinearly to 32x32 or image_size; a fifth of each class is for testing."""
-    from sklearn.datasets import load_digits  # about a second that only this source has to wait for
+    """One split of the digits, RGB, resized bilinearly to 32x32 or image_size pixels; a fifth of each class is test."""
+    from sklearn.datasets import load_digits  # takes about a second, which only this source needs
 
     digits = load_digits()
     labels = digits.target.astype(np.int64)

@@ -1,4 +1,4 @@
-"""Image files in class folders: train/<class>/* and test/<class>/*, or <class>/* alone, split by a seed."""
+"""Image files in class folders: train/<class>/* and test/<class>/*, or only <class>/*, split by a seed."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from model.splits import stratified_split
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
 TEST_FRACTION = 0.2
-"""Part of every class that becomes the test split where the folder has none, rounded."""
+"""Fraction of each class, rounded, that becomes the test split if the folder has none."""
 
 
 def read_image_folder(folder: Path, split: SplitName, *, image_size: int | None, seed: int) -> SourceSplit:
-    """Decode one split; the other's files are listed at most, never opened. Labels follow the sorted folder names.
+    """Decode one split. Files of the other split may be listed but are never opened.
 
-    Files are taken at any depth below a class folder, in name order; hidden ones and those without an image's suffix
-    are passed over. Without train/ and test/ a fifth of every class, drawn from `seed`, is the test split. DataError
-    names what is missing.
+    Labels follow the sorted folder names. Files are read at any depth below a class folder, in name order; hidden files
+    and those without an image suffix are skipped. Without train/ and test/, a fifth of each class, drawn from `seed`,
+    is the test split. DataError names the missing folder, the empty class or the unreadable file.
     """
     if (folder / "train").is_dir() or (folder / "test").is_dir():
         files = _list_split(folder, split)
@@ -41,24 +41,24 @@ def _list_split(folder: Path, split: SplitName) -> dict[str, list[Path]]:
     for needed in ("train", "test"):
         if not (folder / needed).is_dir() and (needed == split or split == "train"):
             raise DataError(
-                f"{folder} lacks a {needed} split. Add {folder / needed} with a folder for every class, "
-                "or keep the class folders alone, to have a fifth of them set aside for testing."
+                f"{folder} has no {needed} split. Add {folder / needed} with a folder per class, "
+                "or give only class folders; a fifth of each class then becomes the test split."
             )
     return _list_classes(folder / split)
 
 
 def _list_classes(folder: Path) -> dict[str, list[Path]]:
-    """Image files by class, both in name order; DataError if there are none."""
+    """Image files by class, both in name order; DataError if there are no classes or no images."""
     names = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
     if not any(folder.iterdir()):
-        raise DataError(f"{folder} is empty. Put a folder of images for every class into it.")
+        raise DataError(f"{folder} is empty. Put one folder of images per class into it.")
     if not names:
-        raise DataError(f"{folder} has no class folders. Put the images of every class into a folder of its own.")
+        raise DataError(f"{folder} has no class folders. Put the images of each class into a separate folder.")
     files = {name: sorted(path for path in (folder / name).rglob("*") if _is_image(path)) for name in names}
     if not any(files.values()):
         raise DataError(
-            f"{folder} has class folders, {names[0]} for one, but no images ({', '.join(sorted(IMAGE_SUFFIXES))}) "
-            "in them. Add images or name another folder."
+            f"{folder} has class folders such as {names[0]}, but no images in them "
+            f"({', '.join(sorted(IMAGE_SUFFIXES))}). Add images or give another folder."
         )
     return files
 
@@ -68,7 +68,7 @@ def _is_image(path: Path) -> bool:
 
 
 def _flatten(files: dict[str, list[Path]]) -> tuple[list[Path], NDArray[np.int64]]:
-    """All paths, class after class, and their labels."""
+    """All paths, ordered by class, and their labels."""
     counts = [len(class_paths) for class_paths in files.values()]
     labels = np.repeat(np.arange(len(counts), dtype=np.int64), counts)
     return [path for class_paths in files.values() for path in class_paths], labels
@@ -77,12 +77,12 @@ def _flatten(files: dict[str, list[Path]]) -> tuple[list[Path], NDArray[np.int64
 def _part_of_classes(
     folder: Path, files: dict[str, list[Path]], split: SplitName, *, seed: int
 ) -> tuple[list[Path], NDArray[np.int64]]:
-    """The split's share of a folder that has no splits of its own."""
+    """One split of a folder that has only class folders."""
     for name, class_paths in files.items():
         if len(class_paths) < 3:
             raise DataError(
-                f"{folder / name} has {len(class_paths)} images; at least 3 are needed, 2 to train on and 1 to test "
-                "with. Add some or remove the folder."
+                f"{folder / name} has {len(class_paths)} images; at least 3 are needed, 2 for training and 1 for "
+                "testing. Add images or remove the folder."
             )
     paths, labels = _flatten(files)
     parts = stratified_split(labels, val_fraction=TEST_FRACTION, seed=seed)

@@ -1,4 +1,4 @@
-"""A folder in Hugging Face image layout: train-*.parquet and test-*.parquet, there or in data/."""
+"""A folder in Hugging Face's image layout: train-*.parquet and test-*.parquet, at the top or in data/."""
 
 from __future__ import annotations
 
@@ -20,35 +20,35 @@ LABEL_COLUMN = "label"
 
 
 def find_shards(folder: Path, split: SplitName) -> list[Path]:
-    """The split's parquet files in name order, from `folder` or else from its data/; empty if it has none.
+    """The split's parquet files in name order, from `folder` or else from its data/; empty if there are none.
 
-    DataError if their names (train-00000-of-00002.parquet) promise more than there are.
+    DataError if their names (train-00000-of-00002.parquet) announce more files than exist.
     """
     shards = sorted(folder.glob(f"{split}-*.parquet")) or sorted((folder / "data").glob(f"{split}-*.parquet"))
     promised = re.search(r"-of-(\d+)\.parquet$", shards[0].name) if shards else None
     if promised and int(promised[1]) != len(shards):
         raise DataError(
             f"{shards[0].name} in {shards[0].parent} is one of {int(promised[1])} files, "
-            f"but {len(shards)} are there. Copy or download the others."
+            f"but only {len(shards)} exist. Copy or download the others."
         )
     return shards
 
 
 def read_parquet(folder: Path, split: SplitName, *, image_size: int | None) -> SourceSplit:
-    """Decode one split. The images: column image or img, a struct with `bytes`. The labels: integers in column label.
+    """Decode one split: images in column image or img (a struct with `bytes`), integer labels in column label.
 
-    Class names come from the Hugging Face schema metadata, else they are the labels 0..largest as text. For training
-    the test files' footers are checked as well (whole, same class names), but none of their rows is read; for
-    testing the training files are not opened. DataError names the file.
+    Class names come from the Hugging Face schema metadata; without it they are the labels 0..largest as text. Reading
+    "train" also checks the footers of the test files (complete, same class names) but reads none of their rows.
+    Reading "test" does not open the training files. DataError names the file and the problem.
     """
     shards = find_shards(folder, split)
     if not shards:
-        raise DataError(f"{folder} lacks a {split} split. Add {split}-*.parquet.")
+        raise DataError(f"{folder} has no {split} split. Add {split}-*.parquet.")
     files = {path: _open(path) for path in shards}
     if split == "train":
         test_shards = find_shards(folder, "test")
         if not test_shards:
-            raise DataError(f"{folder} lacks a test split. Add test-*.parquet, or name a folder of class folders.")
+            raise DataError(f"{folder} has no test split. Add test-*.parquet, or give a folder of class folders.")
         class_names = _common_class_names(files | {path: _open(path) for path in test_shards})
     else:
         class_names = _common_class_names(files)
@@ -99,7 +99,7 @@ def _damaged(path: Path, error: BaseException) -> DataError:
 
 
 def _common_class_names(files: dict[Path, pq.ParquetFile]) -> tuple[str, ...] | None:
-    """The class names that the footers store, None where none does; DataError if two files disagree."""
+    """The class names stored in the footers, None if there are none; DataError if two files differ."""
     stored = {path: _stored_class_names(file) for path, file in files.items()}
     first_path, names = next(iter(stored.items()))
     for path, other in stored.items():
@@ -115,7 +115,7 @@ def _stored_class_names(file: pq.ParquetFile) -> tuple[str, ...] | None:
     try:
         features = json.loads((file.schema_arrow.metadata or {})[b"huggingface"])["info"]["features"]
         return tuple(str(name) for name in features[LABEL_COLUMN]["names"])
-    except (KeyError, TypeError, ValueError):  # written by other tools, or with a plain integer feature
+    except (KeyError, TypeError, ValueError):  # written by another tool, or with a plain integer feature
         return None
 
 

@@ -1,4 +1,4 @@
-"""Stratified choices of examples that depend on a seed alone, on every platform and with every numpy."""
+"""Stratified splits and subsets that depend only on a seed, on every platform and with every numpy."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from model.examples import DataError
 
 @dataclass(frozen=True)
 class Split:
-    """Training and validation indices, int64, sorted, disjoint, together complete; `hash` is one sha256 over both."""
+    """Sorted int64 indices; training and validation are disjoint and cover all examples. `hash`: sha256 over both."""
 
     train_indices: NDArray[np.int64]
     val_indices: NDArray[np.int64]
@@ -21,9 +21,9 @@ class Split:
 
 
 def stratified_split(labels: NDArray[np.int64], *, val_fraction: float = 0.1, seed: int) -> Split:
-    """Put val_fraction (0..1, exclusive) of every class, rounded, aside for validation; at least one, never all.
+    """Set aside val_fraction (above 0, below 1) of each class for validation, rounded; at least one example, never all.
 
-    DataError names a label that only one example has.
+    DataError names a label that has only one example.
     """
     val_indices = []
     for label, members in _shuffled_classes(labels, np.arange(len(labels)), seed=seed):
@@ -39,19 +39,19 @@ def stratified_split(labels: NDArray[np.int64], *, val_fraction: float = 0.1, se
 def stratified_subset(
     labels: NDArray[np.int64], indices: NDArray[np.int64], num_examples: int, *, seed: int
 ) -> NDArray[np.int64]:
-    """Pick num_examples of `indices`, sorted: at least one of every class, beyond that in proportion to the classes.
+    """Pick num_examples of `indices`, sorted: at least one per class, otherwise in proportion to the classes.
 
-    With one seed, a smaller subset lies within a larger one. DataError if num_examples is below the number of classes
-    or above the number of indices.
+    With the same seed, a larger subset contains every smaller one. DataError if num_examples is below the number of
+    classes or above the number of indices.
     """
     classes = _shuffled_classes(labels, indices, seed=seed)
     if not len(classes) <= num_examples <= len(indices):
         raise DataError(
-            f"a subset needs one example for each of the {len(classes)} classes and at most all {len(indices)}; "
-            f"got {num_examples}. Change --search-examples."
+            f"--search-examples must be between {len(classes)} (one image per class) and {len(indices)} (all training "
+            f"images); got {num_examples}."
         )
     members = np.concatenate([members for _, members in classes])
-    # A class's r-th member of c stands at r / c: the first ones come before all else, then all classes advance evenly.
+    # Member r of a class of c gets position r / c: every class's first member leads, then all advance evenly.
     positions = np.concatenate([np.arange(len(members)) / len(members) for _, members in classes])
     return np.sort(members[np.argsort(positions, kind="stable")[:num_examples]])
 
@@ -59,11 +59,11 @@ def stratified_subset(
 def _shuffled_classes(
     labels: NDArray[np.int64], indices: NDArray[np.int64], *, seed: int
 ) -> list[tuple[int, NDArray[np.int64]]]:
-    """Every label among `indices` with its members in random order."""
+    """Each label among `indices` with its members in random order."""
     classes = []
     for label in np.unique(labels[indices]).tolist():
         members = indices[labels[indices] == label].astype(np.int64)
-        # numpy keeps the raw bits of a seeded PCG64 for ever, but not what Generator.permutation makes of them.
+        # numpy guarantees the raw bits of a seeded PCG64, but not the result of Generator.permutation.
         keys = np.random.PCG64([seed, label]).random_raw(len(members))
         classes.append((label, members[np.argsort(keys, kind="stable")]))
     return classes

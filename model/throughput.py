@@ -1,8 +1,8 @@
-"""A process that trains on random images when told to and says how fast: `python -m model.throughput`.
+"""A process that measures training speed on random images: `python -m model.throughput`.
 
-Reads one JSON object a line, {"config": flat config, "engine": Engine fields, "image_size": pixels, "seconds": s} and
-optionally "num_train", images of an epoch. Answers each with a line, what `measure` says, or {} if the config cannot be
-trained or 0 seconds were asked for. Several such processes told at once measure trials side by side.
+It reads one JSON object per line, {"config": flat config, "engine": Engine fields, "image_size": pixels, "seconds": s}
+and optionally "num_train", the images of an epoch. It answers with one line per request, the result of `measure`, or {}
+if the config cannot be trained or "seconds" is 0. Several such processes at once measure trials side by side.
 """
 
 from __future__ import annotations
@@ -24,14 +24,15 @@ from model.training import DivergedError, SharedImages, Training
 
 _STEPS_PER_EPOCH = 4
 _MIN_EPOCHS = 2
-_RSS_UNIT = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
+_RSS_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes per unit of ru_maxrss
 
 
 def measure(request: dict[str, Any]) -> dict[str, float]:
-    """Speed over at least `seconds` and two epochs, of four steps unless told otherwise, after one to warm up.
+    """Measure for at least `seconds` and two epochs after a warm-up epoch; an epoch is four steps by default.
 
-    `images_per_s` is by the clock. `image_s`, seconds for each image, is as if nothing else ran here: on a CPU, of the
-    fastest epoch in the time that its main thread computed. `slowdown` is how many times as long it took by the clock.
+    `images_per_s` is by the wall clock. `image_s`, seconds per image, excludes other load on the machine: on a CPU it
+    is the computing time of the main thread in the fastest epoch. `slowdown` is wall time over computing time, at least
+    1. `memory_bytes` is the peak memory.
     """
     config = TrainConfig.from_flat(request["config"])
     engine = Engine(**request["engine"])
@@ -59,7 +60,7 @@ def measure(request: dict[str, Any]) -> dict[str, float]:
 
 
 def _train_epoch(training: Training) -> None:
-    """Noise cannot be learned, and some configs diverge on it: their epochs take as long."""
+    """Train one epoch. Some configs diverge on random images; their epochs take just as long."""
     with contextlib.suppress(DivergedError):
         training.train_epoch()
 
@@ -80,18 +81,18 @@ def _random_images(num_images: int, image_size: int, device: torch.device) -> Sh
 
 
 def memory_bytes(engine: Engine) -> float:
-    """The most that this process held so far, of the GPU's memory where the engine trains on one."""
+    """Peak memory of this process in bytes: GPU memory if the engine uses CUDA, else main memory."""
     if engine.device_type == "cuda":
         return float(torch.cuda.max_memory_reserved(engine.device))
     return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _RSS_UNIT)
 
 
 def serve(requests: Iterable[str]) -> None:
-    """Answers each request on standard output."""
+    """Answer each request on standard output."""
     for line in requests:
         try:
             answer = measure(json.loads(line))
-        except (RuntimeError, ValueError):  # of torch: too little memory, as a rule
+        except (RuntimeError, ValueError):  # from torch, usually out of memory
             answer = {}
         sys.stdout.write(json.dumps(answer) + "\n")
         sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""One training: a config, shared images and a seed in, one `EpochMetrics` an epoch out."""
+"""One training: a config, shared images and a seed in, one `EpochMetrics` per epoch out."""
 
 from __future__ import annotations
 
@@ -20,15 +20,16 @@ from model.layers import seed_dropout
 from model.network import build_network
 from model.optim import ParameterAverage, build_optimizer, learning_rate, set_learning_rate
 from model.seeds import derive_seed
+from model.training_state import collect_tensors, restore_tensors
 
 _STEPS_BETWEEN_CHECKS = 50
 
 
 class DivergedError(ArithmeticError):
-    """The loss was no longer finite at (epoch, step), both from 1; the step is the one that noticed."""
+    """The loss was not finite. `epoch` and `step`, both from 1, say when this was noticed."""
 
     def __init__(self, epoch: int, step: int) -> None:
-        super().__init__(epoch, step)  # the arguments as they are, so that the error survives pickling
+        super().__init__(epoch, step)  # the bare arguments, so that the error can be pickled
         self.epoch, self.step = epoch, step
 
     def __str__(self) -> str:
@@ -37,7 +38,7 @@ class DivergedError(ArithmeticError):
 
 @dataclass(frozen=True, kw_only=True)
 class SharedImages:
-    """A labelled image set and its split, all on one device, read by every training there and copied by none."""
+    """Labelled images and their split on one device, shared by all trainings there without a copy."""
 
     images: Tensor
     """uint8 (N, H, W, 3)."""
@@ -46,39 +47,39 @@ class SharedImages:
     train_indices: Tensor
     """int64, sorted."""
     val_indices: Tensor
-    """int64, sorted; empty when everything is trained on."""
+    """int64, sorted; empty if all images are used for training."""
     mean: tuple[float, float, float]
-    """Of the training split's channels, in 0..1."""
+    """Per channel of the training split, in 0..1."""
     std: tuple[float, float, float]
     num_classes: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class EpochMetrics:
-    """What one epoch gave."""
+    """Results of one epoch."""
 
     epoch: int
     """From 1."""
     train_loss: float
-    """Mean loss in nats over the epoch's steps, with its label smoothing and augmentation."""
+    """Mean loss in nats over the epoch's steps, with label smoothing and augmentation."""
     val_loss: float | None
     """Cross-entropy in nats without label smoothing; None without a validation split."""
     val_accuracy: float | None
-    """Fraction; None without a validation split."""
+    """Fraction, 0..1; None without a validation split."""
     lr: float
     """Learning rate of the epoch's last step."""
     seconds: float
-    """Of training and evaluation together."""
+    """Training and evaluation together."""
     images_per_s: float
-    """Images trained on over `seconds`."""
+    """Training images per second of `seconds`."""
 
 
 class Training:
-    """A network on its way through `max_epochs`, which the learning-rate schedule spans.
+    """Trains one network for up to `max_epochs`, the length of the learning-rate schedule.
 
-    An epoch is the largest number of whole batches, in an order drawn anew; images left over sit that epoch out. A
-    split smaller than one batch is one step. All chance of epoch k comes from (seed, k): on the CPU, a training resumed
-    from `state()` equals the uninterrupted one to the bit for one number of threads.
+    Each epoch shuffles the images and trains on as many full batches as they fill; left-over images sit that epoch
+    out. A split smaller than a batch makes one step. All randomness of epoch k comes from (seed, k). On a CPU with the
+    same number of threads, a training resumed from `state()` equals the uninterrupted one bit for bit.
     """
 
     def __init__(
@@ -91,7 +92,7 @@ class Training:
         engine: Engine,
         on_step: Callable[[int, int, int], None] | None = None,
     ) -> None:
-        """`on_step` is called with (epoch, step, steps of the epoch), from 1, after each step; it must be quick."""
+        """`on_step(epoch, step, steps_per_epoch)` is called after each step, counted from 1; it must be fast."""
         engine.apply()
         give_back_memory()
         self._on_step = on_step
@@ -110,11 +111,11 @@ class Training:
 
     @property
     def network(self) -> nn.Module:
-        """The network to evaluate and keep: the average of the parameters where the config asks for one."""
+        """The network to evaluate and keep: the moving average if the config has one, else the trained network."""
         return self._average.network if self._average else self.trained_network
 
     def train_epoch(self) -> EpochMetrics:
-        """Train the next epoch and evaluate; DivergedError within 50 steps of a loss that is not finite."""
+        """Train and evaluate the next epoch. DivergedError at most 50 steps after the loss stops being finite."""
         self.engine.apply()
         start = time.perf_counter()
         epoch = self.epoch + 1
@@ -134,43 +135,29 @@ class Training:
         )
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """A snapshot: contiguous CPU tensors (networks and optimizer), and what they are a state of."""
-        tensors = {f"network.{name}": value for name, value in self.trained_network.state_dict().items()}
-        if self._average:
-            tensors |= {f"average.{name}": value for name, value in self._average.network.state_dict().items()}
-        for index, parameter in enumerate(self._parameters()):
-            tensors |= {f"optimizer.{index}.{key}": value for key, value in self._optimizer.state[parameter].items()}
-        snapshot = {
-            name: value.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
-            for name, value in tensors.items()
-        }
-        return snapshot, {"epoch": self.epoch, **self._identity()}
+        """A snapshot: contiguous CPU tensors of networks and optimizer, and the epoch and settings they belong to."""
+        return collect_tensors(self._networks(), self._optimizer), {"epoch": self.epoch, **self._identity()}
 
     def load_state(self, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
-        """Go on from a `state()`; ValueError if it is of another config, seed, length or number of images."""
+        """Continue from a `state()`. ValueError if its config, seed, length or number of images differs."""
         for name, value in self._identity().items():
             if meta.get(name) != value:
                 raise ValueError(
                     f"`{name}` of the checkpoint is {meta.get(name)!r} but this training's is {value!r}. "
                     "Delete the checkpoint or train with its settings."
                 )
-        self.trained_network.load_state_dict(_under("network.", tensors))
-        if self._average:
-            self._average.network.load_state_dict(_under("average.", tensors))
-        for index, parameter in enumerate(self._parameters()):
-            state = _under(f"optimizer.{index}.", tensors)
-            self._optimizer.state[parameter] = {key: _laid_out_as(parameter, value) for key, value in state.items()}
+        restore_tensors(tensors, self._networks(), self._optimizer)
         self.epoch = int(meta["epoch"])
 
     def _build_network(self) -> nn.Module:
-        """Initialised on the CPU from the seed, whatever the device, without touching the caller's random state."""
+        """Initialise the network from the seed, always on the CPU, without changing the caller's random state."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(self.seed, "initial weights"))
             network = build_network(self.config, self.images.num_classes)
         return network.to(self.engine.device).to(memory_format=self.engine.memory_format)
 
     def _train_steps(self, epoch: int) -> tuple[float, float]:
-        """(mean loss, last learning rate) of one epoch's steps."""
+        """Mean loss and last learning rate of one epoch."""
         order, draws = self._draw_epoch(epoch)
         self.trained_network.train()
         total_loss = torch.zeros((), device=self.engine.device)
@@ -192,17 +179,17 @@ class Training:
         return total_loss.item() / self.steps_per_epoch, lr
 
     def _draw_epoch(self, epoch: int) -> tuple[Tensor, Draws]:
-        """Seed dropout; put the images' order and their augmentation's draws on the device in one go."""
+        """Seed dropout and draw the order of the images and their augmentation, all at once on the device."""
         generator = np.random.default_rng(derive_seed(self.seed, "epoch", epoch))
         num_images = self.steps_per_epoch * self.batch_size
         permutation = torch.from_numpy(generator.permutation(len(self.images.train_indices))[:num_images])
         order = self.images.train_indices.index_select(0, to_device(permutation, self.engine.device))
-        torch.manual_seed(derive_seed(self.seed, "dropout", epoch))  # every device's own generator
+        torch.manual_seed(derive_seed(self.seed, "dropout", epoch))  # seeds the generator of every device
         seed_dropout(self.trained_network, derive_seed(self.seed, "dropout", epoch))
         return order, self._augmentation.draw(num_images, generator)
 
     def _train_step(self, indices: Tensor, draws: Draws) -> Tensor:
-        """One optimizer step; the loss stays on the device, so that nothing waits for it."""
+        """One optimizer step. The loss stays on the device so that nothing waits for it."""
         images = self.images
         batch = augment(
             images.images.index_select(0, indices),
@@ -238,8 +225,9 @@ class Training:
             raise DivergedError(epoch, self.steps_per_epoch)
         return evaluation.loss, evaluation.accuracy
 
-    def _parameters(self) -> list[nn.Parameter]:
-        return [parameter for group in self._optimizer.param_groups for parameter in group["params"]]
+    def _networks(self) -> dict[str, nn.Module]:
+        networks = {"network": self.trained_network}
+        return networks | {"average": self._average.network} if self._average else networks
 
     def _identity(self) -> dict[str, Any]:
         return {
@@ -251,17 +239,6 @@ class Training:
 
 
 def train_epochs(training: Training) -> Iterator[EpochMetrics]:
-    """Every epoch that is left, as it ends."""
+    """Train the remaining epochs and yield the metrics of each."""
     while training.epoch < training.max_epochs:
         yield training.train_epoch()
-
-
-def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-
-
-def _laid_out_as(parameter: Tensor, value: Tensor) -> Tensor:
-    """`value` in the parameter's memory layout, which a fused optimizer takes for granted; scalars as they are."""
-    if value.shape != parameter.shape:
-        return value.clone()
-    return torch.empty_like(parameter).copy_(value)

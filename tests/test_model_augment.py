@@ -13,10 +13,12 @@ def random_images(num: int, height: int = 32, width: int = 32) -> torch.Tensor:
     return torch.randint(0, 256, (num, height, width, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
 
 
-def moved_by_torchvision(image: torch.Tensor, config: TrainConfig, angle: float, mirror: bool, y: int, x: int):
+def moved_by_torchvision(
+    image: torch.Tensor, config: TrainConfig, angle: float, mirror: bool, y: int, x: int
+) -> torch.Tensor:
     """One uint8 (H, W, 3) image through torchvision's crop from the padded image, hflip and rotate."""
     height, width, _ = image.shape
-    moved = oracle.pad(image.permute(2, 0, 1), config.crop_padding)
+    moved: torch.Tensor = oracle.pad(image.permute(2, 0, 1), config.crop_padding)
     moved = oracle.crop(moved, y, x, height, width)
     if mirror:
         moved = oracle.hflip(moved)
@@ -36,7 +38,7 @@ def moved_by_torchvision(image: torch.Tensor, config: TrainConfig, angle: float,
         (5, False, 30.0, (17, 12)),
     ],
 )
-def test_moved_pixels_equal_torchvisions(padding, flip, degrees, size):
+def test_moved_pixels_equal_torchvisions(padding: int, flip: bool, degrees: float, size: tuple[int, int]) -> None:
     config = TrainConfig(crop_padding=padding, flip=flip, rotation_degrees=degrees)
     images = random_images(300, *size)
     augmentation = Augmentation(config, height=size[0], width=size[1])
@@ -44,13 +46,13 @@ def test_moved_pixels_equal_torchvisions(padding, flip, degrees, size):
     moved = augmentation.move_pixels(images, draws)
     num_angles = len(augmentation.angles)
     for index in range(300):
-        view, y, x = draws.view[index].item(), draws.crop_y[index].item(), draws.crop_x[index].item()
+        view, y, x = int(draws.view[index]), int(draws.crop_y[index]), int(draws.crop_x[index])
         angle = augmentation.angles[view % num_angles]
         expected = moved_by_torchvision(images[index], config, angle, view >= num_angles, y, x)
         assert torch.equal(moved[index], expected), (index, angle)
 
 
-def test_every_angle_of_the_table_equals_torchvisions_rotate():
+def test_every_angle_of_the_table_equals_torchvisions_rotate() -> None:
     config = TrainConfig(crop_padding=0, flip=False, rotation_degrees=8.0)
     augmentation = Augmentation(config, height=32, width=32)
     image = random_images(1)
@@ -61,12 +63,12 @@ def test_every_angle_of_the_table_equals_torchvisions_rotate():
         assert torch.equal(turned, oracle.rotate(image[0].permute(2, 0, 1), angle).permute(1, 2, 0)), angle
 
 
-def test_draws_cover_their_ranges_evenly():
+def test_draws_cover_their_ranges_evenly() -> None:
     config = TrainConfig(crop_padding=2, flip=True, rotation_degrees=10.0, cutout_size=8)
     augmentation = Augmentation(config, height=32, width=32)
     draws = augmentation.draw(20_000, np.random.default_rng(0))
-    assert draws.crop_y.unique().tolist() == draws.crop_x.unique().tolist() == [0, 1, 2, 3, 4]
-    assert (draws.cutout_y.min(), draws.cutout_y.max()) == (0, 24)
+    assert set(draws.crop_y.tolist()) == set(draws.crop_x.tolist()) == {0, 1, 2, 3, 4}
+    assert (int(draws.cutout_y.min()), int(draws.cutout_y.max())) == (0, 24)
     num_angles = len(augmentation.angles)
     assert abs((draws.view >= num_angles).double().mean() - 0.5) < 0.02
     angles = torch.tensor(augmentation.angles)[draws.view % num_angles]
@@ -75,7 +77,7 @@ def test_draws_cover_their_ranges_evenly():
     assert abs(angles.std() - 10 / 3**0.5) < 0.1
 
 
-def test_cutout_sets_one_square_to_the_mean_colour():
+def test_cutout_sets_one_square_to_the_mean_colour() -> None:
     augmentation = Augmentation(TrainConfig(crop_padding=0, flip=False, cutout_size=5), height=16, width=12)
     draws = augmentation.draw(40, np.random.default_rng(0))
     images = augmentation.cut_out(torch.ones(40, 3, 16, 12), draws)
@@ -86,14 +88,14 @@ def test_cutout_sets_one_square_to_the_mean_colour():
         assert torch.equal(image, expected)
 
 
-def test_cutout_larger_than_the_image_takes_its_shorter_side():
+def test_cutout_larger_than_the_image_takes_its_shorter_side() -> None:
     augmentation = Augmentation(TrainConfig(cutout_size=40), height=16, width=12)
     images = augmentation.cut_out(torch.ones(5, 3, 16, 12), augmentation.draw(5, np.random.default_rng(0)))
     assert images.sum((1, 2, 3)).tolist() == [3 * 12 * (16 - 12)] * 5
 
 
 @pytest.mark.parametrize("size", [(32, 32), (7, 5)])
-def test_normalise_equals_torchvisions(size):
+def test_normalise_equals_torchvisions(size: tuple[int, int]) -> None:
     images = random_images(6, *size)
     expected = oracle.normalize(images.permute(0, 3, 1, 2).float() / 255, MEAN, STD)
     values = normalise(images, mean=MEAN, std=STD, dtype=torch.float32)
@@ -101,7 +103,7 @@ def test_normalise_equals_torchvisions(size):
     assert values.is_contiguous(memory_format=torch.channels_last)
 
 
-def test_augment_gives_what_the_network_takes():
+def test_augment_returns_the_networks_input() -> None:
     config = TrainConfig(crop_padding=4, rotation_degrees=8.0, cutout_size=4)
     augmentation = Augmentation(config, height=32, width=32)
     images = random_images(10)
@@ -113,13 +115,13 @@ def test_augment_gives_what_the_network_takes():
     assert torch.equal(images, random_images(10)), "the shared images must stay as they are"
 
 
-def test_augmenting_a_part_equals_the_part_of_the_whole():
+def test_augmenting_a_part_equals_the_part_of_the_whole() -> None:
     augmentation = Augmentation(TrainConfig(rotation_degrees=8.0), height=32, width=32)
     images, draws = random_images(20), augmentation.draw(20, np.random.default_rng(0))
     whole = augmentation.move_pixels(images, draws)
     assert torch.equal(augmentation.move_pixels(images[5:9], draws[5:9]), whole[5:9])
 
 
-def test_large_images_take_fewer_angles_not_more_memory():
+def test_large_images_take_fewer_angles_not_more_memory() -> None:
     augmentation = Augmentation(TrainConfig(rotation_degrees=8.0), height=224, width=224)
     assert len(augmentation.angles) == 83

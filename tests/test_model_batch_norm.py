@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -19,7 +20,12 @@ def channels_last(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last)
 
 
-def results(norm, x: Tensor, grad: Tensor, sizes: list[int], dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
+Norm = Callable[[Tensor, Tensor, Tensor, list[int]], tuple[Tensor, Tensor, Tensor]]
+
+
+def results(
+    norm: Norm, x: Tensor, grad: Tensor, sizes: list[int], dtype: torch.dtype = torch.float32
+) -> dict[str, Tensor]:
     """Output, gradients and statistics of a norm with a scale and a shift."""
     generator = torch.Generator().manual_seed(1)
     weight, bias = (torch.rand(x.shape[1], generator=generator).to(dtype).requires_grad_() for _ in range(2))
@@ -34,7 +40,7 @@ def results(norm, x: Tensor, grad: Tensor, sizes: list[int], dtype: torch.dtype 
 
 
 def pytorchs(x: Tensor, weight: Tensor, bias: Tensor, sizes: list[int]) -> tuple[Tensor, Tensor, Tensor]:
-    parts = x.split(sizes)
+    parts = torch.split(x, sizes)
     output = torch.cat([F.batch_norm(part, None, None, weight, bias, True, eps=1e-5) for part in parts])
     pixels = [part.detach().transpose(0, 1).flatten(1) for part in parts]
     return output, torch.stack([part.mean(1) for part in pixels]), torch.stack([part.var(1) for part in pixels])
@@ -56,7 +62,7 @@ def ours(x: Tensor, weight: Tensor, bias: Tensor, sizes: list[int]) -> tuple[Ten
         ((6, 5, 1, 1), [3, 3]),
     ],
 )
-def test_it_is_pytorchs_in_double_precision(shape: tuple[int, ...], sizes: list[int]) -> None:
+def test_it_equals_pytorchs_norm_in_double_precision(shape: tuple[int, ...], sizes: list[int]) -> None:
     generator = torch.Generator().manual_seed(0)
     x, grad = (channels_last(torch.randn(shape, generator=generator) + shift) for shift in (3, 0))
     exact = results(pytorchs, x.double(), grad.double(), sizes, torch.float64)
@@ -75,7 +81,7 @@ def test_bfloat16_goes_in_and_out() -> None:
         assert torch.allclose(value.double(), exact[name], rtol=0.01, atol=0.01), name
 
 
-def test_one_value_a_channel_is_refused_as_by_pytorch() -> None:
+def test_one_value_per_channel_is_refused_as_in_pytorch() -> None:
     with pytest.raises(ValueError, match="Expected more than 1 value per channel"):
         results(ours, torch.ones(1, 3, 1, 1), torch.ones(1, 3, 1, 1), [1])
 

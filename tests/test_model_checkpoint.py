@@ -1,4 +1,8 @@
+from pathlib import Path
+from typing import Any
+
 import torch
+from torch import Tensor
 
 from model.checkpoint import delete_checkpoints, newest_checkpoint, save_checkpoint
 
@@ -7,45 +11,51 @@ def tensors(value: float) -> dict[str, torch.Tensor]:
     return {"weight": torch.full((2, 3), value), "steps": torch.tensor(value), "count": torch.tensor([1, 2])}
 
 
-def test_a_checkpoint_comes_back_as_it_was(tmp_path):
+def newest(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    checkpoint = newest_checkpoint(folder)
+    assert checkpoint is not None
+    return checkpoint
+
+
+def test_a_loaded_checkpoint_equals_the_saved_one(tmp_path: Path) -> None:
     meta = {"epoch": 3, "config": {"lr": 0.1, "flip": True}, "seed": 2**62}
     path = save_checkpoint(tmp_path / "new", 3, tensors(0.5), meta)
     assert path.name.startswith("epoch-0003-")
-    loaded, loaded_meta = newest_checkpoint(tmp_path / "new")
+    loaded, loaded_meta = newest(tmp_path / "new")
     assert loaded_meta == meta
     assert loaded.keys() == tensors(0.5).keys()
     assert all(torch.equal(loaded[name], value) for name, value in tensors(0.5).items())
 
 
-def test_the_newest_two_are_kept(tmp_path):
+def test_the_newest_two_are_kept(tmp_path: Path) -> None:
     for epoch in (1, 2, 9, 10, 11):
         save_checkpoint(tmp_path, epoch, tensors(epoch), {"epoch": epoch})
     assert sorted(path.name[:10] for path in tmp_path.iterdir()) == ["epoch-0010", "epoch-0011"]
-    assert newest_checkpoint(tmp_path)[1] == {"epoch": 11}
+    assert newest(tmp_path)[1] == {"epoch": 11}
 
 
-def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path):
+def test_a_damaged_checkpoint_is_skipped_for_the_previous_one(tmp_path: Path) -> None:
     save_checkpoint(tmp_path, 1, tensors(1), {"epoch": 1})
     path = save_checkpoint(tmp_path, 2, tensors(2), {"epoch": 2})
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
-    assert newest_checkpoint(tmp_path)[1] == {"epoch": 1}
+    assert newest(tmp_path)[1] == {"epoch": 1}
     save_checkpoint(tmp_path, 2, tensors(2), {"epoch": 2})
-    assert newest_checkpoint(tmp_path)[1] == {"epoch": 2}
+    assert newest(tmp_path)[1] == {"epoch": 2}
 
 
-def test_a_truncated_checkpoint_alone_is_none(tmp_path):
+def test_a_single_truncated_checkpoint_loads_nothing(tmp_path: Path) -> None:
     path = save_checkpoint(tmp_path, 1, tensors(1), {"epoch": 1})
     path.write_bytes(path.read_bytes()[:-4])
     assert newest_checkpoint(tmp_path) is None
 
 
-def test_no_folder_is_none(tmp_path):
+def test_a_missing_folder_loads_nothing(tmp_path: Path) -> None:
     assert newest_checkpoint(tmp_path / "missing") is None
 
 
-def test_delete_takes_checkpoints_and_unfinished_writes_alone(tmp_path):
+def test_delete_removes_only_checkpoints_and_unfinished_writes(tmp_path: Path) -> None:
     folder = tmp_path / "trial"
     save_checkpoint(folder, 1, tensors(1), {})
     (folder / "epoch-0002-abc.77.tmp").write_bytes(b"half")
@@ -58,6 +68,6 @@ def test_delete_takes_checkpoints_and_unfinished_writes_alone(tmp_path):
     delete_checkpoints(folder)
 
 
-def test_the_same_content_twice_is_one_file(tmp_path):
+def test_the_same_content_twice_is_one_file(tmp_path: Path) -> None:
     assert save_checkpoint(tmp_path, 1, tensors(1), {}) == save_checkpoint(tmp_path, 1, tensors(1), {})
     assert len(list(tmp_path.iterdir())) == 1

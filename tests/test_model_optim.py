@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -6,7 +8,7 @@ from model.config import TrainConfig
 from model.optim import ParameterAverage, build_optimizer, learning_rate, set_learning_rate
 
 
-def small_network() -> nn.Module:
+def small_network() -> Any:
     torch.manual_seed(0)
     return nn.Sequential(nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4 * 36, 5))
 
@@ -18,7 +20,7 @@ def rates(config: TrainConfig, *, steps_per_epoch: int, max_epochs: int) -> list
     ]
 
 
-def test_step_schedule_equals_torchs_step_lr():
+def test_step_schedule_equals_torchs_step_lr() -> None:
     config = TrainConfig(optimizer="sgd", lr=0.016, schedule="step", warmup_fraction=0.5)
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.016)
     oracle = torch.optim.lr_scheduler.StepLR(optimizer, step_size=2, gamma=0.92)
@@ -30,13 +32,13 @@ def test_step_schedule_equals_torchs_step_lr():
     assert rates(config, steps_per_epoch=3, max_epochs=7) == pytest.approx(expected)
 
 
-def test_one_cycle_rises_and_falls_in_straight_lines():
+def test_one_cycle_rises_and_falls_in_straight_lines() -> None:
     lrs = rates(TrainConfig(lr=0.3, schedule="one_cycle", warmup_fraction=0.25), steps_per_epoch=10, max_epochs=4)
     assert lrs[:10] == pytest.approx([0.03 * step for step in range(1, 11)])
     assert lrs[10:] == pytest.approx([0.01 * step for step in range(30, 0, -1)])
 
 
-def test_cosine_equals_torchs_after_its_warmup():
+def test_cosine_equals_torchs_after_its_warmup() -> None:
     lrs = rates(TrainConfig(lr=0.3, schedule="cosine", warmup_fraction=0.2), steps_per_epoch=5, max_epochs=4)
     assert lrs[:4] == pytest.approx([0.075, 0.15, 0.225, 0.3])
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.3)
@@ -52,25 +54,24 @@ def test_cosine_equals_torchs_after_its_warmup():
 @pytest.mark.parametrize("schedule", ["step", "cosine", "one_cycle"])
 @pytest.mark.parametrize("warmup_fraction", [0.0, 0.2, 0.999])
 @pytest.mark.parametrize("num_steps", [1, 2, 7])
-def test_every_step_learns_and_none_over_the_peak(schedule, warmup_fraction, num_steps):
-    config = TrainConfig(lr=0.3, schedule=schedule, warmup_fraction=warmup_fraction)
+def test_every_rate_is_above_zero_and_at_most_the_peak(schedule: str, warmup_fraction: float, num_steps: int) -> None:
+    config = TrainConfig.from_flat({"lr": 0.3, "schedule": schedule, "warmup_fraction": warmup_fraction})
     lrs = rates(config, steps_per_epoch=1, max_epochs=num_steps)
     assert min(lrs) > 0
     assert max(lrs) <= 0.3 * (1 + 1e-9)
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "nesterov", "adamw"])
-def test_optimizer_equals_torchs_plain_loop(optimizer):
-    config = TrainConfig(
-        optimizer=optimizer, lr=0.1, momentum=0.8, weight_decay=0.01, adamw_lr=0.003, adamw_weight_decay=0.1
-    )
+def test_optimizer_equals_torchs_plain_loop(optimizer: str) -> None:
+    recipe = {"lr": 0.1, "momentum": 0.8, "weight_decay": 0.01, "adamw_lr": 0.003, "adamw_weight_decay": 0.1}
+    config = TrainConfig.from_flat({"optimizer": optimizer, **recipe})
     ours, theirs = small_network(), small_network()
     built = build_optimizer(ours, config)
     decayed = [parameter for parameter in theirs.parameters() if parameter.ndim > 1]
     rest = [parameter for parameter in theirs.parameters() if parameter.ndim == 1]
     if optimizer == "adamw":
         groups = [{"params": decayed, "weight_decay": 0.1}, {"params": rest, "weight_decay": 0.0}]
-        oracle = torch.optim.AdamW(groups, lr=0.003, foreach=False)
+        oracle: torch.optim.Optimizer = torch.optim.AdamW(groups, lr=0.003, foreach=False)
     else:
         groups = [{"params": decayed, "weight_decay": 0.01}, {"params": rest, "weight_decay": 0.0}]
         oracle = torch.optim.SGD(groups, lr=0.1, momentum=0.8, nesterov=optimizer == "nesterov", foreach=False)
@@ -84,27 +85,28 @@ def test_optimizer_equals_torchs_plain_loop(optimizer):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
 
 
-def test_frozen_parameters_are_left_alone():
+def test_frozen_parameters_are_not_optimised() -> None:
     network = small_network()
     network[1].weight.requires_grad_(False)
     optimizer = build_optimizer(network, TrainConfig())
     assert all(parameter is not network[1].weight for group in optimizer.param_groups for parameter in group["params"])
 
 
-def test_nesterov_without_momentum_is_plain_sgd():
+def test_nesterov_without_momentum_is_plain_sgd() -> None:
     optimizer = build_optimizer(small_network(), TrainConfig(optimizer="nesterov", momentum=0.0))
     assert optimizer.defaults["nesterov"] is False
 
 
-def test_set_learning_rate_reaches_every_group():
+def test_set_learning_rate_reaches_every_group() -> None:
     optimizer = build_optimizer(small_network(), TrainConfig(lr=0.1))
     set_learning_rate(optimizer, 0.7)
     assert [group["lr"] for group in optimizer.param_groups] == [0.7, 0.7]
 
 
-def test_average_equals_the_formula_for_parameters_and_buffers():
+def test_average_equals_the_formula_for_parameters_and_buffers() -> None:
     network = small_network()
     average = ParameterAverage(network, 0.5)
+    averaged: Any = average.network
     expected = network[0].weight.detach().clone()
     expected_mean = network[1].running_mean.clone()
     for num_updates in range(12):
@@ -115,7 +117,7 @@ def test_average_equals_the_formula_for_parameters_and_buffers():
         decay = min(0.5, (1 + num_updates) / (10 + num_updates))
         expected = decay * expected + (1 - decay) * network[0].weight.detach()
         expected_mean = decay * expected_mean + (1 - decay) * network[1].running_mean
-    torch.testing.assert_close(average.network[0].weight, expected)
-    torch.testing.assert_close(average.network[1].running_mean, expected_mean)
-    assert average.network[1].num_batches_tracked.item() == 12
-    assert not any(parameter.requires_grad for parameter in average.network.parameters())
+    torch.testing.assert_close(averaged[0].weight, expected)
+    torch.testing.assert_close(averaged[1].running_mean, expected_mean)
+    assert averaged[1].num_batches_tracked.item() == 12
+    assert not any(parameter.requires_grad for parameter in averaged.parameters())

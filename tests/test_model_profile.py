@@ -134,7 +134,7 @@ def test_receptive_field_equals_the_extent_of_a_gradient(config: TrainConfig) ->
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_layers_are_those_that_an_image_meets(seed: int) -> None:
+def test_layers_equal_those_of_a_forward_pass(seed: int) -> None:
     config = _random_config(seed)
     network = build_network(config, num_classes=7)
     profile = profile_network(config, num_classes=7, image_size=40)
@@ -146,8 +146,8 @@ def test_layers_are_those_that_an_image_meets(seed: int) -> None:
     assert profile.num_depthwise_separable == sum(
         block.num_convs for block in blocks if block.kind == "depthwise_separable"
     )
-    dilated = {"dilated": lambda block: block.num_convs, "dilated_last": lambda block: 1}
-    assert profile.num_dilated == sum(dilated[block.kind](block) for block in blocks if block.kind in dilated)
+    num_dilated = sum(block.num_convs for block in blocks if block.kind == "dilated")
+    assert profile.num_dilated == num_dilated + sum(block.kind == "dilated_last" for block in blocks)
 
 
 def test_multiply_adds_of_grouped_convolutions_against_pytorchs_flop_counter() -> None:
@@ -180,7 +180,7 @@ def test_an_image_is_too_small_exactly_when_the_network_cannot_take_it(image_siz
     else:
         with pytest.raises(RuntimeError, match="too small"):
             network(images)
-        message = rf"`image_size` is too small for this network: .*got {image_size}\. Use larger images"
+        message = rf"`image_size` is too small for this network, .*got {image_size}\. Use larger images"
         with pytest.raises(ValueError, match=message):
             profile_network(WITHIN_LIMITS, image_size=image_size)
 
@@ -189,7 +189,7 @@ def test_a_config_within_the_limits_violates_none() -> None:
     assert all(excess <= 0 for excess in limit_violations(WITHIN_LIMITS, **LIMITS).values())
 
 
-def test_the_seed_config_lacks_a_depthwise_separable_convolution_alone() -> None:
+def test_the_seed_config_lacks_only_a_depthwise_separable_convolution() -> None:
     violations = limit_violations(SEED_CONFIG, **LIMITS)
     assert {name for name, excess in violations.items() if excess > 0} == {"num_depthwise_separable"}
 
@@ -218,7 +218,7 @@ def test_limits_are_strict() -> None:
         ({}, {"num_classes": 20_000}, "num_params"),
     ],
 )
-def test_each_limit_is_reported_by_its_own_name(changes: Any, limits: dict[str, int], violated: str) -> None:
+def test_each_limit_is_reported_under_its_name(changes: Any, limits: dict[str, int], violated: str) -> None:
     violations = limit_violations(replace(WITHIN_LIMITS, **changes), **LIMITS | limits)
     assert {name for name, excess in violations.items() if excess > 0} == {violated}
     assert list(violations) == list(limit_violations(SEED_CONFIG, **LIMITS))

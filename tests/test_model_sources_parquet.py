@@ -78,7 +78,7 @@ def test_parquet_shards_are_read_in_order(tmp_path: Path) -> None:
     (tmp_path / "train-00000-of-00001.parquet").unlink()
     images = [random_image() for _ in range(4)]
     write_parquet(tmp_path / "train-00001-of-00002.parquet", [encode_png(i) for i in images[2:]], [0, 1])
-    with pytest.raises(DataError, match=r"train-00001-of-00002\.parquet in .* is one of 2 files, but 1 are there"):
+    with pytest.raises(DataError, match=r"train-00001-of-00002\.parquet in .* is one of 2 files, but only 1 exist"):
         load_train(tmp_path)
     write_parquet(tmp_path / "train-00000-of-00002.parquet", [encode_png(i) for i in images[:2]], [0, 1])
     assert np.array_equal(load_train(tmp_path).examples.images, np.stack(images))
@@ -116,7 +116,7 @@ def test_truncated_parquet_of_either_split_is_named_before_training(tmp_path: Pa
 def test_parquet_folder_without_a_split_is_refused(tmp_path: Path, split: str) -> None:
     write_parquet_folder(tmp_path)
     (tmp_path / f"{split}-00000-of-00001.parquet").unlink()
-    with pytest.raises(DataError, match=rf"{tmp_path} lacks a {split} split"):
+    with pytest.raises(DataError, match=rf"{tmp_path} has no {split} split"):
         load_train(tmp_path)
 
 
@@ -163,7 +163,7 @@ def test_parquet_with_one_class_is_refused(tmp_path: Path) -> None:
     write_parquet_folder(tmp_path, names=None)
     path = tmp_path / "train-00000-of-00001.parquet"
     write_parquet(path, [encode_png(random_image()) for _ in range(3)], [0, 0, 0], names=None)
-    with pytest.raises(DataError, match=rf"{tmp_path} has one class only, 0"):
+    with pytest.raises(DataError, match=rf"{tmp_path} has only one class, 0"):
         load_train(tmp_path)
 
 

@@ -44,7 +44,7 @@ def assert_refused(capsys: pytest.CaptureFixture[str], results_dir: Path, messag
         (("--retrain-seeds", 0), "`retrain-seeds` must be at least 1; got 0"),
         (("--audit", 5), "`audit` must be in 0..1; got 5.0"),
         (("--image-size", 4), "`image-size` must be at least 8; got 4"),
-        (("--dataset", "no/such/folder"), "no/such/folder is no known data set and no folder"),
+        (("--dataset", "no/such/folder"), "no/such/folder is not a known data set or folder"),
         (("--search-examples", 5000), "--search-examples 5000: the training split has"),
         (("--cpus-per-trial", 4096), "--cpus-per-trial 4096: this machine has"),
         (("--max-params", 10), "to keep the limits"),
