@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,12 +19,14 @@ from model.network import Network
 from search.analysis.inference import load_classifier, load_network, predict
 from search.analysis.verdict import Result, run_result
 from search.errors import SpaceError, UserError
+from search.settings import SearchSettings
 from search.setup.document import damaged, read_document, read_space_text
+from search.setup.run_folder import read_settings
 from search.space.space import SearchSpace
 from search.study.finals import Finals, RetrainPlan, finals_of
 from search.study.integrity import record_problems
 from search.study.record import TrialRecord, TrialStatus
-from search.study.retrain_record import FINALIST
+from search.study.retrain_record import RetrainRecord
 from search.study.study import RunStudy
 
 TRIAL_COLUMNS = {
@@ -39,7 +42,6 @@ TRIAL_COLUMNS = {
     "stop_score": "float64",
     "stop_cutoff": "float64",
     "stop_margin": "float64",
-    "audit_rung_epoch": "Int64",
     "error": "string",
     "num_params": "Int64",
     "multiply_adds": "Int64",
@@ -78,7 +80,6 @@ RETRAIN_COLUMNS = {
     "seconds": "float64",
     "error": "string",
 }
-_CONFIG_NAMES = ("winner", "seed", "default")
 
 
 def load_run(run_dir: str | Path) -> Run:
@@ -94,6 +95,11 @@ class Run:
     run_dir: Path
     document: dict[str, Any]
     """run.toml: settings, versions, hardware, data."""
+
+    @cached_property
+    def settings(self) -> SearchSettings:
+        """The run's settings."""
+        return read_settings(self.run_dir)
 
     @cached_property
     def study(self) -> RunStudy:
@@ -122,11 +128,9 @@ class Run:
         """A row for every trial, rejected ones included, by trial_number.
 
         status: completed, stopped, failed, diverged, interrupted or rejected. Accuracies are validation accuracies,
-        fractions 0..1, single view. stop_*: the rung (epoch) where ASHA stopped it, its score there, the cutoff it
-        missed and by how much. audit_rung_epoch: the rung where ASHA would have stopped it, had it not been drawn for
-        the audit of the stops; it went on and cannot win. error: one line. multiply_adds: of one image, forward.
-        receptive_field: pixels. images_per_s: training images a second, mean over epochs. seconds: training and
-        validation time, all epochs.
+        fractions 0..1, single view. stop_*: the rung (epoch) where the trial was stopped, its score there, the cutoff
+        it missed and by how much. error: one line. multiply_adds: of one image, forward. receptive_field: pixels.
+        images_per_s: training images a second, mean over epochs. seconds: training and validation, all epochs.
         Then a column for each key of the config.
         """
         return trials_frame(self.records)
@@ -145,18 +149,17 @@ class Run:
         fractions 0..1 of the last epoch, single view (`test_accuracy`) and averaged with the mirrored image
         (`test_accuracy_tta`). error: one line, of a training that diverged; its accuracies are 0.
         """
-        return retrains_frame(self.study.notes())
+        return retrains_frame(self.study.retrains())
 
     @cached_property
     def finals(self) -> Finals:
         """The best configs on fresh seeds, and which of them won."""
-        plan = RetrainPlan.of(self.document["settings"])
-        return finals_of(self.records, self.study.notes(), plan)
+        return finals_of(self.records, self.study.retrains(), RetrainPlan.of(self.settings))
 
     @cached_property
     def result(self) -> Result:
         """Test accuracies over seeds, the winner's gains over the baselines, and what came of the run in a sentence."""
-        return run_result(self.run_dir, self.records, self.study.notes(), self.finals)
+        return run_result(self.run_dir, self.records, self.study.retrains(), self.finals)
 
     @property
     def best_config(self) -> TrainConfig:
@@ -213,18 +216,10 @@ def epochs_frame(records: Sequence[TrialRecord]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(EPOCH_COLUMNS)).astype(EPOCH_COLUMNS)
 
 
-def retrains_frame(notes: Mapping[str, Any]) -> pd.DataFrame:
-    """The retrainings table from a record's notes by key; see `Run.retrains`."""
-    keys = [key.split(":") for key in notes if key.startswith(("retrain:", f"{FINALIST}:"))]
-    keys.sort(key=lambda key: (key[0] == FINALIST, _order(key[1]), int(key[2])))
-    # What was recorded before there were finals was trained on all images.
-    rows = [{"includes_val": True, **notes[":".join(key)]} for key in keys]
+def retrains_frame(records: Sequence[RetrainRecord]) -> pd.DataFrame:
+    """The retrainings table; see `Run.retrains`."""
+    rows = [dataclasses.asdict(record) for record in records]
     return pd.DataFrame(rows, columns=list(RETRAIN_COLUMNS)).astype(RETRAIN_COLUMNS)
-
-
-def _order(name: str) -> int:
-    """Of a config's name, or a finalist's trial number."""
-    return int(name) if name.isdecimal() else _CONFIG_NAMES.index(name)
 
 
 def _trial_row(record: TrialRecord) -> dict[str, Any]:
@@ -234,7 +229,6 @@ def _trial_row(record: TrialRecord) -> dict[str, Any]:
         "origin": record.origin,
         "within_limits": record.is_within_limits,
         "epochs_trained": record.epochs_trained,
-        "audit_rung_epoch": record.audit_rung_epoch,
         "error": record.error,
         "trial_seed": record.seed,
         "started": record.started,

@@ -11,8 +11,6 @@ from search.analysis.results import Run
 from search.analysis.verdict import ConfigResult, Result
 from search.analysis.wording import (
     HEADINGS_OF_FINALS,
-    audit_sentences,
-    done_words,
     estimate_cell,
     finals_rows,
     finals_words,
@@ -22,9 +20,6 @@ from search.analysis.wording import (
 )
 from search.files import write_atomically
 from search.forecast.wording import verdict
-from search.schedulers.audit import audit_report
-from search.schedulers.done import done_in
-from search.schedulers.rungs import rung_epochs
 from search.study.record import TrialStatus
 from search.text import duration, percent, points
 
@@ -49,7 +44,6 @@ def summary_text(run: Run) -> str:
         _result_lines(result),
         _finals_lines(run),
         _search_lines(run),
-        _audit_lines(run),
         _config_lines(run),
         _origin_lines(document),
     ]
@@ -103,26 +97,12 @@ def _finals_lines(run: Run) -> list[str]:
     return ["## On fresh seeds", "", *head, *(f"| {' | '.join(row)} |" for row in rows), "", words]
 
 
-def _audit_lines(run: Run) -> list[str]:
-    settings = run.document["settings"]
-    if not settings.get("audit"):
-        return []
-    rungs = rung_epochs(settings["grace_period"], settings["reduction_factor"], settings["max_epochs"])
-    report = audit_report(run.records, rungs, settings["max_epochs"])
-    return ["## Audit of early stopping", "", " ".join(audit_sentences(report))]
-
-
 def _search_lines(run: Run) -> list[str]:
     records = run.records
     counts = {status: sum(record.status is status for record in records) for status in TrialStatus}
     told = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
     epochs = sum(record.epochs_trained for record in records)
     lines = [f"Trials: {told or 'none'}. Epochs trained in trials: {epochs}."]
-    num_audited = sum(record.audit_rung_epoch is not None for record in records)
-    if num_audited:
-        lines.append(f"Of these, {num_audited} went on past their stop for the audit.")
-    if (done := done_in(run.study.notes(), run.document["settings"]["num_trials"])) is not None:
-        lines.append(done_words(done))
     if run.finals.winner is not None:
         best = run.finals.winner.record
         chosen_by = "a finalist by this number" if run.finals.plan.has_finals else "chosen by this number"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from search.estimates import (
     Difference,
@@ -19,6 +18,7 @@ from search.retrain.predictions import TestPredictions, predictions_path, read_p
 from search.study.finals import Finals
 from search.study.ranking import rank_trials
 from search.study.record import TrialRecord, TrialStatus
+from search.study.retrain_record import FINALIST, RetrainRecord
 from search.text import percent
 
 CONFIG_TITLES = {"winner": "the winner", "seed": "the seed config", "default": "the space's default"}
@@ -74,12 +74,14 @@ class Result:
     gains: list[Gain]
 
 
-def run_result(run_dir: Path, records: Sequence[TrialRecord], notes: Mapping[str, Any], finals: Finals) -> Result:
-    """The result of a run from its trials and the notes of its record."""
-    retrains = current_retrains(notes, finals)
+def run_result(
+    run_dir: Path, records: Sequence[TrialRecord], retrained: Sequence[RetrainRecord], finals: Finals
+) -> Result:
+    """The result of a run from its trials and retrainings."""
+    retrains = current_retrains(retrained, finals)
     by_config: dict[str, list[str]] = {}
     for key, row in retrains.items():
-        by_config.setdefault(row["config_name"], []).append(key)
+        by_config.setdefault(row.config_name, []).append(key)
     # Of the first seed: with more, the seeds tell how far a number may be off, and the images need not.
     answers = {keys[0]: read_predictions(predictions_path(run_dir, keys[0])) for keys in by_config.values()}
     results = {
@@ -95,35 +97,34 @@ def run_result(run_dir: Path, records: Sequence[TrialRecord], notes: Mapping[str
     return Result(verdict=verdict, winner=winner, references=references, gains=gains)
 
 
-def current_retrains(notes: Mapping[str, Any], finals: Finals) -> dict[str, Mapping[str, Any]]:
-    """The retrainings that were tested, by their key in the record: the winner's first, then the baselines'.
+def current_retrains(retrained: Sequence[RetrainRecord], finals: Finals) -> dict[str, RetrainRecord]:
+    """The tested retrainings by key: the winner's, then the baselines'.
 
-    None of an earlier winner that the run's extension has beaten, and none of a baseline that is the winner itself.
+    Without those of an earlier winner that an extension of the run has beaten, and of a baseline that is the winner.
     """
     winner = finals.winner.record.number if finals.winner is not None and finals.is_over else None
-    kept = [
-        (tuple(CONFIG_TITLES).index(note["config_name"]), int(key.rpartition(":")[2]), key)
-        for key, note in notes.items()
-        if key.startswith("retrain:") and (note["config_name"] == "winner") == (note["trial_number"] == winner)
-    ]
-    return {key: notes[key] for _, _, key in sorted(kept)}
+    return {
+        one.key: one
+        for one in retrained
+        if one.config_name != FINALIST and (one.config_name == "winner") == (one.trial_number == winner)
+    }
 
 
-def _config_result(name: str, rows: Sequence[Mapping[str, Any]], answers: TestPredictions | None) -> ConfigResult:
+def _config_result(name: str, rows: Sequence[RetrainRecord], answers: TestPredictions | None) -> ConfigResult:
     interval = None
     if answers is not None and len(rows) == 1:
         interval = proportion_interval(int(answers.is_right.sum()), len(answers.labels))
     return ConfigResult(
         name=name,
-        test=estimate_mean([row["test_accuracy"] for row in rows]),
-        test_tta=estimate_mean([row["test_accuracy_tta"] for row in rows]),
+        test=estimate_mean([row.test_accuracy or 0.0 for row in rows]),
+        test_tta=estimate_mean([row.test_accuracy_tta or 0.0 for row in rows]),
         images_interval=interval,
         num_test_images=None if answers is None else len(answers.labels),
-        epochs=rows[0]["epochs_trained"],
-        num_params=rows[0]["num_params"],
-        multiply_adds=rows[0]["multiply_adds"],
-        receptive_field=rows[0]["receptive_field"],
-        seconds=sum(row["seconds"] for row in rows) / len(rows),
+        epochs=rows[0].epochs_trained,
+        num_params=rows[0].num_params,
+        multiply_adds=rows[0].multiply_adds,
+        receptive_field=rows[0].receptive_field,
+        seconds=sum(row.seconds for row in rows) / len(rows),
     )
 
 
@@ -131,14 +132,14 @@ def _gain(
     winner: ConfigResult,
     reference: ConfigResult,
     by_config: Mapping[str, Sequence[str]],
-    retrains: Mapping[str, Mapping[str, Any]],
+    retrains: Mapping[str, RetrainRecord],
     answers: Mapping[str, TestPredictions | None],
 ) -> Gain:
     """Over seeds where both have two or more, else over the test images that both answered."""
     keys, reference_keys = by_config["winner"], by_config[reference.name]
     difference = estimate_gain(
-        [retrains[key]["test_accuracy"] for key in keys],
-        [retrains[key]["test_accuracy"] for key in reference_keys],
+        [retrains[key].test_accuracy or 0.0 for key in keys],
+        [retrains[key].test_accuracy or 0.0 for key in reference_keys],
     )
     is_over_seeds = difference.low is not None
     has_one_seed = len(keys) == len(reference_keys) == 1

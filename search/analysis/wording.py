@@ -6,8 +6,6 @@ from collections.abc import Sequence
 
 from search.analysis.verdict import ConfigResult, Gain
 from search.estimates import Difference, Estimate
-from search.schedulers.audit import ENOUGH_CORRELATION, MIN_AUDITED, MIN_TRIALS, AuditReport
-from search.schedulers.done import Done
 from search.study.finals import Finals
 from search.text import percent
 
@@ -20,15 +18,6 @@ HEADINGS_OF_FINALS = (
     "seeds",
     "optimism, points",
 )
-
-
-def done_words(done: Done) -> str:
-    """Why the search ended before all its trials."""
-    return (
-        f"The search was done after {done.num_started} of {done.num_trials} trials (--stop-when-done): the last half "
-        f"of its training had won {100 * done.gain:.2g} points of validation accuracy, less than the noise of "
-        f"{100 * done.noise:.2g}. That saved about {done.epochs_saved} epochs."
-    )
 
 
 def interval_text(low: float | None, high: float | None) -> str:
@@ -113,50 +102,3 @@ def finals_words(finals: Finals, search_examples: int | None) -> str:
             "and fresh seeds are mixed in these differences."
         )
     return words
-
-
-def audit_sentences(report: AuditReport) -> list[str]:
-    """What the audit of early stopping found, or that there is too little to say."""
-    if not report.num_audited:
-        return [
-            f"The audit let no trial go on past its stop and reach the end ({report.num_stopped} were stopped), so "
-            "there is nothing to say of what the stops cost."
-        ]
-    sentences = [
-        f"{_trials(report.num_audited)} about to be stopped went on to the end for the audit, at a price of "
-        f"{report.epochs_spent} epochs; {report.num_stopped} were stopped, which saved {report.epochs_saved} epochs."
-    ]
-    if report.lost_accuracy is None:
-        sentences.append("Not one of them can be compared with a trial that the rungs let through.")
-    elif report.lost_accuracy > 0:
-        sentences.append(
-            f"{report.num_missed} of them ended above every trial that the rungs let through, the best by "
-            f"{100 * report.lost_accuracy:.2f} points: that is what stopping would have cost."
-        )
-    else:
-        sentences.append(
-            "Not one of them ended above the best trial that the rungs let through: as far as they tell, stopping cost "
-            "no accuracy."
-        )
-    return [*sentences, _grace_period_sentence(report)]
-
-
-def _grace_period_sentence(report: AuditReport) -> str:
-    if not report.is_enough:
-        return (
-            f"That is too little to judge the rungs by: it takes {MIN_TRIALS} trials with an end, {MIN_AUDITED} of "
-            f"them audited, and there are {report.num_whole} and {report.num_audited}."
-        )
-    if report.suggested_grace_period is None:
-        return (
-            f"No epoch's scores foretell the end well (rank correlation {ENOUGH_CORRELATION} or more), so no grace "
-            "period can be suggested."
-        )
-    return (
-        f"From epoch {report.suggested_grace_period} on the scores foretell the end (rank correlation "
-        f"{ENOUGH_CORRELATION} or more), which suggests --grace-period {report.suggested_grace_period}."
-    )
-
-
-def _trials(count: int) -> str:
-    return "1 trial" if count == 1 else f"{count} trials"

@@ -12,9 +12,9 @@ from model.config import SEED_CONFIG
 from model.engine import measure_step
 from model.throughput import memory_bytes
 from search.forecast.calibration import Calibration, Speed
+from search.forecast.steering import steer
 from search.machine.hardware import num_cpus
 from search.machine.packing import BATCH_SIZE, Ask, measuring_processes
-from search.setup.build import steer
 from search.setup.prepare import SEED_IMAGE_SIZE, Preparation, describe_config
 from search.study.record import NewTrial, TrialStatus
 from search.study.study import RunStudy

@@ -10,9 +10,9 @@ from functools import partial
 from search.forecast.calibration import Calibration
 from search.forecast.forecast import Forecast, Work, make_forecast
 from search.forecast.measuring import calibration_by_more, calibration_in_hand, proposals
+from search.forecast.steering import steer
 from search.forecast.wording import plan_lines
 from search.machine.hardware import num_cpus
-from search.setup.build import steer
 from search.setup.prepare import Preparation
 from search.study.finals import RetrainPlan
 from search.study.record import NewTrial

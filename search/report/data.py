@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,13 +16,11 @@ from search.analysis.verdict import Result, current_retrains, run_result
 from search.estimates import importances, rung_correlations
 from search.report.trials import TrialView, WorkerSpan, trial_views, worker_spans
 from search.report.winner import Winner, describe_winner
-from search.schedulers.audit import AuditReport, audit_report
-from search.schedulers.rungs import rung_epochs, rung_spacing
+from search.schedulers.rungs import rungs_of
 from search.space.space import SearchSpace
 from search.study.finals import Finals, RetrainPlan, finals_of
 from search.study.ranking import rank_trials
 from search.study.record import TrialRecord, TrialStatus
-from search.study.retrain_record import FINALIST
 
 NUM_TOP_TRIALS = 10
 
@@ -72,8 +70,6 @@ class ReportData:
     written: str
     result: Result
     finals: Finals
-    audit: AuditReport | None
-    """None where no trial was to be audited."""
     warnings: list[str]
     cost: Cost
     winner: Winner | None
@@ -104,17 +100,15 @@ def report_data(run: Run, *, is_running: bool = False) -> ReportData:
     settings = run.document["settings"]
     space = run.space
     ranked = rank_trials(records)
-    notes = run.study.notes()
-    finals = finals_of(records, notes, RetrainPlan.of(settings))
+    retrained = run.study.retrains()
+    finals = finals_of(records, retrained, RetrainPlan.of(run.settings))
     best = finals.winner.record if finals.winner is not None else None
-    retrains = current_retrains(notes, finals)
+    retrains = current_retrains(retrained, finals)
     shown = [_as_running(record) for record in records] if is_running else records
     views = trial_views(shown, searched=tuple(space.parameters), winner=best.number if best else None)
     by_number = {view.number: view for view in views}
-    scheduler = settings.get("scheduler", "asha")
-    spacing = rung_spacing(scheduler, settings["reduction_factor"])
-    rungs = rung_epochs(settings["grace_period"], spacing, settings["max_epochs"])
-    result = run_result(run.run_dir, records, notes, finals)
+    rungs = rungs_of(run.settings)
+    result = run_result(run.run_dir, records, retrained, finals)
     finished = result.winner is not None
     return ReportData(
         name=settings["run_name"],
@@ -123,8 +117,7 @@ def report_data(run: Run, *, is_running: bool = False) -> ReportData:
         result=result,
         warnings=[*run.document.get("warnings", []), *_own_warnings(best)],
         finals=finals,
-        audit=audit_report(records, rungs, settings["max_epochs"]) if settings.get("audit") else None,
-        cost=_cost(shown, _retrain_seconds(notes), settings["max_epochs"]),
+        cost=_cost(shown, sum(one.seconds for one in retrained), settings["max_epochs"]),
         winner=describe_winner(run.run_dir, run.document, best, space, retrains) if best else None,
         trials=views,
         top_trials=[by_number[record.number] for record in ranked[:NUM_TOP_TRIALS]],
@@ -135,7 +128,7 @@ def report_data(run: Run, *, is_running: bool = False) -> ReportData:
             [record.val_accuracies for record in records], rungs, settings["max_epochs"]
         ),
         max_epochs=settings["max_epochs"],
-        scheduler=scheduler,
+        scheduler=run.settings.scheduler,
         reduction_factor=settings["reduction_factor"],
         by_epochs=_best_so_far(records, None, settings["seed"]),
         by_seconds=_best_so_far(records, "seconds", settings["seed"]),
@@ -145,12 +138,6 @@ def report_data(run: Run, *, is_running: bool = False) -> ReportData:
         document=run.document,
         trials_csv=run.trials.to_csv(index=False),
     )
-
-
-def _retrain_seconds(notes: Mapping[str, Any]) -> float:
-    """Of all retrainings, the finals among them."""
-    keys = (key for key in notes if key.startswith(("retrain:", f"{FINALIST}:")))
-    return float(sum(notes[key]["seconds"] for key in keys))
 
 
 def _as_running(record: TrialRecord) -> TrialRecord:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from search.estimates import MIN_TRIALS_FOR_IMPORTANCES, front
 from search.report import plots
-from search.report.audit import audit_panel
 from search.report.data import BestSoFar, ReportData
 from search.report.html import Html, element, json_data, picture, table
 from search.report.plots_parallel import parallel_coordinates
@@ -89,9 +88,7 @@ def stops_section(data: ReportData) -> Html:
         parts.append(element("div", element("h3", "Every stop"), element("p", words), stops, class_="panel"))
     else:
         parts.append(element("p", "No trial was stopped early."))
-    if data.audit is not None:
-        parts.append(audit_panel(data.audit, data.trials))
-    elif data.rung_correlations:
+    if data.rung_correlations:
         parts.append(_correlations(data))
     if data.spans:
         lanes = 1 + max(span.lane for span in data.spans)

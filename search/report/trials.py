@@ -31,8 +31,6 @@ class TrialView:
     scores: Mapping[int, float]
     """By epoch."""
     stop: RungDecision | None
-    audit: RungDecision | None
-    """The stop that it went past for the audit."""
     error: str | None
     num_params: int | None
     images_per_s: float | None
@@ -105,7 +103,6 @@ def _view(record: TrialRecord, searched: Sequence[str], *, is_winner: bool) -> T
         config=record.config,
         scores=record.val_accuracies,
         stop=stop,
-        audit=next((rung for rung in record.rungs if rung.is_audited), None),
         error=record.error,
         num_params=record.profile.get("num_params"),
         images_per_s=sum(speeds) / len(speeds) if speeds else None,
@@ -115,8 +112,6 @@ def _view(record: TrialRecord, searched: Sequence[str], *, is_winner: bool) -> T
 
 def _label(record: TrialRecord, searched: Sequence[str], *, is_winner: bool) -> str:
     title = f"trial {record.number} ({record.origin}), {record.status} after {record.epochs_trained} epochs"
-    if record.audit_rung_epoch is not None:
-        title += f", audited: it was to be stopped at epoch {record.audit_rung_epoch}"
     if is_winner:
         title += ", the winner"
     lines = [f"<b>{escape(title, quote=False)}</b>"]

@@ -17,6 +17,7 @@ from search.retrain.predictions import TestPredictions, predictions_path, read_p
 from search.space.parameter import Parameter, Value
 from search.space.space import SearchSpace
 from search.study.record import TrialRecord
+from search.study.retrain_record import RetrainRecord
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,12 +88,12 @@ def describe_winner(
     document: Mapping[str, Any],
     record: TrialRecord,
     space: SearchSpace,
-    retrains: Mapping[str, Mapping[str, Any]],
+    retrains: Mapping[str, RetrainRecord],
 ) -> Winner:
     """What is known of the winner; `retrains` are the record's retrainings by key."""
     data = document["data"]
     class_names = tuple(data["class_names"])
-    key = next((key for key, row in retrains.items() if row["config_name"] == "winner"), None)
+    key = next((key for key, row in retrains.items() if row.config_name == "winner"), None)
     predictions = None if key is None else read_predictions(predictions_path(run_dir, key))
     return Winner(
         trial_number=record.number,
@@ -101,11 +102,7 @@ def describe_winner(
             TrainConfig.from_flat(dict(record.config)), num_classes=len(class_names), image_size=data["image_size"]
         ),
         answers=None if predictions is None else _answers(predictions, class_names),
-        retrain_losses={
-            _short_name(key): [epoch["train_loss"] for epoch in row["epochs"]]
-            for key, row in retrains.items()
-            if row.get("epochs")
-        },
+        retrain_losses={_short_name(key): list(row.train_losses) for key, row in retrains.items() if row.train_losses},
     )
 
 
