@@ -19,8 +19,9 @@ from benchmarks.conditions import parser, write_result
 from model.config import SEED_CONFIG
 from model.data import channel_statistics, load_training_data
 from model.engine import Engine, choose_engine
+from model.split_images import ImageTensors
 from model.splits import stratified_split, stratified_subset
-from model.training import EpochMetrics, SharedImages, Training, train_epochs
+from model.training import EpochMetrics, Training, train_epochs
 
 _NUM_EXAMPLES, _MAX_EPOCHS = 10_000, 3
 
@@ -48,12 +49,12 @@ def main() -> None:
     write_result(arguments.out, result)
 
 
-def _subset(dataset: str, device: str) -> SharedImages:
+def _subset(dataset: str, device: str) -> ImageTensors:
     data = load_training_data(dataset, image_size=None, seed=0, data_dir=Path("data"))
     split = stratified_split(data.examples.labels, seed=0)
     chosen = stratified_subset(data.examples.labels, split.train_indices, _NUM_EXAMPLES, seed=0)
     mean, std = channel_statistics(data.examples.images, chosen)
-    return SharedImages(
+    return ImageTensors(
         images=torch.from_numpy(data.examples.images).to(device),
         labels=torch.from_numpy(data.examples.labels).to(device),
         train_indices=torch.from_numpy(chosen).to(device),
@@ -64,7 +65,7 @@ def _subset(dataset: str, device: str) -> SharedImages:
     )
 
 
-def _last_epoch(images: SharedImages, seed: int, engine: Engine) -> EpochMetrics:
+def _last_epoch(images: ImageTensors, seed: int, engine: Engine) -> EpochMetrics:
     *_, last = train_epochs(Training(SEED_CONFIG, images, max_epochs=_MAX_EPOCHS, seed=seed, engine=engine))
     return last
 

@@ -21,7 +21,7 @@ from ray.tune import Callback
 
 from benchmarks.conditions import write_result
 from model.engine import Engine
-from model.training import SharedImages
+from model.split_images import ImageArrays, ImageTensors
 from search.machine.slots import Slots
 from search.schedulers.trial_clock import TrialClock
 from search.settings import SearchSettings
@@ -32,7 +32,6 @@ from search.tune.cluster import ray_cluster
 from search.tune.searcher import build_searcher
 from search.tune.trial_scheduler import build_trial_scheduler
 from search.tune.tuner import run_trials
-from search.worker.images import SearchArrays
 from search.worker.trainable import Report, TrialPlan
 
 _SLOTS = Slots(num_concurrent=16, cpus_per_trial=1, gpus_per_trial=0.0, gpus=0)
@@ -120,13 +119,13 @@ def _search(folder: Path, num_trials: int) -> RunStudy:
     return study
 
 
-def _sleep(assignment: Mapping[str, Any], images: SharedImages, plan: TrialPlan, report: Report) -> None:
+def _sleep(assignment: Mapping[str, Any], images: ImageTensors, plan: TrialPlan, report: Report) -> None:
     time.sleep(_TRIAL_S)
     report({"epoch": 1, "val_accuracy": assignment["config"]["x"]})
 
 
-def _no_images() -> SearchArrays:
-    return SearchArrays(
+def _no_images() -> ImageArrays:
+    return ImageArrays(
         images=np.zeros((1, 8, 8, 3), np.uint8),
         labels=np.zeros(1, np.int64),
         train_indices=np.zeros(1, np.int64),

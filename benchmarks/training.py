@@ -23,7 +23,8 @@ from benchmarks.references import BATCH_SIZE, MEAN, STD, convolutions_alone, loa
 from model.config import SEED_CONFIG
 from model.data import load_training_data
 from model.engine import Engine, choose_engine, synchronise
-from model.training import SharedImages, Training
+from model.split_images import ImageTensors
+from model.training import Training
 
 _FOREVER = 1_000_000
 
@@ -69,7 +70,7 @@ def _images(dataset: str | None, num_images: int) -> tuple[NDArray[np.uint8], ND
 
 
 def _training(images: NDArray[np.uint8], labels: NDArray[np.int64], num_val: int, engine: Engine) -> Training:
-    shared = SharedImages(
+    shared = ImageTensors(
         images=torch.from_numpy(images).to(engine.device),
         labels=torch.from_numpy(labels).to(engine.device),
         train_indices=torch.arange(num_val, len(images), device=engine.device),

@@ -1,6 +1,6 @@
 """The images of a run: any source in, one checked uint8 array and its statistics out.
 
-The search sees only training images. `load_test_data` is separate so that only the final retraining imports it.
+The search sees only training images; the test images are read by `model.test_data`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ __all__ = [
     "Split",
     "TrainingData",
     "channel_statistics",
-    "load_test_data",
     "load_training_data",
     "stratified_split",
     "stratified_subset",
@@ -60,24 +59,13 @@ def load_training_data(dataset: str, *, image_size: int | None, seed: int, data_
     name = "cifar10" if dataset == "auto" else dataset
     notes: tuple[str, ...] = ()
     try:
-        source = _read(name, "train", image_size, seed, data_dir)
+        source = read_split(name, "train", image_size, seed, data_dir)
     except DataError as error:
         if dataset != "auto" or is_on_disk(data_dir):  # a damaged copy must be repaired, not skipped
             raise
         name, notes = "digits", (f"searching on scikit-learn's 8x8 DIGITS, NOT CIFAR-10: {error}",)
-        source = _read(name, "train", image_size, seed, data_dir)
+        source = read_split(name, "train", image_size, seed, data_dir)
     return TrainingData(name, source.examples, source.class_names, _fingerprint(source), notes)
-
-
-def load_test_data(dataset: str, *, image_size: int | None, seed: int, data_dir: Path) -> Examples:
-    """Decode the test images that match `load_training_data` with the same arguments; training images stay closed.
-
-    Pass the size of the training images as image_size so that both match. "auto" means CIFAR-10 if it is in data_dir,
-    else the digits, as for the training images. DataError as in `load_training_data`.
-    """
-    if dataset == "auto":
-        dataset = "cifar10" if is_on_disk(data_dir) else "digits"
-    return _read(dataset, "test", image_size, seed, data_dir).examples
 
 
 def channel_statistics(
@@ -107,7 +95,8 @@ def _triple(values: NDArray[np.float64]) -> tuple[float, float, float]:
     return red, green, blue
 
 
-def _read(dataset: str, split: SplitName, image_size: int | None, seed: int, data_dir: Path) -> SourceSplit:
+def read_split(dataset: str, split: SplitName, image_size: int | None, seed: int, data_dir: Path) -> SourceSplit:
+    """Decode one split, "train" or "test", of a data set other than "auto". DataError as in `load_training_data`."""
     if dataset == "cifar10":
         return read_cifar10(data_dir, split, image_size=image_size)
     if dataset == "digits":

@@ -20,7 +20,8 @@ import torch
 
 from model.config import TrainConfig
 from model.engine import Engine
-from model.training import DivergedError, SharedImages, Training
+from model.split_images import ImageTensors
+from model.training import DivergedError, Training
 
 _STEPS_PER_EPOCH = 4
 _MIN_EPOCHS = 2
@@ -65,11 +66,11 @@ def _train_epoch(training: Training) -> None:
         training.train_epoch()
 
 
-def _random_images(num_images: int, image_size: int, device: torch.device) -> SharedImages:
+def _random_images(num_images: int, image_size: int, device: torch.device) -> ImageTensors:
     generator = torch.Generator().manual_seed(0)
     shape = (num_images, image_size, image_size, 3)
     images = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
-    return SharedImages(
+    return ImageTensors(
         images=images.to(device),
         labels=torch.randint(0, 10, (num_images,), generator=generator).to(device),
         train_indices=torch.arange(num_images, device=device),

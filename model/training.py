@@ -20,6 +20,7 @@ from model.layers import seed_dropout
 from model.network import build_network
 from model.optim import ParameterAverage, build_optimizer, learning_rate, set_learning_rate
 from model.seeds import derive_seed
+from model.split_images import ImageTensors
 from model.training_state import collect_tensors, restore_tensors
 
 _STEPS_BETWEEN_CHECKS = 50
@@ -34,24 +35,6 @@ class DivergedError(ArithmeticError):
 
     def __str__(self) -> str:
         return f"diverged: the loss was not finite by step {self.step} of epoch {self.epoch}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class SharedImages:
-    """Labelled images and their split on one device, shared by all trainings there without a copy."""
-
-    images: Tensor
-    """uint8 (N, H, W, 3)."""
-    labels: Tensor
-    """int64 (N,), 0..num_classes - 1."""
-    train_indices: Tensor
-    """int64, sorted."""
-    val_indices: Tensor
-    """int64, sorted; empty if all images are used for training."""
-    mean: tuple[float, float, float]
-    """Per channel of the training split, in 0..1."""
-    std: tuple[float, float, float]
-    num_classes: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +68,7 @@ class Training:
     def __init__(
         self,
         config: TrainConfig,
-        images: SharedImages,
+        images: ImageTensors,
         *,
         max_epochs: int,
         seed: int,

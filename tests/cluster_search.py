@@ -26,7 +26,7 @@ from search_worlds import Rungs, build_searcher
 
 from model.config import BlockConfig, TrainConfig
 from model.engine import Engine
-from model.training import SharedImages
+from model.split_images import ImageArrays, ImageTensors
 from search.machine.slots import Slots
 from search.schedulers.rungs import rung_epochs
 from search.space.parameter import Parameter
@@ -37,7 +37,6 @@ from search.tune import tuner
 from search.tune.callbacks import CheckpointCallback, NodeCallback, ReportCallback
 from search.tune.cluster import RAY_SETTINGS, NodeDied
 from search.tune.trial_scheduler import StudyScheduler
-from search.worker.images import SearchArrays
 from search.worker.trainable import Report, TrialPlan, train_trial
 
 BLOCK = BlockConfig(num_convs=1, inner_width=4, width=4)
@@ -130,9 +129,9 @@ def start_cluster() -> Cluster:
     raise SystemExit("the cluster did not start")
 
 
-def images() -> SearchArrays:
+def images() -> ImageArrays:
     rng = np.random.default_rng(3)
-    return SearchArrays(
+    return ImageArrays(
         images=rng.integers(0, 256, (32, 8, 8, 3), dtype=np.uint8),
         labels=np.arange(32) % 2,
         train_indices=np.arange(24),
@@ -144,7 +143,7 @@ def images() -> SearchArrays:
     )
 
 
-def train_slowly(assignment: Mapping[str, Any], shared: SharedImages, plan: TrialPlan, report: Report) -> None:
+def train_slowly(assignment: Mapping[str, Any], shared: ImageTensors, plan: TrialPlan, report: Report) -> None:
     """The real training, at a pace that faults can be timed by."""
 
     def report_slowly(metrics: dict[str, Any]) -> None:

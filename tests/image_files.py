@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from model.data import Examples, TrainingData, load_test_data, load_training_data
+from model.data import Examples, TrainingData, load_training_data
+from model.test_data import load_test_data
 
 RANDOM = np.random.default_rng(0)
 

@@ -8,7 +8,8 @@ import torch
 
 from model.config import BlockConfig, TrainConfig
 from model.engine import Engine
-from model.training import SharedImages, Training, train_epochs
+from model.split_images import ImageTensors
+from model.training import Training, train_epochs
 
 PLAIN = Engine(num_threads=1)
 FAST = Engine(precision="bf16", channels_last=True, num_threads=1)
@@ -29,12 +30,12 @@ BUSY = dataclasses.replace(
 )
 
 
-def shared(num: int = 80, num_val: int = 24, size: int = 16) -> SharedImages:
+def shared(num: int = 80, num_val: int = 24, size: int = 16) -> ImageTensors:
     """Two classes that differ by brightness, so that a few steps learn something."""
     generator = np.random.default_rng(0)
     labels = np.arange(num) % 2
     images = generator.integers(0, 160, (num, size, size, 3)) + 80 * labels[:, None, None, None]
-    return SharedImages(
+    return ImageTensors(
         images=torch.from_numpy(images.astype(np.uint8)),
         labels=torch.from_numpy(labels),
         train_indices=torch.arange(num_val, num),
@@ -47,7 +48,7 @@ def shared(num: int = 80, num_val: int = 24, size: int = 16) -> SharedImages:
 
 def make(
     config: TrainConfig = TINY,
-    images: SharedImages | None = None,
+    images: ImageTensors | None = None,
     *,
     max_epochs: int = 4,
     seed: int = 7,

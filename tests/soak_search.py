@@ -17,7 +17,7 @@ from cluster_search import SLOTS, images
 from search_worlds import SPACE, Rungs, build_searcher
 
 from model.engine import Engine
-from model.training import SharedImages
+from model.split_images import ImageTensors
 from search.study.study import RunStudy
 from search.tune.callbacks import CheckpointCallback, NodeCallback, ReportCallback
 from search.tune.cluster import ray_cluster
@@ -28,7 +28,7 @@ from search.worker.trainable import Report, TrialPlan
 INTERVAL = 50
 
 
-def train_nothing(assignment: Mapping[str, Any], shared: SharedImages, plan: TrialPlan, report: Report) -> None:
+def train_nothing(assignment: Mapping[str, Any], shared: ImageTensors, plan: TrialPlan, report: Report) -> None:
     """One epoch, which is the whole trial."""
     report({"epoch": 1, "val_accuracy": 0.5, "seconds": 0.0, "images_per_s": 1.0})
 

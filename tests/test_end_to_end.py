@@ -13,7 +13,7 @@ import pytest
 import torch
 from tiny_space import TINY
 
-from model.data import load_test_data
+from model.test_data import load_test_data
 from search import load_run
 from search.forecast.measuring import proposals
 from search.retrain.predictions import predictions_path, read_predictions

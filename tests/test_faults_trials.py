@@ -15,7 +15,7 @@ import torch
 from ray import cloudpickle
 from tiny_space import TINY
 
-from model.training import SharedImages
+from model.split_images import ImageTensors
 from search import load_run
 from search.errors import RunFailed
 from search.run import run_search
@@ -46,7 +46,7 @@ def settings_in(folder: Path, **values: Any) -> SearchSettings:
 
 
 def troubled(
-    folder: Path, assignment: Mapping[str, Any], images: SharedImages, plan: TrialPlan, report: Report
+    folder: Path, assignment: Mapping[str, Any], images: ImageTensors, plan: TrialPlan, report: Report
 ) -> None:
     """The real training, in which some trials meet trouble at their second epoch. Notes every start of a trial."""
     number = assignment["trial_number"]
@@ -69,7 +69,7 @@ def troubled(
 
 
 def hopeless(
-    folder: Path, assignment: Mapping[str, Any], images: SharedImages, plan: TrialPlan, report: Report
+    folder: Path, assignment: Mapping[str, Any], images: ImageTensors, plan: TrialPlan, report: Report
 ) -> None:
     """Fails whatever the config. Notes every start of a trial."""
     (folder / f"starts-{assignment['trial_number']}").write_text("x")

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model.data import DataError, channel_statistics, load_test_data, load_training_data
+from model.data import DataError, channel_statistics, load_training_data
+from model.test_data import load_test_data
 
 RANDOM = np.random.default_rng(0)
 

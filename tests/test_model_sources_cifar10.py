@@ -13,8 +13,9 @@ import pytest
 from cifar10_release import make_release, serve
 
 from model import sources_cifar10
-from model.data import DataError, load_test_data, load_training_data
+from model.data import DataError, load_training_data
 from model.sources_cifar10 import FOLDER_NAME, Release, read_cifar10
+from model.test_data import load_test_data
 
 
 @pytest.fixture(autouse=True)

@@ -15,8 +15,9 @@ from safetensors.torch import load_file, save_file
 import tune_main
 from model.augment import normalise
 from model.classifier import Classifier
-from model.data import DataError, channel_statistics, load_test_data
+from model.data import DataError, channel_statistics
 from model.decoding import resize_images
+from model.test_data import load_test_data
 from search.analysis.results import Run, load_run
 from search.errors import UserError
 from search.retrain.predictions import predictions_path, read_predictions

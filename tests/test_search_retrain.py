@@ -15,13 +15,13 @@ from model.data import TrainingData, load_training_data
 from model.engine import Engine
 from model.examples import Examples
 from model.seeds import derive_seed
+from model.split_images import ImageArrays, on_device
 from model.training import EpochMetrics, Training, train_epochs
 from search.retrain.retrainer import Retrainer, RetrainTask, all_images
 from search.settings import SearchSettings
 from search.setup.prepare import search_arrays
 from search.study.retrain_record import FINALIST, RetrainRecord
 from search.study.study import RunStudy
-from search.worker.images import SearchArrays, shared_images
 
 BLOCK = BlockConfig(num_convs=1, inner_width=4, width=4)
 OnEpoch = Callable[[RetrainTask, EpochMetrics], None]
@@ -77,7 +77,7 @@ def run(
     return row, epochs
 
 
-def val_arrays(data: TrainingData) -> SearchArrays:
+def val_arrays(data: TrainingData) -> ImageArrays:
     return search_arrays(SearchSettings(run_name="run"), data)
 
 
@@ -158,7 +158,7 @@ def test_a_finalist_is_judged_on_the_validation_images_it_has_not_seen(
     task = dataclasses.replace(task_of(tmp_path), config_name=FINALIST, seed_index=1, weights_file=None)
     retrainer = retrainer_of(tmp_path, study, data, lambda _task, _metrics: None)
     row = retrainer.validate(task, arrays)
-    images = shared_images(arrays, torch.device("cpu"))
+    images = on_device(arrays, torch.device("cpu"))
     oracle = Training(TINY, images, max_epochs=4, seed=derive_seed(0, "finalist:3:1"), engine=Engine(num_threads=1))
     assert row.val_accuracy == [metrics.val_accuracy for metrics in train_epochs(oracle)][-1]
     assert (row.includes_val, row.epochs_trained) == (False, 4)

@@ -12,9 +12,9 @@ from fabricated_run import finalist_record
 from safetensors.torch import load_file
 
 import search.retrain.retrainer
-from model.data import load_test_data
 from model.engine import Engine
 from model.examples import Examples
+from model.test_data import load_test_data
 from model.training import EpochMetrics, Training
 from search.display.display import Display
 from search.errors import RunFailed

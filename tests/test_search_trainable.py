@@ -14,7 +14,7 @@ import torch
 from model.checkpoint import newest_checkpoint
 from model.config import BlockConfig, TrainConfig
 from model.engine import Engine
-from model.training import SharedImages
+from model.split_images import ImageTensors
 from search.worker.step_counts import StepCount, StepCounts
 from search.worker.trainable import TrialPlan, train_trial
 
@@ -29,9 +29,9 @@ class Killed(BaseException):
     """Stands for SIGKILL: nothing that handles errors may catch it."""
 
 
-def images() -> SharedImages:
+def images() -> ImageTensors:
     generator = torch.Generator().manual_seed(3)
-    return SharedImages(
+    return ImageTensors(
         images=torch.randint(0, 256, (8, 8, 8, 3), generator=generator, dtype=torch.uint8),
         labels=torch.arange(8) % 2,
         train_indices=torch.arange(6),

@@ -15,11 +15,13 @@ import torch
 
 from model.checkpoint import delete_checkpoints, newest_checkpoint, save_checkpoint
 from model.config import TrainConfig
-from model.data import TrainingData, channel_statistics, load_test_data
+from model.data import TrainingData, channel_statistics
 from model.engine import Engine
 from model.evaluation import evaluate
 from model.examples import Examples
 from model.seeds import derive_seed
+from model.split_images import ImageArrays, on_device
+from model.test_data import load_test_data
 from model.training import DivergedError, EpochMetrics, Training, train_epochs
 from search.retrain.predictions import predictions_path, write_predictions
 from search.retrain.weights import write_weights
@@ -27,7 +29,6 @@ from search.settings import SearchSettings
 from search.study.retrain_record import FINALIST, RetrainRecord, retrain_key
 from search.study.study import RunStudy
 from search.worker.checkpoint_pace import CheckpointPace
-from search.worker.images import SearchArrays, shared_images
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +73,7 @@ class Retrainer:
         records = (one for one in self.study.retrains() if one.key == task.key)
         return next((one for one in records if one.trial_number == task.trial_number), None)
 
-    def validate(self, task: RetrainTask, arrays: SearchArrays) -> RetrainRecord:
+    def validate(self, task: RetrainTask, arrays: ImageArrays) -> RetrainRecord:
         """Trains on the training split of `arrays`; records the last epoch's accuracy on its validation split."""
         done = self.finished(task)
         if done is not None:
@@ -123,9 +124,9 @@ class Retrainer:
             write_weights(task.weights_file, training.network, mean=arrays.mean, std=arrays.std)
         return self._record(task, history, **scores)
 
-    def _start(self, task: RetrainTask, arrays: SearchArrays) -> tuple[Training, list[dict[str, Any]]]:
+    def _start(self, task: RetrainTask, arrays: ImageArrays) -> tuple[Training, list[dict[str, Any]]]:
         """The task's training, at its newest checkpoint if there is one, and the metrics of its epochs so far."""
-        images = shared_images(arrays, torch.device(self.engine.device))
+        images = on_device(arrays, torch.device(self.engine.device))
         training = Training(
             task.config, images, max_epochs=self.settings.max_epochs, seed=self._seed(task), engine=self.engine
         )
@@ -174,11 +175,11 @@ class Retrainer:
         return self.settings.run_dir / "checkpoints" / f"{task.file_stem}-trial-{task.trial_number}"
 
 
-def all_images(data: TrainingData) -> SearchArrays:
+def all_images(data: TrainingData) -> ImageArrays:
     """Every training image in the training split, none for validation."""
     everything = np.arange(len(data.examples))
     mean, std = channel_statistics(data.examples.images, everything)
-    return SearchArrays(
+    return ImageArrays(
         images=data.examples.images,
         labels=data.examples.labels,
         train_indices=everything,
@@ -190,7 +191,7 @@ def all_images(data: TrainingData) -> SearchArrays:
     )
 
 
-def _test_scores(training: Training, arrays: SearchArrays, test: Examples) -> tuple[dict[str, float], np.ndarray]:
+def _test_scores(training: Training, arrays: ImageArrays, test: Examples) -> tuple[dict[str, float], np.ndarray]:
     """Test accuracy (fraction), single view and flip TTA, and loss; the single view's probabilities (N, K)."""
     device = torch.device(training.engine.device)
     images, labels = torch.from_numpy(test.images).to(device), torch.from_numpy(test.labels).to(device)

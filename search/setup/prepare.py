@@ -15,6 +15,7 @@ from model.data import TrainingData, channel_statistics, load_training_data, str
 from model.engine import STEPS_PER_TRAINING, Engine, choose_engine
 from model.profile import profile_network
 from model.seeds import derive_seed
+from model.split_images import ImageArrays
 from search.errors import UserError
 from search.machine.hardware import choose_device, num_cpus
 from search.machine.packing import choose_slots
@@ -24,7 +25,6 @@ from search.space.network_space import network_space
 from search.space.space import SearchSpace
 from search.study.finals import RetrainPlan
 from search.study.record import NewTrial
-from search.worker.images import SearchArrays
 
 SEED_IMAGE_SIZE = 32
 """Side in pixels of the images that the seed network was made for."""
@@ -50,7 +50,7 @@ class Preparation:
 
     settings: SearchSettings
     data: TrainingData
-    arrays: SearchArrays
+    arrays: ImageArrays
     space: SearchSpace
     machine: Machine
     retrain_engine: Engine
@@ -162,7 +162,7 @@ def _measure_machine(
     return machine, {"engine": engine_rows, "packing": [dataclasses.asdict(packing) for packing in packings]}
 
 
-def search_arrays(settings: SearchSettings, data: TrainingData) -> SearchArrays:
+def search_arrays(settings: SearchSettings, data: TrainingData) -> ImageArrays:
     """The images with their split, drawn from the run's seed; the training part cut to `search_examples`."""
     labels = data.examples.labels
     split = stratified_split(labels, val_fraction=VAL_FRACTION, seed=settings.seed)
@@ -175,7 +175,7 @@ def search_arrays(settings: SearchSettings, data: TrainingData) -> SearchArrays:
             )
         train = stratified_subset(labels, train, settings.search_examples, seed=settings.seed)
     mean, std = channel_statistics(data.examples.images, train)
-    return SearchArrays(
+    return ImageArrays(
         images=data.examples.images,
         labels=labels,
         train_indices=np.ascontiguousarray(train),

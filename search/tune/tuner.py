@@ -15,18 +15,17 @@ from ray.tune import Callback
 from ray.tune.error import TuneError
 from ray.tune.search import Searcher
 
-from model.training import SharedImages
+from model.split_images import ImageArrays, ImageTensors, on_device
 from search.errors import RunFailed
 from search.machine.slots import Slots
 from search.tune.trial_scheduler import StudyScheduler
-from search.worker.images import SearchArrays, shared_images
 from search.worker.trainable import Report, TrialPlan
 
-Train = Callable[[Mapping[str, Any], SharedImages, TrialPlan, Report], None]
+Train = Callable[[Mapping[str, Any], ImageTensors, TrialPlan, Report], None]
 """What a worker does with a suggestion of the searcher; see `search.worker.trainable.train_trial`."""
 
 
-def make_trainable(train: Train, arrays: SearchArrays, plan: TrialPlan, slots: Slots) -> Any:
+def make_trainable(train: Train, arrays: ImageArrays, plan: TrialPlan, slots: Slots) -> Any:
     """Ray's trainable: calls `train` in a worker that holds one slot. The images are put into the object store once."""
     return tune.with_resources(
         tune.with_parameters(_run_trial, arrays=arrays, plan=plan, train=train),
@@ -76,7 +75,7 @@ def run_trials(
         raise RunFailed(f"Ray failed: {str(error).splitlines()[0]}") from error
 
 
-def _run_trial(assignment: Mapping[str, Any], *, arrays: SearchArrays, plan: TrialPlan, train: Train) -> None:
+def _run_trial(assignment: Mapping[str, Any], *, arrays: ImageArrays, plan: TrialPlan, train: Train) -> None:
     worker = f"{os.uname().nodename}:{os.getpid()}"
     images = _device_images(_Identity(arrays), plan.engine.device)
     train(assignment, images, plan, lambda metrics: tune.report({**metrics, "worker": worker}))
@@ -85,7 +84,7 @@ def _run_trial(assignment: Mapping[str, Any], *, arrays: SearchArrays, plan: Tri
 class _Identity:
     """The run's images as a cache key: one object per worker process, equal for every trial of the run."""
 
-    def __init__(self, arrays: SearchArrays) -> None:
+    def __init__(self, arrays: ImageArrays) -> None:
         self.arrays = arrays
 
     def __eq__(self, other: object) -> bool:
@@ -96,6 +95,6 @@ class _Identity:
 
 
 @lru_cache(maxsize=1)
-def _device_images(key: _Identity, device: str) -> SharedImages:
+def _device_images(key: _Identity, device: str) -> ImageTensors:
     """The images on the worker's device. The worker's first trial moves them there; later trials reuse them."""
-    return shared_images(key.arrays, torch.device(device))
+    return on_device(key.arrays, torch.device(device))

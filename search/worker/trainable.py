@@ -12,7 +12,8 @@ import torch
 from model.checkpoint import newest_checkpoint, save_checkpoint
 from model.config import TrainConfig
 from model.engine import Engine
-from model.training import DivergedError, SharedImages, Training, train_epochs
+from model.split_images import ImageTensors
+from model.training import DivergedError, Training, train_epochs
 from search.files import DISK_ERRORS
 from search.study.record import OUT_OF_MEMORY
 from search.worker.checkpoint_pace import CheckpointPace
@@ -39,7 +40,7 @@ class TrialPlan:
 Report = Callable[[dict[str, Any]], None]
 
 
-def train_trial(assignment: Mapping[str, Any], images: SharedImages, plan: TrialPlan, report: Report) -> None:
+def train_trial(assignment: Mapping[str, Any], images: ImageTensors, plan: TrialPlan, report: Report) -> None:
     """Trains one trial. Reports once an epoch, and once more if it cannot go on.
 
     `assignment` is the searcher's suggestion. A report holds the fields of EpochMetrics; or `ended` ("diverged" or
@@ -66,7 +67,7 @@ def error_line(error: Exception) -> str:
     return f"{OUT_OF_MEMORY if is_memory else type(error).__name__}: {text[-1] if text else 'no message'}"
 
 
-def _epochs(assignment: Mapping[str, Any], images: SharedImages, plan: TrialPlan) -> Iterator[dict[str, Any]]:
+def _epochs(assignment: Mapping[str, Any], images: ImageTensors, plan: TrialPlan) -> Iterator[dict[str, Any]]:
     """Yields the metrics of every epoch that the record may lack: those in the checkpoint, then new ones."""
     folder = plan.checkpoint_dir(assignment["trial_number"])
     training, history = _training(assignment, images, plan, folder)
@@ -84,7 +85,7 @@ def _epochs(assignment: Mapping[str, Any], images: SharedImages, plan: TrialPlan
 
 
 def _training(
-    assignment: Mapping[str, Any], images: SharedImages, plan: TrialPlan, folder: Path
+    assignment: Mapping[str, Any], images: ImageTensors, plan: TrialPlan, folder: Path
 ) -> tuple[Training, list[dict[str, Any]]]:
     """The trial's training, at its newest checkpoint if there is one, and the metrics of its epochs so far."""
 
