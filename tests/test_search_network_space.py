@@ -181,7 +181,7 @@ def test_the_copy_of_a_space_is_the_same_space(text: str | None) -> None:
         ),
         (
             'c3_kind = "spatially_separable"\nc3_num_convs = 3',
-            "`num_convs` must be 2 in a spatially_separable block, a (3, 1) and a (1, 3); got 3.",
+            "`num_convs` must be 2 in a spatially_separable block: (3, 1) and (1, 3); got 3.",
         ),
         ("weigth_decay = 0.1", "unknown key `weigth_decay`. Did you mean `weight_decay`? Known keys: c1_kind,"),
         ('base = "nothing"', '`base` must be "default" or "none"; got \'nothing\'.'),

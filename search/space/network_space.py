@@ -80,6 +80,10 @@ def _check_values(space: SearchSpace) -> None:
     usual = {key: parameter.extremes()[0] for key, parameter in space.parameters.items() if parameter.default is None}
     usual |= {key: parameter.default for key, parameter in space.parameters.items() if parameter.default is not None}
     for rest in (TrainConfig().flat(), space.complete(usual)):
+        try:
+            TrainConfig.from_flat(rest)
+        except ValueError as error:
+            raise SpaceError(f"the defaults of the search space cannot be trained together: {error}") from None
         problems: dict[str, None] = {}  # a dict, so that no line appears twice
         for key, value in candidates:
             try:
