@@ -93,7 +93,7 @@ def search_trials(preparation: Preparation, study: RunStudy, watchers: Watchers)
         progress.end(record)
     watchers.display.start_trials(progress)
     try:
-        _train_trials(preparation, study, scheduler, settings.num_trials - len(ended), watchers)
+        _train_trials(preparation, study, scheduler, watchers)
     finally:
         watchers.display.end_trials()
 
@@ -128,9 +128,7 @@ def make_searcher(preparation: Preparation, study: RunStudy, promotions: Promoti
     )
 
 
-def _train_trials(
-    preparation: Preparation, study: RunStudy, scheduler: StudyScheduler, num_trials: int, watchers: Watchers
-) -> None:
+def _train_trials(preparation: Preparation, study: RunStudy, scheduler: StudyScheduler, watchers: Watchers) -> None:
     from search.tune.callbacks import CheckCallback, CheckpointCallback, NodeCallback, ReportCallback, TimeoutCallback
     from search.tune.cluster import ray_cluster
     from search.tune.trackers import tracking
@@ -148,13 +146,12 @@ def _train_trials(
             make_trainable(train_trial, preparation.arrays, plan, slots),
             make_searcher(preparation, study, scheduler.promotions),
             scheduler,
-            num_trials=num_trials if scheduler.promotions is None else None,
             max_failures=settings.max_failures,
             scratch=scratch,
             callbacks=[
                 CheckCallback(watchers.check),
                 CheckpointCallback(plan, scheduler),
-                ReportCallback(partial(watchers.report, plan), lambda number: watchers.end(study.trial(number))),
+                ReportCallback(partial(watchers.report, plan), partial(_note_end, study, scheduler, watchers)),
                 TimeoutCallback(TrialClock(settings.trial_timeout_s), scheduler),
                 NodeCallback(slots),
             ],
@@ -162,6 +159,12 @@ def _train_trials(
         for number in scheduler.promotions.stopped if scheduler.promotions else ():
             delete_checkpoints(plan.checkpoint_dir(number))
             watchers.end(study.trial(number))
+
+
+def _note_end(study: RunStudy, scheduler: StudyScheduler, watchers: Watchers, number: int) -> None:
+    """Passes on an end or a pause; a trial whose worker died and that starts again has neither."""
+    if scheduler.is_over(number) or (scheduler.promotions is not None and scheduler.promotions.is_paused(number)):
+        watchers.end(study.trial(number))
 
 
 def _trial_plan(preparation: Preparation, steps: StepCounts) -> TrialPlan:

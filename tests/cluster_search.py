@@ -31,7 +31,6 @@ from search.machine.slots import Slots
 from search.schedulers.rungs import rung_epochs
 from search.space.parameter import Parameter
 from search.space.space import SearchSpace
-from search.study.record import TrialStatus
 from search.study.study import RunStudy
 from search.tune import tuner
 from search.tune.callbacks import CheckpointCallback, NodeCallback, ReportCallback
@@ -176,9 +175,8 @@ def search(folder: Path, nodes: Nodes, scratch: Path, fault: str) -> RunStudy:
     )
     tuner.run_trials(
         tuner.make_trainable(train_slowly, images(), plan, SLOTS),
-        build_searcher(SPACE, study, 7, max_concurrent=1),
+        build_searcher(SPACE, study, 7, max_concurrent=1, num_trials=NUM_TRIALS),
         scheduler,
-        num_trials=NUM_TRIALS - sum(record.status is not TrialStatus.INTERRUPTED for record in study.trials()),
         max_failures=2,
         scratch=scratch,
         callbacks=[

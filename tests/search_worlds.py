@@ -64,7 +64,7 @@ def build_searcher(
     seed: int,
     *,
     promotions: PromotionRule | None = None,
-    num_trials: int | None = None,
+    num_trials: int = 10**9,
     max_concurrent: int | None = None,
     may_start: Callable[[], bool] = lambda: True,
     **proposing: Any,

@@ -72,9 +72,10 @@ def main() -> None:
         plan = TrialPlan(max_epochs=1, rung_epochs=(), engine=Engine(num_threads=1), checkpoints_dir=folder / "c")
         run_trials(
             make_trainable(train_nothing, images(), plan, SLOTS),
-            build_searcher(dataclasses.replace(SPACE, constraint=None), study, 7, max_concurrent=1),
+            build_searcher(
+                dataclasses.replace(SPACE, constraint=None), study, 7, max_concurrent=1, num_trials=num_trials
+            ),
             scheduler,
-            num_trials=num_trials,
             max_failures=0,
             scratch=scratch,
             callbacks=[

@@ -63,7 +63,12 @@ def test_a_spent_budget_ends_new_trials_but_not_unfinished_ones() -> None:
     study = RunStudy.in_memory()
     propose(build_searcher(SPACE, study, SEED))
     searcher = build_searcher(SPACE, study, SEED, may_start=lambda: False)
-    assert propose(searcher, "a")["trial_number"] == study.num_trials - 1
+    number = propose(searcher, "a")["trial_number"]
+    assert number == study.num_trials - 1
+    assert searcher.suggest("b") is None
+    study.record_epoch(number, epoch=9, val_accuracy=0.5, metrics={})
+    study.finish(number, TrialStatus.COMPLETED, value=0.5)
+    searcher.on_trial_complete("a")
     assert searcher.suggest("b") == Searcher.FINISHED
 
 

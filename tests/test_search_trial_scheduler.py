@@ -6,8 +6,10 @@ import pickle
 from typing import Any
 
 import pytest
+from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
-from search_worlds import Rungs, stub
+from ray.tune.search import Searcher
+from search_worlds import SEED, SPACE, Rungs, build_searcher, stub
 
 from search.study.record import NewTrial, RungDecision, TrialStatus
 from search.study.study import RunStudy
@@ -87,7 +89,7 @@ def test_a_dead_worker_fails_its_trial_and_keeps_its_scores() -> None:
     scheduler = scheduler_of(study)
     report(scheduler, 0, epoch=1, val_accuracy=0.5)
     trial = stub("t0", {"trial_number": 0})
-    trial.should_recover = lambda: False
+    trial.status, trial.should_recover = Trial.RUNNING, lambda: False
     scheduler.on_trial_error(None, trial)  # type: ignore[arg-type]
     record = study.trial(0)
     assert record.status is TrialStatus.FAILED
@@ -125,3 +127,21 @@ def test_a_stop_or_an_end_without_its_status_is_made_up_for() -> None:
 
 def test_its_pickle_holds_nothing_of_the_record() -> None:
     assert len(pickle.dumps(scheduler_of(study_of(5)))) < 200
+
+
+def test_a_trial_whose_idle_worker_died_is_suggested_again_a_few_times() -> None:
+    """Ray itself restarts no trial that dies as PENDING; see `on_trial_error`."""
+    study = RunStudy.in_memory()
+    scheduler = StudyScheduler(RUNGS, study)  # type: ignore[arg-type]
+    searcher = build_searcher(SPACE, study, SEED, num_trials=1, max_concurrent=1)
+    for death in range(3):
+        proposed = searcher.suggest(f"t{death}")
+        assert isinstance(proposed, dict)
+        assert proposed["trial_number"] == study.num_trials - 1
+        assert searcher.suggest("other") is None
+        trial = stub(f"t{death}", proposed)
+        trial.status, trial.max_failures = Trial.PENDING, 2
+        scheduler.on_trial_error(None, trial)  # type: ignore[arg-type]
+        searcher.on_trial_complete(f"t{death}", error=True)
+        assert (study.trials()[-1].status is TrialStatus.FAILED) == (death == 2)
+    assert searcher.suggest("t3") == Searcher.FINISHED

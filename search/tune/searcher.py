@@ -23,12 +23,12 @@ class StudySearcher(StateIsInStudy, Searcher):
         proposer: Proposer,
         study: RunStudy,
         *,
-        num_trials: int | None = None,
+        num_trials: int,
         max_concurrent: int | None = None,
         promotions: PromotionRule | None = None,
         may_start: Callable[[], bool] = lambda: True,
     ) -> None:
-        """`num_trials`: trials the record shall hold, rejected ones not counted; None leaves the number to Ray.
+        """`num_trials`: trials the record shall hold, rejected ones not counted.
 
         `max_concurrent`: the number of slots. `promotions`: the trial scheduler's rule, if trials pause. `may_start`:
         asked before each new trial whether there is time for it.
@@ -44,7 +44,7 @@ class StudySearcher(StateIsInStudy, Searcher):
         records = study.trials()
         self._num_started = sum(record.status is not TrialStatus.REJECTED for record in records)
         self._unfinished = deque(
-            record
+            record.number
             for record in records
             if record.status is TrialStatus.INTERRUPTED
             and not (promotions is not None and promotions.is_paused(record.number))
@@ -56,14 +56,11 @@ class StudySearcher(StateIsInStudy, Searcher):
         # its score.
         if self._max_concurrent is not None and len(self._live) >= self._max_concurrent:
             return None
-        if self._unfinished:
-            record = self._unfinished.popleft()
-        else:
-            number = self._next_number()
-            if number is None:
-                # A running trial's next report may let a paused one go on.
-                return None if self._promotions and self._live else str(Searcher.FINISHED)
-            record = self._study.trial(number)
+        number = self._unfinished.popleft() if self._unfinished else self._next_number()
+        if number is None:
+            # A running trial's next report may let a paused one go on, and its worker may die.
+            return None if self._live else str(Searcher.FINISHED)
+        record = self._study.trial(number)
         self._live[trial_id] = record.number
         return {
             "trial_number": record.number,
@@ -73,17 +70,21 @@ class StudySearcher(StateIsInStudy, Searcher):
         }
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Tells the sampler what the record says of the trial."""
+        """Tells the sampler what the record says of the trial. A trial that died without an end is suggested again."""
         number = self._live.pop(trial_id, None)
-        if number is not None:
-            self._proposer.tell(self._study.trial(number))
+        if number is None:
+            return
+        record = self._study.trial(number)
+        self._proposer.tell(record)
+        if error and record.status is TrialStatus.RUNNING:
+            self._unfinished.appendleft(number)
 
     def _next_number(self) -> int | None:
         """The trial for a free worker: a paused one that is due, or a new one; None if there is none."""
         may_start = self._may_start()
         if may_start and self._promotions is not None and (number := self._promotions.promote()) is not None:
             return number
-        if may_start and (self._num_trials is None or self._num_started < self._num_trials):
+        if may_start and self._num_started < self._num_trials:
             self._num_started += 1
             return self._proposer.add_trial()
         if self._promotions is not None:

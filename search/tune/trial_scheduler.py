@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from ray.tune.experiment import Trial
@@ -38,6 +39,7 @@ class StudyScheduler(StateIsInStudy, FIFOScheduler):
         """The rule that lets paused trials go on; None where trials are stopped instead."""
         self._rule = self.promotions or StoppingRule(settings, study)
         self._epochs_recorded = {record.number: record.epochs_trained for record in study.trials()}
+        self._num_restarts: Counter[int] = Counter()
         self._reasons_to_kill: dict[int, str] = {}
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
@@ -61,10 +63,15 @@ class StudyScheduler(StateIsInStudy, FIFOScheduler):
         return TrialScheduler.STOP if self._rule.reach(number, epoch, score) else TrialScheduler.CONTINUE
 
     def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
-        """A worker died. Ray reports every death, even if it starts the trial again."""
-        if trial.should_recover():  # type: ignore[no-untyped-call]
+        """A worker died. The trial has failed unless it starts again."""
+        is_pending = trial.status == Trial.PENDING
+        if not is_pending and trial.should_recover():  # type: ignore[no-untyped-call]
             return
         number = trial.config["trial_number"]
+        # Ray does not restart a trial whose idle worker was found dead; the searcher suggests such a trial again.
+        self._num_restarts[number] += is_pending
+        if is_pending and self._num_restarts[number] <= trial.max_failures:
+            return
         error = self._reasons_to_kill.get(number, WORKER_DIED)
         self._study.finish(number, TrialStatus.FAILED, error=error)
 

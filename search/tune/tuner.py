@@ -38,14 +38,12 @@ def run_trials(
     searcher: Searcher,
     scheduler: StudyScheduler,
     *,
-    num_trials: int | None,
     max_failures: int,
     scratch: Path,
     callbacks: Sequence[Callback],
 ) -> None:
-    """Runs trials side by side until all have ended. Needs a `ray_cluster`, which gives `scratch`.
+    """Runs trials side by side until the searcher has finished. Needs a `ray_cluster`, which gives `scratch`.
 
-    `num_trials` None takes suggestions until the searcher has finished; a paused trial may then come more than once.
     `max_failures`: how often a trial whose worker died starts again. RunFailed if Ray itself fails.
     """
     tuner = tune.Tuner(
@@ -53,7 +51,7 @@ def run_trials(
         tune_config=tune.TuneConfig(
             search_alg=searcher,
             scheduler=scheduler,
-            num_samples=-1 if num_trials is None else num_trials,
+            num_samples=-1,  # the searcher knows when to end: a paused trial is suggested more than once
             reuse_actors=True,
         ),
         run_config=tune.RunConfig(
