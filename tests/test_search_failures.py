@@ -20,8 +20,8 @@ from search.machine import temporary_folder as private_folder
 from search.schedulers.failure_streak import FailureStreak
 from search.schedulers.trial_clock import TrialClock
 from search.settings import SearchSettings
-from search.setup import disk_errors as trouble
-from search.setup.disk_errors import trouble_named
+from search.setup import disk_errors as disk_errors_module
+from search.setup.disk_errors import disk_errors
 from search.study.record import NewTrial, TrialRecord, TrialStatus
 from search.study.study import RunStudy
 from search.tune.trial_scheduler import StudyScheduler
@@ -137,7 +137,7 @@ def test_what_the_disk_does_is_told_in_one_line(error: Exception, expected: str,
     (tmp_path / "r").mkdir()
     with (
         pytest.raises(RunFailed, match=expected) as caught,
-        trouble_named(SearchSettings(run_name="r", results_dir=tmp_path)),
+        disk_errors(SearchSettings(run_name="r", results_dir=tmp_path)),
     ):
         raise error
     assert "\n" not in str(caught.value)
@@ -147,11 +147,13 @@ def test_a_full_temporary_folder_is_named_in_place_of_the_results(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "r").mkdir()
-    monkeypatch.setattr(trouble, "MIN_TEMP_BYTES", 10**18)
-    message = r"No space left\. The temporary folder /.+ bytes left; Ray needs 1,000,.+ or set TMPDIR to another, then"
+    monkeypatch.setattr(disk_errors_module, "MIN_TEMP_BYTES", 10**18)
+    message = (
+        r"No space left\. The temporary folder /.+ bytes free; Ray needs 1,000,.+ or set TMPDIR to another folder, then"
+    )
     with (
         pytest.raises(RunFailed, match=message),
-        trouble_named(SearchSettings(run_name="r", results_dir=tmp_path)),
+        disk_errors(SearchSettings(run_name="r", results_dir=tmp_path)),
     ):
         raise OSError(errno.ENOSPC, "No space left")
 
@@ -159,7 +161,7 @@ def test_a_full_temporary_folder_is_named_in_place_of_the_results(
 def test_our_own_faults_stay_what_they_are(tmp_path: Path) -> None:
     with (
         pytest.raises(PermissionError, match="no"),
-        trouble_named(SearchSettings(run_name="r", results_dir=tmp_path)),
+        disk_errors(SearchSettings(run_name="r", results_dir=tmp_path)),
     ):
         raise PermissionError(errno.EACCES, "no")
 

@@ -67,7 +67,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Preparation:
 
 def preparation_in(folder: Path, prepared: Preparation, **changes: Any) -> Preparation:
     (folder / "run").mkdir(exist_ok=True)
-    settings = dataclasses.replace(prepared.settings, results_dir=folder, **changes)
+    settings = prepared.settings.changed(results_dir=folder, **changes)
     return dataclasses.replace(prepared, settings=settings)
 
 

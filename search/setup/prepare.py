@@ -21,6 +21,7 @@ from search.machine.hardware import choose_device, num_cpus
 from search.machine.packing import choose_slots
 from search.machine.slots import Slots
 from search.settings import SearchSettings
+from search.setup.document import DataRecord, RunDocument, new_document
 from search.space.network_space import network_space
 from search.space.space import SearchSpace
 from search.study.finals import RetrainPlan
@@ -64,6 +65,22 @@ class Preparation:
     @property
     def image_size(self) -> int:
         return int(self.data.examples.images.shape[1])
+
+    @property
+    def data_record(self) -> DataRecord:
+        """The images, as run.toml describes them."""
+        return DataRecord.of(self.data, self.arrays)
+
+    def document(self) -> RunDocument:
+        """The description of a new run."""
+        return new_document(
+            self.settings,
+            self.data_record,
+            self.machine.engine,
+            self.machine.slots,
+            measurements=self.measurements,
+            warnings=self.warnings,
+        )
 
     @property
     def baselines(self) -> dict[int, NewTrial]:
@@ -142,7 +159,7 @@ def _shortened_for_stand_in(settings: SearchSettings, data: TrainingData, device
     is_stand_in = settings.dataset == "auto" and data.name == "digits"
     if not is_stand_in or device != "cpu" or settings.search_examples is not None:
         return settings
-    return dataclasses.replace(settings, search_examples=STAND_IN_EXAMPLES)
+    return settings.changed(search_examples=STAND_IN_EXAMPLES)
 
 
 def _measure_machine(

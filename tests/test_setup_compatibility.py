@@ -1,4 +1,4 @@
-"""A run is taken up only as what it was; every difference is named."""
+"""A run is resumed only with everything that decides its scores; each difference is named."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pytest
 from model.engine import Engine
 from search.errors import SpaceError, UserError
 from search.machine.slots import Slots
-from search.settings import SearchSettings
-from search.setup.compatibility import check_made_with, note_made_with
+from search.settings import OPTIONS, SearchSettings
+from search.setup.compatibility import check_compatibility, note_compatibility
 from search.setup.prepare import Machine, Preparation, prepare
 from search.setup.run_folder import RunFolder
 from search.space.space import SearchSpace
@@ -21,7 +21,15 @@ from search.study.study import RunStudy
 MACHINE = Machine(
     engine=Engine(num_threads=1), slots=Slots(num_concurrent=1, cpus_per_trial=1, gpus_per_trial=0.0, gpus=0)
 )
-ADVICE = r"Bring the old one back or start a new run\."
+ADVICE = r"Restore it or start a new run\."
+
+
+def note(study: RunStudy, run: Preparation) -> None:
+    note_compatibility(study, run.settings, run.data_record, run.space)
+
+
+def check(study: RunStudy, run: Preparation) -> None:
+    check_compatibility(study, run.settings, run.data_record, run.space)
 
 
 @pytest.fixture(scope="module")
@@ -33,14 +41,14 @@ def preparation(tmp_path_factory: pytest.TempPathFactory) -> Preparation:
     )
     preparation = prepare(settings, kept=MACHINE)
     with RunFolder(settings.run_dir).created():
-        RunFolder(settings.run_dir).write_new(preparation)
+        RunFolder(settings.run_dir).write_new(preparation.document(), preparation.space)
     return preparation
 
 
 @pytest.fixture
 def study(preparation: Preparation) -> RunStudy:
     study = RunStudy.in_memory()
-    note_made_with(study, preparation)
+    note(study, preparation)
     return study
 
 
@@ -53,10 +61,10 @@ def space_file(preparation: Preparation) -> Any:
     path.write_text(text)
 
 
-def test_a_run_as_it_was_is_taken_up(preparation: Preparation, study: RunStudy) -> None:
-    check_made_with(study, preparation)
-    grown = dataclasses.replace(preparation.settings, num_trials=99, trial_timeout_s=5.0, max_failures=7)
-    check_made_with(study, dataclasses.replace(preparation, settings=grown))
+def test_an_unchanged_run_is_resumed(preparation: Preparation, study: RunStudy) -> None:
+    check(study, preparation)
+    grown = preparation.settings.changed(num_trials=99, trial_timeout_s=5.0, max_failures=7, baseline=False)
+    check(study, dataclasses.replace(preparation, settings=grown))
 
 
 def test_other_images_or_another_split_are_refused(preparation: Preparation, study: RunStudy) -> None:
@@ -65,44 +73,44 @@ def test_other_images_or_another_split_are_refused(preparation: Preparation, stu
     other_split = dataclasses.replace(preparation, arrays=arrays)
     fewer = dataclasses.replace(preparation.arrays, train_indices=preparation.arrays.train_indices[:400])
     for changed, message in (
-        (dataclasses.replace(preparation, data=data), rf"another data set \(.+\): \w+ then, f+ now\. {ADVICE}"),
-        (other_split, rf"another train/validation split: \w+ then, e+ now\. {ADVICE}"),
-        (dataclasses.replace(preparation, arrays=fewer), rf"number of training images: 500 then, 400 now\. {ADVICE}"),
+        (
+            dataclasses.replace(preparation, data=data),
+            rf"^the data set \(.+\) was \w+ when the run began and is f+ now\. {ADVICE}$",
+        ),
+        (other_split, rf"^the train/validation split was \w+ when the run began and is e+ now\. {ADVICE}$"),
+        (
+            dataclasses.replace(preparation, arrays=fewer),
+            rf"^the number of training images was 500 when the run began and is 400 now\. {ADVICE}$",
+        ),
     ):
         with pytest.raises(UserError, match=message):
-            check_made_with(study, changed)
+            check(study, changed)
 
 
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("max_params", 5, "another limit --max-params: 1000000 then, 5 now"),
-        ("min_receptive_field", 5, "another limit --min-receptive-field: 44 then, 5 now"),
-        ("max_epochs", 30, "another length --epochs: 25 then, 30 now"),
-        ("grace_period", 4, "another --grace-period: 3 then, 4 now"),
-        ("reduction_factor", 2, "another --reduction-factor: 6 then, 2 now"),
-        ("seed", 1, "another seed: 0 then, 1 now"),
-        ("scheduler", "asha", "another --scheduler: promotion then, asha now"),
+        ("max_params", 5, "--max-params was 1000000 when the run began and is 5 now"),
+        ("min_receptive_field", 5, "--min-receptive-field was 44 when the run began and is 5 now"),
+        ("max_epochs", 30, "--epochs was 25 when the run began and is 30 now"),
+        ("grace_period", 4, "--grace-period was 3 when the run began and is 4 now"),
+        ("reduction_factor", 2, "--reduction-factor was 6 when the run began and is 2 now"),
+        ("seed", 1, "--seed was 0 when the run began and is 1 now"),
+        ("scheduler", "asha", "--scheduler was promotion when the run began and is asha now"),
     ],
 )
 def test_an_edited_setting_is_refused(
     preparation: Preparation, study: RunStudy, field: str, value: int | str, message: str
 ) -> None:
-    settings = dataclasses.replace(preparation.settings, **{field: value})
-    with pytest.raises(UserError, match=rf"^the run was made with {message}\. {ADVICE}$"):
-        check_made_with(study, dataclasses.replace(preparation, settings=settings))
+    settings = preparation.settings.changed(**{field: value})
+    with pytest.raises(UserError, match=rf"^{message}\. {ADVICE}$"):
+        check(study, dataclasses.replace(preparation, settings=settings))
 
 
-def test_another_chance_of_an_audit_is_refused(preparation: Preparation) -> None:
-    def with_audit(chance: float) -> Preparation:
-        settings = dataclasses.replace(preparation.settings, scheduler="asha", audit=chance)
-        return dataclasses.replace(preparation, settings=settings)
-
-    study = RunStudy.in_memory()
-    note_made_with(study, with_audit(0.1))
-    check_made_with(study, with_audit(0.1))
-    with pytest.raises(UserError, match=rf"^the run was made with another --audit: 0.1 then, 0.5 now\. {ADVICE}$"):
-        check_made_with(study, with_audit(0.5))
+def test_the_settings_that_decide_scores_are_these() -> None:
+    fixed = {name for name, option in OPTIONS.items() if option.decides_scores}
+    lengths = {"max_epochs", "grace_period", "reduction_factor", "scheduler"}
+    assert fixed == lengths | {"seed", "max_params", "min_receptive_field"}
 
 
 def test_another_search_space_is_refused_key_by_key(preparation: Preparation, study: RunStudy) -> None:
@@ -111,38 +119,42 @@ def test_another_search_space_is_refused_key_by_key(preparation: Preparation, st
     del parameters[gone]
     space = SearchSpace(parameters, {**preparation.space.fixed, "num_wonders": 3})
     with pytest.raises(UserError) as caught:
-        check_made_with(study, dataclasses.replace(preparation, space=space))
+        check(study, dataclasses.replace(preparation, space=space))
     lines = str(caught.value).splitlines()
     assert len(lines) == 2
-    assert any(f"search space, `{gone}`: {{'kind'" in line and "then, nothing now" in line for line in lines)
-    assert any("search space, `num_wonders`: nothing then, 3 now" in line for line in lines)
+    assert any(f"`{gone}` in the search space was {{'kind'" in line and "and is nothing now" in line for line in lines)
+    assert any(
+        "`num_wonders` in the search space was nothing when the run began and is 3 now" in line for line in lines
+    )
 
 
 def test_an_edited_space_file_is_refused_though_nothing_reads_it(
     preparation: Preparation, study: RunStudy, space_file: Path
 ) -> None:
     space_file.write_text("num_wonders = 3\n" + space_file.read_text())
-    with pytest.raises(UserError, match=r"another search space, `num_wonders`: nothing then, 3 now"):
-        check_made_with(study, preparation)
+    with pytest.raises(
+        UserError, match=r"`num_wonders` in the search space was nothing when the run began and is 3 now"
+    ):
+        check(study, preparation)
 
 
 def test_a_lost_or_broken_space_file_is_named(preparation: Preparation, study: RunStudy, space_file: Path) -> None:
     text = space_file.read_text()
     space_file.unlink()
     with pytest.raises(UserError, match=r"space\.toml cannot be read \(.*No such file.*\)\. Restore it from a copy\."):
-        check_made_with(study, preparation)
+        check(study, preparation)
     space_file.write_text(text + "\n= broken")
     with pytest.raises(SpaceError, match="the search space is not valid TOML"):
-        check_made_with(study, preparation)
+        check(study, preparation)
 
 
 def test_all_differences_are_told_at_once(preparation: Preparation, study: RunStudy) -> None:
-    settings = dataclasses.replace(preparation.settings, seed=1, max_params=5)
+    settings = preparation.settings.changed(seed=1, max_params=5)
     with pytest.raises(UserError) as caught:
-        check_made_with(study, dataclasses.replace(preparation, settings=settings))
+        check(study, dataclasses.replace(preparation, settings=settings))
     assert len(str(caught.value).splitlines()) == 2
 
 
 def test_a_record_that_does_not_say_is_refused(preparation: Preparation) -> None:
-    with pytest.raises(UserError, match="does not say what the run was made with: another version began it"):
-        check_made_with(RunStudy.in_memory(), preparation)
+    with pytest.raises(UserError, match="does not say what the run began with"):
+        check(RunStudy.in_memory(), preparation)
