@@ -1,6 +1,5 @@
 """The main job through real Ray on tiny data: once from start to end, and once resumed and extended."""
 
-import dataclasses
 import math
 import subprocess
 import sys
