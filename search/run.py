@@ -128,9 +128,9 @@ def no_run_lost(display: Display) -> Iterator[None]:
 
 def judge_forecast(run: Run, wall_s: float, display: Display) -> None:
     """Says and keeps how far the forecast was off; nothing if there was none."""
-    if "forecast" in run.document:
+    if run.document.forecast is not None:
         epochs = sum(record.epochs_trained for record in run.records)
-        table = {**run.document["forecast"], "actual_wall_s": wall_s, "actual_epochs": epochs}
+        table = {**run.document.forecast, "actual_wall_s": wall_s, "actual_epochs": epochs}
         RunFolder(run.run_dir).write_forecast(table)
         display.message(verdict(table) or "")
 

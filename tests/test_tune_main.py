@@ -41,7 +41,7 @@ def assert_refused(capsys: pytest.CaptureFixture[str], results_dir: Path, messag
         (("--dataset", "no/such/folder"), "no/such/folder is not a known data set or folder"),
         (("--search-examples", 5000), "--search-examples 5000: the training split has"),
         (("--cpus-per-trial", 4096), "--cpus-per-trial 4096: this machine has"),
-        (("--max-params", 10), "to keep the limits"),
+        (("--max-params", 10), "no config within the limits"),
         (("--space", "no-such-file.toml"), "--space no-such-file.toml cannot be read (No such file or directory)"),
         (("--storage", "nonsense"), "--storage nonsense cannot be opened"),
     ],
@@ -97,6 +97,7 @@ def test_a_plan_that_never_ends_is_ended(
                 time.sleep(0.01)
 
     monkeypatch.setattr(tune_main, "PLAN_LIMIT_S", 0.5)
+    handler = signal.getsignal(signal.SIGALRM)
     monkeypatch.setattr(search.run, "plan_search", measure_for_ever)
     start = time.monotonic()
     code = tune_main.main(["--plan", "--dataset", "digits", "--results-dir", str(tmp_path / "results")])
@@ -106,7 +107,7 @@ def test_a_plan_that_never_ends_is_ended(
     assert code == 1
     assert "no forecast: this machine is too busy for one within 0 s. Try again later." in err
     assert not (tmp_path / "results").exists()
-    assert signal.getsignal(signal.SIGALRM) == signal.SIG_DFL
+    assert signal.getsignal(signal.SIGALRM) == handler
 
 
 def test_a_forecast_that_fails_ends_no_run() -> None:

@@ -92,13 +92,12 @@ def _own_images(run: Run) -> NDArray[np.uint8]:
         if answers is not None and answers.pictures:
             encoded = [EncodedImage(f"{path} {index}", png) for index, png in answers.pictures.items()]
             return decode_images(encoded, image_size=run.image_size)
-    settings = run.document["settings"]
     try:
         data = load_training_data(
-            run.document["data"]["name"],
+            run.document.data.name,
             image_size=run.image_size,
-            seed=settings["seed"],
-            data_dir=Path(settings.get("data_dir", "data")),
+            seed=run.settings.seed,
+            data_dir=run.settings.data_dir,
         )
     except DataError as error:
         raise UserError(f"no real image to check the export with ({error}). Give some: --images FILE...") from None

@@ -17,12 +17,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from model.data import TrainingData
 from model.engine import Engine
+from model.split_images import ImageArrays
 from search.errors import UserError
 from search.machine.hardware import describe_hardware, describe_versions
 from search.machine.slots import Slots
 from search.options import Place, problem_lines
 from search.settings import RECORD_VERSION, SearchSettings
-from search.worker.images import SearchArrays
 
 _STRICT = ConfigDict(frozen=True, strict=True, extra="forbid")
 
@@ -49,7 +49,7 @@ class DataRecord(BaseModel):
     std: tuple[float, float, float]
 
     @classmethod
-    def of(cls, data: TrainingData, arrays: SearchArrays) -> DataRecord:
+    def of(cls, data: TrainingData, arrays: ImageArrays) -> DataRecord:
         """The record of loaded images and their split."""
         return cls(
             name=data.name,
