@@ -47,5 +47,5 @@ def make_retrained_run(folder: Path, *, config: TrainConfig = TINY, num_images: 
         on_epoch=lambda task, metrics: None,
     )
     retrainer.train(task)
-    assert [row["config_name"] for row in retrainer.test([task])] == ["winner"]
+    assert [record.config_name for record in retrainer.test([task])] == ["winner"]
     return run
