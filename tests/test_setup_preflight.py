@@ -104,7 +104,7 @@ def test_a_read_only_disk_is_refused(tmp_path: Path) -> None:
 
 def test_too_little_room_is_told_in_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil.disk_usage(tmp_path)._replace(free=100_000_000)
-    monkeypatch.setattr(disk_space.shutil, "disk_usage", lambda _path: usage)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage)
     asked = settings(tmp_path, scheduler="asha", cpus_per_trial=os.cpu_count(), max_params=2_000_000)
     (problem,) = new_run_problems(asked)
     # One trial: 3 files of 4 numbers of 4 bytes for each of two million parameters, and the record.
@@ -115,9 +115,9 @@ def test_too_little_room_is_told_in_numbers(tmp_path: Path, monkeypatch: pytest.
 def test_a_long_temporary_folder_gives_way_to_a_short_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     long = tmp_path / ("x" * 40)
     long.mkdir()
-    monkeypatch.setattr(temporary_folder.tempfile, "gettempdir", lambda: str(long))
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(long))
     assert temporary_folder.short_temp_dir() == Path("/tmp")
-    monkeypatch.setattr(temporary_folder.os, "access", lambda path, _mode: str(path) != "/tmp")
+    monkeypatch.setattr(os, "access", lambda path, _mode: str(path) != "/tmp")
     (problem,) = new_run_problems(settings(tmp_path, max_params=1000))
     assert f"the temporary folder {long} has more than 28 characters" in problem
 
