@@ -21,7 +21,8 @@ from search.errors import RunFailed
 from search.machine.slots import Slots
 from search.retrain.stage import retrain_and_test
 from search.settings import SearchSettings
-from search.setup.prepare import Machine, Preparation, prepare, search_arrays
+from search.setup.images import search_arrays
+from search.setup.prepare import Machine, Preparation, prepare
 from search.study.record import NewTrial, TrialStatus
 from search.study.retrain_record import RetrainRecord
 from search.study.study import RunStudy

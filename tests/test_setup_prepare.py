@@ -20,7 +20,8 @@ from search.errors import SpaceError, UserError
 from search.machine.hardware import choose_device, num_gpus
 from search.machine.slots import Slots
 from search.settings import SearchSettings
-from search.setup.prepare import Machine, Preparation, prepare, search_arrays
+from search.setup.images import search_arrays
+from search.setup.prepare import Machine, Preparation, prepare
 
 MACHINE = Machine(
     engine=Engine(num_threads=1), slots=Slots(num_concurrent=1, cpus_per_trial=1, gpus_per_trial=0.0, gpus=0)

@@ -15,7 +15,8 @@ from search.errors import RunFailed
 from search.files import write_atomically
 from search.retrain.retrainer import Retrainer, RetrainTask
 from search.settings import SearchSettings
-from search.setup.prepare import Preparation, search_arrays
+from search.setup.images import search_arrays
+from search.setup.prepare import Preparation
 from search.study.finals import Finals, RetrainPlan, finals_of
 from search.study.record import NewTrial, TrialRecord
 from search.study.retrain_record import FINALIST
