@@ -47,8 +47,8 @@ def test_a_child_that_is_frozen_for_moments_is_not(child: subprocess.Popen[bytes
     assert child.poll() is None
 
 
-def test_a_process_that_is_no_child_is_left_alone() -> None:
-    """The number of a process that is gone may be given to another program's."""
+def test_a_process_that_is_not_a_child_is_left_alone() -> None:
+    """The pid of a dead process may belong to another program."""
     shell = subprocess.Popen(["sh", "-c", "sleep 60 & echo $!; wait"], stdout=subprocess.PIPE, text=True)
     assert shell.stdout is not None
     grandchild = int(shell.stdout.readline())

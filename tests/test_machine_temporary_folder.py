@@ -11,16 +11,14 @@ import pytest
 from search.machine import temporary_folder
 
 
-def test_the_private_folder_is_closed_to_others_and_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_private_folder_is_closed_to_others_and_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(temporary_folder, "short_temp_dir", lambda: tmp_path)
     with temporary_folder.private_folder() as folder:
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert not folder.exists()
 
 
-def test_what_killed_runs_left_is_cleared_and_what_lives_is_not(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_folders_of_killed_runs_are_removed_and_others_are_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(temporary_folder, "short_temp_dir", lambda: tmp_path)
     abandoned, young, foreign = tmp_path / "cl-abandoned", tmp_path / "cl-young", tmp_path / "else"
     for folder in (abandoned, young, foreign):
@@ -37,9 +35,7 @@ def test_what_killed_runs_left_is_cleared_and_what_lives_is_not(
     assert foreign.exists()
 
 
-def test_an_empty_folder_that_ray_made_again_goes_and_nothing_else(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_an_empty_folder_that_ray_made_again_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(temporary_folder, "short_temp_dir", lambda: tmp_path)
     made_again, used, foreign = (tmp_path / name for name in ("cl-again/1/session_x", "cl-used/1/session_x", "cl-else"))
     for folder in (made_again, used, foreign):

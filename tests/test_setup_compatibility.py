@@ -34,7 +34,7 @@ def check(study: RunStudy, run: Preparation) -> None:
 
 @pytest.fixture(scope="module")
 def preparation(tmp_path_factory: pytest.TempPathFactory) -> Preparation:
-    """A run's, whose folder is there."""
+    """A prepared run whose folder exists."""
     folder = tmp_path_factory.mktemp("results")
     settings = SearchSettings(
         run_name="run", dataset="digits", image_size=16, search_examples=500, precision="fp32", results_dir=folder
@@ -148,13 +148,13 @@ def test_a_lost_or_broken_space_file_is_named(preparation: Preparation, study: R
         check(study, preparation)
 
 
-def test_all_differences_are_told_at_once(preparation: Preparation, study: RunStudy) -> None:
+def test_all_differences_are_reported_at_once(preparation: Preparation, study: RunStudy) -> None:
     settings = preparation.settings.changed(seed=1, max_params=5)
     with pytest.raises(UserError) as caught:
         check(study, dataclasses.replace(preparation, settings=settings))
     assert len(str(caught.value).splitlines()) == 2
 
 
-def test_a_record_that_does_not_say_is_refused(preparation: Preparation) -> None:
+def test_a_record_without_the_facts_is_refused(preparation: Preparation) -> None:
     with pytest.raises(UserError, match="does not say what the run began with"):
         check(RunStudy.in_memory(), preparation)

@@ -27,7 +27,7 @@ from search.setup.disk_errors import disk_errors
         (OperationalError("SELECT", {}, Exception("database disk image is malformed")), "study.db is damaged"),
     ],
 )
-def test_what_the_disk_does_is_told_in_one_line(error: Exception, expected: str, tmp_path: Path) -> None:
+def test_an_error_of_the_disk_is_one_line(error: Exception, expected: str, tmp_path: Path) -> None:
     (tmp_path / "r").mkdir()
     with (
         pytest.raises(RunFailed, match=expected) as caught,
@@ -37,9 +37,7 @@ def test_what_the_disk_does_is_told_in_one_line(error: Exception, expected: str,
     assert "\n" not in str(caught.value)
 
 
-def test_a_full_temporary_folder_is_named_in_place_of_the_results(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_temporary_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "r").mkdir()
     monkeypatch.setattr(disk_errors_module, "MIN_TEMP_BYTES", 10**18)
     message = (
@@ -52,7 +50,7 @@ def test_a_full_temporary_folder_is_named_in_place_of_the_results(
         raise OSError(errno.ENOSPC, "No space left")
 
 
-def test_our_own_faults_stay_what_they_are(tmp_path: Path) -> None:
+def test_other_errors_pass(tmp_path: Path) -> None:
     with (
         pytest.raises(PermissionError, match="no"),
         disk_errors(SearchSettings(run_name="r", results_dir=tmp_path)),

@@ -35,7 +35,7 @@ def settings(results_dir: Path, **values: object) -> SearchSettings:
 
 @pytest.fixture
 def run_dir(tmp_path: Path) -> Path:
-    """As much of a run as is looked at before it is resumed."""
+    """The files of a run that are checked before it is resumed."""
     folder = tmp_path / "r"
     folder.mkdir(mode=0o755)
     (folder / "run.toml").write_text(make_document().to_toml())
@@ -56,7 +56,7 @@ def test_a_name_that_is_taken_is_refused(tmp_path: Path) -> None:
     assert problem.endswith(f"exists already. Give another --name, or resume it: --resume {tmp_path / 'r'}.")
 
 
-def test_what_a_run_leaves_that_was_killed_while_loading_is_no_hindrance(tmp_path: Path) -> None:
+def test_files_of_a_run_killed_while_loading_are_ignored(tmp_path: Path) -> None:
     (tmp_path / "r").mkdir()
     (tmp_path / "r" / "run.lock").write_text("process 1 on a machine")
     assert new_run_problems(settings(tmp_path, max_params=1000)) == []
@@ -76,7 +76,7 @@ def test_a_folder_without_permission_is_refused() -> None:
 
 
 def as_nobody(call: Callable[[], list[str]]) -> list[str]:
-    """The lines that a call returns in a process without root's rights, which reach everywhere."""
+    """The lines that a call returns in a process without root's rights."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
@@ -102,7 +102,7 @@ def test_a_read_only_disk_is_refused(tmp_path: Path) -> None:
         subprocess.run(["umount", str(tmp_path)], check=True)
 
 
-def test_too_little_room_is_told_in_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_little_disk_space_is_reported_in_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil.disk_usage(tmp_path)._replace(free=100_000_000)
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage)
     asked = settings(tmp_path, scheduler="asha", cpus_per_trial=os.cpu_count(), max_params=2_000_000)
@@ -122,13 +122,13 @@ def test_a_long_temporary_folder_gives_way_to_a_short_one(tmp_path: Path, monkey
     assert f"the temporary folder {long} has more than 28 characters" in problem
 
 
-def test_all_problems_are_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_problems_are_reported_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setattr(disk_space, "MIN_TEMP_BYTES", 10**18)
     assert len(new_run_problems(settings(tmp_path / "file"))) == 2
 
 
-def test_a_bad_world_is_told_before_slow_imports(tmp_path: Path) -> None:
+def test_problems_are_reported_before_slow_imports(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     command = f"""
 import sys, tune_main
@@ -144,7 +144,7 @@ sys.exit(code)
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 2
 
 
-def test_a_run_in_good_order_may_be_resumed(run_dir: Path) -> None:
+def test_an_intact_run_can_be_resumed(run_dir: Path) -> None:
     assert resume_problems(run_dir) == []
 
 

@@ -1,4 +1,4 @@
-"""What a run works with, and what is named before any work."""
+"""What a run is prepared with, and the errors before any work."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_a_run_says_how_often_it_retrains(preparation: Preparation) -> None:
     assert (preparation.settings.retrain_top, preparation.settings.retrain_seeds) == (1, 1)
 
 
-def test_the_split_is_the_runs_own_and_statistics_are_of_what_is_trained_on() -> None:
+def test_the_split_follows_the_seed_and_statistics_are_of_the_training_part() -> None:
     data = load_training_data("digits", image_size=None, seed=0, data_dir=Path("data"))
     settings = SearchSettings(run_name="run", dataset="digits", search_examples=200)
     arrays = search_arrays(settings, data)
@@ -115,7 +115,7 @@ def test_the_split_is_the_runs_own_and_statistics_are_of_what_is_trained_on() ->
     assert search_arrays(settings.changed(seed=1), data).split_hash != arrays.split_hash
 
 
-def test_few_search_examples_are_warned_of() -> None:
+def test_search_examples_give_a_warning() -> None:
     assert any("trials train on 300 of the training images" in line for line in prepared(search_examples=300).warnings)
 
 

@@ -121,7 +121,7 @@ def test_the_document_describes_the_run(preparation: Preparation) -> None:
     assert (document.engine, document.slots) == (MACHINE.engine, MACHINE.slots)
 
 
-def test_a_moved_run_goes_on_where_it_is_now(preparation: Preparation, tmp_path: Path) -> None:
+def test_a_moved_run_is_resumed_in_its_new_place(preparation: Preparation, tmp_path: Path) -> None:
     folder, _ = written(preparation, tmp_path)
     (tmp_path / "elsewhere").mkdir()
     moved = folder.path.rename(tmp_path / "elsewhere" / "run")
@@ -135,9 +135,7 @@ def test_a_renamed_run_is_refused(preparation: Preparation, tmp_path: Path) -> N
         read_settings(renamed)
 
 
-def test_a_grown_run_keeps_its_description_and_its_new_number_of_trials(
-    preparation: Preparation, tmp_path: Path
-) -> None:
+def test_an_extended_run_keeps_its_description(preparation: Preparation, tmp_path: Path) -> None:
     folder, unchanged = written(preparation, tmp_path)
     before = read_document(folder.path)
     folder.write_settings(unchanged.settings.changed(num_trials=40))

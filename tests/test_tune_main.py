@@ -1,4 +1,4 @@
-"""The command line: what it passes on, and what it says about bad input before any work."""
+"""tune_main: bad input is refused before any work, with exit code 2."""
 
 import contextlib
 import io
@@ -88,7 +88,7 @@ def test_resume_of_no_run_is_refused(capsys: pytest.CaptureFixture[str], tmp_pat
     assert "holds no run" in err
 
 
-def test_a_plan_that_never_ends_is_ended(
+def test_a_plan_that_takes_too_long_is_ended(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def measure_for_ever(_settings: SearchSettings, *, deadline: float) -> None:
@@ -110,14 +110,14 @@ def test_a_plan_that_never_ends_is_ended(
     assert signal.getsignal(signal.SIGALRM) == handler
 
 
-def test_a_forecast_that_fails_ends_no_run() -> None:
+def test_a_failed_forecast_does_not_end_the_run() -> None:
     screen = io.StringIO()
     with search.run.no_run_lost(Display(screen)):
         raise ValueError("of no use\nat all")
     assert screen.getvalue() == "no forecast: of no use\n"
 
 
-def test_version_is_the_distribution_s(capsys: pytest.CaptureFixture[str]) -> None:
+def test_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
         tune_main.main(["--version"])
     assert capsys.readouterr().out.startswith("convladder ")
