@@ -1,4 +1,4 @@
-"""The command line: arguments -> SearchSettings -> search.run_search -> words on the screen.
+"""The command line: arguments -> SearchSettings -> search.run_search -> the summary on the screen.
 
 python tune_main.py --gpus 1
 """
@@ -9,15 +9,15 @@ import argparse
 import shlex
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from search.command_line import FIELDS, build_parser, command_parser
+from search.command_line import build_parser, command_parser
 from search.errors import RunFailed, RunInterrupted, UserError
 from search.machine.signals import StopRequest
 from search.machine.time_limit import OutOfTime, time_limit
-from search.settings import SearchSettings
+from search.settings import OPTIONS, SearchSettings
 from search.setup.preflight import new_run_problems, resume_problems
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 PLAN_LIMIT_S = 60.0
-"""What --plan may take, from its first line to its last."""
+"""The most that --plan may take."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run_command(name: str, words: list[str]) -> int:
-    """One of the commands on finished runs."""
+    """Runs one of the commands on finished runs."""
     options = command_parser(name).parse(words)
     _COMMANDS[name](options)
     return 0
@@ -65,7 +65,7 @@ def _export(options: argparse.Namespace) -> None:
 
     export = export_network(load_run(options.run_dir), options.format, path=options.out, images=options.images)
     print(
-        f"{export.path} answers {export.num_images} real images as the original does: "
+        f"{export.path} agrees with the original on {export.num_images} real images: "
         f"no probability differs by more than {export.max_difference:.1g}"
     )
 
@@ -80,28 +80,24 @@ def _compare(options: argparse.Namespace) -> None:
     Display().comparison(comparison)
     if options.page is not None:
         write_comparison(comparison, options.page)
-        print(f"the page is {options.page}")
+        print(f"wrote {options.page}")
 
 
 _COMMANDS = {"predict": _predict, "export": _export, "compare": _compare}
 
 
 def _run(options: argparse.Namespace) -> int:
-    given = {key: value for key, value in vars(options).items() if value is not None}
-    resumed: Path | None = given.pop("resume", None)
-    is_plan = "plan" in given
-    if "no_baseline" in given:
-        given["no_baseline"] = False
-    values = {FIELDS.get(key, key): value for key, value in given.items() if key != "plan"}
+    given = vars(options)
+    is_plan = given.pop("plan", False)
+    resumed = given.pop("resume", None)
     if resumed is not None:
-        refused = [f"--{key.replace('_', '-')}" for key in given if key != "trials"]
-        if refused:
-            raise UserError(f"--resume takes its settings from the run; leave out {', '.join(refused)}.")
+        _refuse_other_options(given, is_plan=is_plan)
         run_dir, settings = resumed, None
+        problems = resume_problems(run_dir)
     else:
-        settings = SearchSettings(**{"run_name": time.strftime("%Y-%m-%d_%H%M%S"), **values})
+        settings = SearchSettings(**{"run_name": time.strftime("%Y-%m-%d_%H%M%S"), **given})
         run_dir = settings.run_dir
-    problems = resume_problems(run_dir) if settings is None else new_run_problems(settings)
+        problems = new_run_problems(settings)
     if problems:
         raise UserError("\n".join(problems))
     try:
@@ -109,7 +105,7 @@ def _run(options: argparse.Namespace) -> int:
             if is_plan and settings is not None:
                 _plan(settings)
                 return 0
-            run = _search(run_dir, settings, values.get("num_trials"))
+            run = _search(run_dir, settings, given.get("num_trials"))
     except RunInterrupted as interruption:
         print(f"\nstopped; {_what_is_kept(run_dir)}")
         return interruption.exit_code
@@ -121,9 +117,17 @@ def _run(options: argparse.Namespace) -> int:
     return 0
 
 
+def _refuse_other_options(given: Mapping[str, object], *, is_plan: bool) -> None:
+    refused = [f"--{OPTIONS[name].flag}" for name in given if name != "num_trials"] + ["--plan"] * is_plan
+    if refused:
+        raise UserError(
+            f"--resume uses the settings of the run and takes only --trials. Leave out {', '.join(refused)}."
+        )
+
+
 def _search(run_dir: Path, settings: SearchSettings | None, num_trials: int | None) -> Run:
-    """A new run with `settings`, or the run in the folder taken up again."""
-    # Loaded only now: torch and pandas take seconds, and a wrong flag is told at once.
+    """A new run with `settings`; without them, the run in the folder is resumed."""
+    # Imported late: torch and pandas take seconds, and bad options must be refused at once.
     from search.run import resume_search, run_search
 
     return resume_search(run_dir, num_trials=num_trials) if settings is None else run_search(settings)
@@ -131,7 +135,7 @@ def _search(run_dir: Path, settings: SearchSettings | None, num_trials: int | No
 
 def _plan(settings: SearchSettings) -> None:
     started = time.monotonic()
-    print(f"measuring what the run would take here; the answer comes within {PLAN_LIMIT_S:.0f} s", flush=True)
+    print(f"forecasting the run on this machine; this takes at most {PLAN_LIMIT_S:.0f} s", flush=True)
     try:
         with time_limit(PLAN_LIMIT_S):
             from search.run import plan_search
@@ -139,14 +143,14 @@ def _plan(settings: SearchSettings) -> None:
             plan_search(settings, deadline=started + PLAN_LIMIT_S)
     except OutOfTime:
         raise RunFailed(
-            f"no forecast: this machine is too busy for one within {PLAN_LIMIT_S:.0f} s. Try again when it is not."
+            f"no forecast: this machine is too busy for one within {PLAN_LIMIT_S:.0f} s. Try again later."
         ) from None
 
 
 def _what_is_kept(run_dir: Path) -> str:
     if not (run_dir / "run.toml").exists():
-        return "the run had not begun, so nothing is left of it."
-    return f"everything so far is kept. Go on with: python tune_main.py --resume {shlex.quote(str(run_dir))}"
+        return "the run had not begun, so nothing was kept."
+    return f"everything so far is kept. Resume with: python tune_main.py --resume {shlex.quote(str(run_dir))}"
 
 
 def _is_user_error(error: ValueError) -> bool:

@@ -1,45 +1,42 @@
-"""What can be said on the command line: the options of a search, and the commands beside it."""
+"""The command line: the options of a search, and the commands on finished runs.
+
+`python -m search.command_line > docs/options.md` writes the page of all options.
+"""
 
 from __future__ import annotations
 
 import argparse
 import difflib
 import re
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any, NoReturn
+from types import NoneType
+from typing import Any, Literal, NoReturn, get_args, get_origin
 
 from search.errors import UserError
-from search.settings import SearchSettings
+from search.options import Option
+from search.settings import OPTIONS, RUN, SearchSettings
 
-# How the settings are spelled on the command line, where that differs from the field's name.
-FIELDS = {
-    "trials": "num_trials",
-    "epochs": "max_epochs",
-    "time_budget": "time_budget_s",
-    "trial_timeout": "trial_timeout_s",
-    "name": "run_name",
-    "no_baseline": "baseline",
-}
 _SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 
 
 class CommandLineParser(argparse.ArgumentParser):
-    """Says in one line what is wrong: argparse's usage of all options would push that off the screen."""
+    """Reports errors in one line; argparse would print the usage of all options as well."""
 
     def error(self, message: str) -> NoReturn:
-        """UserError with the message."""
+        """Raises UserError with the message."""
         raise UserError(f"{message.rstrip('.')}. `{self.prog} --help` lists all options.")
 
     def parse(self, words: Sequence[str]) -> argparse.Namespace:
-        """The options given; UserError names the first word that is none, and the option that it is most like."""
+        """The given options. UserError names the first unknown word and the option nearest to it."""
         options, unknown = self.parse_known_args(words)
         if not unknown:
             return options
         name = unknown[0].partition("=")[0]
         if not name.startswith("-"):
-            self.error(f"`{name}` belongs to no option")
+            self.error(f"`{name}` does not belong to any option")
         known = {option.lstrip("-"): option for option in self._option_string_actions}
         close = difflib.get_close_matches(name.lstrip("-"), known, n=1)
         if not close:
@@ -48,32 +45,96 @@ class CommandLineParser(argparse.ArgumentParser):
 
 
 def build_parser() -> CommandLineParser:
-    """The options, grouped, with defaults and units."""
+    """The options of a search, grouped. The namespace has the given ones only, by field name, and `plan`, `resume`."""
     parser = CommandLineParser(
         prog="tune_main.py",
         description="Searches the best small convolutional network for a folder of images, retrains it and tests it.",
         epilog=_commands_text(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        argument_default=argparse.SUPPRESS,
     )
     parser.add_argument("--version", action="version", version=f"convladder {_version()}")
-    defaults = {field.name: field.default for field in SearchSettings.__dataclass_fields__.values()}
-    for title, options in _OPTIONS.items():
-        group = parser.add_argument_group(title)
-        for name, kind, metavar, text in options:
-            key = name.replace("-", "_")
-            if kind is bool:
-                group.add_argument(f"--{name}", action="store_true", default=None, help=text)
-                continue
-            default = defaults.get(FIELDS.get(key, key))
-            shown = text if "default" in text else f"{text} (default {default})"
-            group.add_argument(f"--{name}", type=kind, metavar=metavar, help=shown.replace("%", "%%"))
+    groups = {title: parser.add_argument_group(title) for title in dict.fromkeys(one.group for one in OPTIONS.values())}
+    for name, option in OPTIONS.items():
+        text = _help_text(name, option).replace("%", "%%")
+        kind = _kind(name)
+        if kind is bool:
+            groups[option.group].add_argument(f"--{option.flag}", action=_switch(name), dest=name, help=text)
+            continue
+        # Text of every other kind is checked with the settings, so that all bad values are reported at once.
+        reader = seconds if option.unit == "s" else int if kind is int else str
+        groups[option.group].add_argument(
+            f"--{option.flag}", type=reader, metavar=_metavar(name, option), dest=name, help=text
+        )
+    groups[RUN].add_argument(
+        "--plan", action="store_true", help="forecast within a minute what the run would take here, and stop"
+    )
+    groups[RUN].add_argument(
+        "--resume", type=Path, metavar="RUN_DIR", help="resume a run that was cut off; with --trials, extend it"
+    )
     return parser
 
 
+def options_page() -> str:
+    """docs/options.md: every option of a search, with its default and its name in run.toml and Python."""
+    lines = [
+        "# Options",
+        "",
+        "Generated from `search/settings.py`: `python -m search.command_line > docs/options.md`.",
+        "",
+        "*Fixed*: the value decides the scores, so a resumed run must have the same one.",
+        "",
+        "Besides these options, `--plan` forecasts a run instead of starting it, and `--resume RUN_DIR` resumes a run "
+        "and takes only `--trials`.",
+    ]
+    group = None
+    for name, option in OPTIONS.items():
+        if option.group != group:
+            group = option.group
+            lines += ["", f"## {group.capitalize()}", "", "| option | field | default | meaning |", "|---|---|---|---|"]
+        flag = f"--{option.flag}" if _kind(name) is bool else f"--{option.flag} {_metavar(name, option)}"
+        note = " *Fixed.*" if option.decides_scores else ""
+        cells = (f"`{flag}`", f"`{name}`", _default_text(name, option), f"{option.help}.{note}")
+        lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _kind(name: str) -> Any:
+    """The type of a field, None left out."""
+    annotation = SearchSettings.model_fields[name].annotation
+    parts = get_args(annotation)
+    return parts[0] if NoneType in parts else annotation
+
+
+def _switch(name: str) -> str:
+    """A flag without a value turns its field's default around."""
+    return "store_false" if SearchSettings.model_fields[name].default else "store_true"
+
+
+def _metavar(name: str, option: Option) -> str:
+    kind = _kind(name)
+    if get_origin(kind) is Literal:
+        return "|".join(get_args(kind))
+    return option.metavar or ("TIME" if option.unit == "s" else "N")
+
+
+def _default_text(name: str, option: Option) -> str:
+    default = SearchSettings.model_fields[name].default
+    if option.default_text is not None:
+        return option.default_text
+    if _kind(name) is bool:
+        return "no"
+    return f"{default:g} s" if option.unit == "s" else str(default)
+
+
+def _help_text(name: str, option: Option) -> str:
+    return option.help if _kind(name) is bool else f"{option.help} (default: {_default_text(name, option)})"
+
+
 def command_parser(name: str) -> CommandLineParser:
-    """The options of one of `COMMANDS`; UserError for a name that is none."""
+    """The options of one of `COMMANDS`; UserError for an unknown name."""
     if name not in COMMANDS:
-        raise UserError(f"unknown command `{name}`. Known: {', '.join(COMMANDS)}; a search starts without one.")
+        raise UserError(f"unknown command `{name}`. Known: {', '.join(COMMANDS)}. A search needs no command.")
     text, arguments = COMMANDS[name]
     parser = CommandLineParser(prog=f"tune_main.py {name}", description=f"{text[0].upper()}{text[1:]}.")
     for flag, settings in arguments.items():
@@ -83,7 +144,7 @@ def command_parser(name: str) -> CommandLineParser:
 
 def _commands_text() -> str:
     lines = [f"  {name:<9}{text}" for name, (text, _arguments) in COMMANDS.items()]
-    return "commands on finished runs, each with a --help of its own:\n" + "\n".join(lines)
+    return "commands on finished runs (COMMAND --help lists their options):\n" + "\n".join(lines)
 
 
 def seconds(text: str) -> float:
@@ -94,106 +155,39 @@ def seconds(text: str) -> float:
     return float(match[1]) * _SECONDS[match[2] or "s"]
 
 
-_OPTIONS: dict[str, list[tuple[str, Callable[[str], object] | type, str | None, str]]] = {
-    "the search": [
-        ("trials", int, "N", "trials to train; configs over the limits do not count"),
-        ("epochs", int, "N", "length of a full training, in trials and in the retrain, in epochs"),
-        ("scheduler", str, "promotion|asha", "let weak trials wait at a rung until they are due, or stop them there"),
-        ("grace-period", int, "N", "epochs that every trial gets before it may be stopped"),
-        (
-            "reduction-factor",
-            int,
-            "N",
-            "one trial in N goes on past each rung (default: 6; with asha 3)",
-        ),
-        (
-            "stop-when-done",
-            bool,
-            None,
-            "end once the last half of all training won less than the noise of the validation",
-        ),
-        ("time-budget", seconds, "TIME", "time for everything, as 90s, 45min or 2h (default: no limit)"),
-        ("space", Path, "FILE", "search space, a TOML file (default: the space that comes with the program)"),
-        ("max-params", int, "N", "networks must have fewer parameters"),
-        ("min-receptive-field", int, "N", "networks must have a larger receptive field, in pixels"),
-        ("seed", int, "N", "seed of everything that is drawn"),
-        ("audit", float, "FRACTION", "chance that a trial about to be stopped goes on, to see what the stops cost"),
-    ],
-    "the result": [
-        (
-            "retrain-top",
-            int,
-            "K",
-            "retrain the K best configs on fresh seeds to choose the winner (default: 1 on the CPU, 3 on a GPU)",
-        ),
-        ("retrain-seeds", int, "S", "seeds of every retraining (default: 1 on the CPU, 3 on a GPU)"),
-        ("no-baseline", bool, None, "do not train the seed config and the space's default to compare with"),
-    ],
-    "the images": [
-        (
-            "dataset",
-            str,
-            "WHAT",
-            "cifar10, digits, auto (CIFAR-10 if it can be had, else digits), or a folder of images or image parquet",
-        ),
-        ("data-dir", Path, "DIR", "where downloaded data sets are kept"),
-        ("image-size", int, "N", "resize images to N x N pixels (default: the size they have)"),
-        ("search-examples", int, "N", "training images that each trial uses; the retrain uses all (default: all)"),
-    ],
-    "the machine": [
-        ("gpus", int, "N", "GPUs to spread trials over; 0 trains on CPU cores"),
-        ("trials-per-gpu", int, "N", "trials side by side on each GPU (default: as many as are measured to pay)"),
-        ("cpus-per-trial", int, "N", "CPU cores of each trial (default: as few as are measured to pay)"),
-        ("precision", str, "auto|bf16|fp32", "arithmetic; auto measures what is faster here"),
-        ("max-failures", int, "N", "how often a trial whose worker process died starts again"),
-        ("trial-timeout", seconds, "TIME", "a trial that ends no epoch for so long is killed (default 1h)"),
-        ("strict", bool, None, "fail if a GPU was asked for and none is there"),
-    ],
-    "the run": [
-        ("name", str, "NAME", "name of the run's folder (default: the time of the start)"),
-        ("results-dir", Path, "DIR", "where run folders are made"),
-        ("storage", str, "URL", "SQLAlchemy URL of the run's record (default: SQLite in the run's folder)"),
-        ("tensorboard", bool, None, "write TensorBoard event files of the trials into the run's folder"),
-        ("mlflow", str, "URI", "tell an MLflow server or database of the trials, as http://HOST:5000 (default: none)"),
-        ("wandb", str, "PROJECT", "tell Weights & Biases of the trials (default: no)"),
-        ("plan", bool, None, "say within a minute what the run would take here, and end without it"),
-        ("resume", Path, "RUN_DIR", "go on with a run that was cut off; with --trials, extend it (default: a new run)"),
-    ],
-}
-
 COMMANDS: dict[str, tuple[str, dict[str, dict[str, Any]]]] = {
     "predict": (
-        "class and probability of image files, by the network of a run",
+        "classify image files with the network of a run",
         {
             "run_dir": {"type": Path, "metavar": "RUN_DIR", "help": "a run's folder"},
-            "images": {"type": Path, "metavar": "IMAGE", "nargs": "+", "help": "an image file of any kind and size"},
+            "images": {"type": Path, "metavar": "IMAGE", "nargs": "+", "help": "an image file, any format and size"},
         },
     ),
     "export": (
-        "the network of a run as one file for other programs, checked against the original",
+        "write the network of a run as one file for other programs, and check it",
         {
             "run_dir": {"type": Path, "metavar": "RUN_DIR", "help": "a run's folder"},
-            "--format": {"required": True, "choices": ("onnx", "torch-export"), "help": "kind of file"},
+            "--format": {"required": True, "choices": ("onnx", "torch-export"), "help": "file format"},
             "--out": {
                 "type": Path,
                 "metavar": "FILE",
-                "help": "the file (default: model.onnx or .pt2 in RUN_DIR)",
+                "help": "file to write (default: model.onnx or model.pt2 in RUN_DIR)",
             },
             "--images": {
                 "type": Path,
                 "metavar": "IMAGE",
                 "nargs": "+",
                 "default": (),
-                "help": "image files to check with (default: those kept in RUN_DIR, else training images)",
+                "help": "image files for the check (default: the images kept in RUN_DIR, else training images)",
             },
         },
     ),
     "compare": (
-        "two runs side by side: spaces, budgets, winners, gains and costs",
+        "compare two runs: spaces, budgets, winners, gains and costs",
         {
             "run_a": {"type": Path, "metavar": "RUN_A", "help": "a run's folder"},
-            "run_b": {"type": Path, "metavar": "RUN_B", "help": "another's"},
-            "--page": {"type": Path, "metavar": "FILE", "help": "write the comparison as an HTML page, too"},
+            "run_b": {"type": Path, "metavar": "RUN_B", "help": "the other run's folder"},
+            "--page": {"type": Path, "metavar": "FILE", "help": "also write the comparison as an HTML page"},
         },
     ),
 }
@@ -204,3 +198,7 @@ def _version() -> str:
         return metadata.version("convladder")
     except metadata.PackageNotFoundError:
         return "(not installed)"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(options_page())

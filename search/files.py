@@ -1,28 +1,40 @@
-"""Files of a run's folder: they appear whole or not at all."""
+"""Files that appear complete or not at all."""
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 """The numbers of errors that come from the disk."""
 
 
-def write_atomically(path: Path, content: str | bytes) -> None:
-    """Writes a file under a temporary name beside it, then renames it; the old one stays until the new one is whole."""
-    data = content.encode() if isinstance(content, str) else content
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+@contextlib.contextmanager
+def replaced_atomically(path: Path, *, suffix: str = "") -> Iterator[Path]:
+    """A temporary file beside `path` to write to; it replaces `path` at the end of the block, unless that fails.
+
+    `suffix`: how its name must end, if the writer cares. Results are as readable as the folder they are in.
+    """
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=suffix)
+    temporary = Path(name)
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        # mkstemp makes files that only their owner can read; results are as readable as the folder they are in.
+        try:
+            yield temporary
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Writes a whole file; the old one stays until the new one is complete."""
+    with replaced_atomically(path) as temporary:
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)

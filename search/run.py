@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,8 +19,8 @@ from search.machine.signals import StopRequest
 from search.report.page import LivePage
 from search.retrain.stage import retrain_and_test
 from search.settings import SearchSettings
-from search.setup.compatibility import check_made_with, note_made_with
-from search.setup.disk_errors import trouble_named
+from search.setup.compatibility import check_compatibility, note_compatibility
+from search.setup.disk_errors import disk_errors
 from search.setup.preflight import new_run_problems, resume_problems
 from search.setup.prepare import Preparation, prepare
 from search.setup.run_folder import RunFolder, read_machine, read_settings
@@ -43,13 +42,13 @@ def run_search(settings: SearchSettings, *, display: Display | None = None) -> R
     started = time.monotonic()
     _refuse(new_run_problems(settings))
     folder = RunFolder(settings.run_dir)
-    with StopRequest().installed() as stop, folder.created(), trouble_named(settings):
+    with StopRequest().installed() as stop, folder.created(), disk_errors(settings):
         study = open_study(settings)
         if study.num_trials:
             raise UserError(f"--storage already holds a run named {settings.run_name}. Give another --name.")
         preparation = prepare(settings)
-        note_made_with(study, preparation)
-        folder.write_new(preparation)
+        note_compatibility(study, preparation.settings, preparation.data_record, preparation.space)
+        folder.write_new(preparation.document(), preparation.space)
         with no_run_lost(shown):
             forecast = forecast_of_run(preparation, started=started)
             folder.write_forecast(forecast.table())
@@ -82,15 +81,15 @@ def resume_search(run_dir: Path, *, num_trials: int | None = None, display: Disp
     _refuse(resume_problems(run_dir))
     settings = read_settings(run_dir)
     if num_trials is not None:
-        settings = dataclasses.replace(settings, num_trials=num_trials)
+        settings = settings.changed(num_trials=num_trials)
     folder = RunFolder(run_dir)
-    with StopRequest().installed() as stop, folder.locked(), trouble_named(settings):
+    with StopRequest().installed() as stop, folder.locked(), disk_errors(settings):
         study = open_study(settings)
         num_started = sum(record.status is not TrialStatus.REJECTED for record in study.trials())
         if settings.num_trials < num_started:
             raise UserError(f"--trials {num_trials}: this run has {num_started} already. Give that many or more.")
         preparation = prepare(settings, kept=read_machine(run_dir))
-        check_made_with(study, preparation)
+        check_compatibility(study, preparation.settings, preparation.data_record, preparation.space)
         folder.write_settings(preparation.settings)
         return _run(preparation, study, shown, stop)
 
@@ -129,9 +128,9 @@ def no_run_lost(display: Display) -> Iterator[None]:
 
 def judge_forecast(run: Run, wall_s: float, display: Display) -> None:
     """Says and keeps how far the forecast was off; nothing if there was none."""
-    if "forecast" in run.document:
+    if run.document.forecast is not None:
         epochs = sum(record.epochs_trained for record in run.records)
-        table = {**run.document["forecast"], "actual_wall_s": wall_s, "actual_epochs": epochs}
+        table = {**run.document.forecast, "actual_wall_s": wall_s, "actual_epochs": epochs}
         RunFolder(run.run_dir).write_forecast(table)
         display.message(verdict(table) or "")
 

@@ -1,163 +1,233 @@
-"""Everything that a run was asked for, validated where it is made."""
+"""Every option of a run, declared once: the command line, run.toml, Python and docs/options.md all follow from it."""
 
 from __future__ import annotations
 
-import dataclasses
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Strict, ValidationError, field_validator, model_validator
 
 from search.errors import UserError
+from search.options import Option, Place, option, problem_lines
 
 Precision = Literal["auto", "bf16", "fp32"]
-Scheduler = Literal["asha", "promotion"]
+Scheduler = Literal["promotion", "asha"]
 REDUCTION_FACTORS: dict[Scheduler, int] = {"promotion": 6, "asha": 3}
-"""What serves each scheduler best, by benchmarks/search_quality."""
+"""The best factor for each scheduler in benchmarks/search_quality."""
 RECORD_VERSION = 2
 """The version of what a run writes. Raise it when the meaning changes; runs of another version are refused."""
+AnyPath = Annotated[Path, Strict(False)]
+"""A path, or its text."""
 RUN_NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
+SEARCH, RESULT, IMAGES, MACHINE, RUN = "the search", "the result", "the images", "the machine", "the run"
 
 
-@dataclass(frozen=True, kw_only=True)
-class SearchSettings:
-    """The settings of one run. UserError names the field, the rule and the value."""
+class SearchSettings(BaseModel):
+    """The settings of one run, immutable. UserError has a line for each bad value: the field, the rule, the value."""
 
-    dataset: str = "auto"
-    """cifar10, digits, auto (CIFAR-10 if it can be had, else digits) or a folder of images or image parquet."""
-    data_dir: Path = Path("data")
-    """Where a downloaded data set is kept."""
-    image_size: int | None = None
-    """Side in pixels that images are resized to; None keeps their own."""
-    search_examples: int | None = None
-    """Training images that each trial uses, a stratified part; None uses all, or 512 of the digits that stand in for
-    CIFAR-10 on a CPU. The retrain always uses all."""
-    space: Path | None = None
-    """Search space file; None is the default space."""
-    max_params: int = 1_000_000
-    """A network must have fewer parameters."""
-    min_receptive_field: int = 44
-    """A network's receptive field must be larger, in pixels."""
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
 
-    scheduler: Scheduler = "promotion"
-    """How weak trials are held back: promotion lets them wait at a rung until they are due; asha stops them there for
-    good. Configs are drawn by trees that foresee the last epoch with promotion, by Optuna's TPE with asha."""
-    num_trials: int = 20
-    """Trials that train; rejected configs do not count."""
-    max_epochs: int = 25
-    """Length of a full training, in a trial and in the retrain."""
-    grace_period: int = 3
-    """Epochs that every trial gets before it may be stopped."""
-    reduction_factor: int | None = None
-    """One in so many trials goes on past each rung. With asha, also how many times as many epochs the next rung has.
-    None is `REDUCTION_FACTORS`."""
-    stop_when_done: bool = False
-    """Start no more trials once the last half of all epochs won less than the noise of the validation accuracy."""
-    time_budget_s: float | None = None
-    """Seconds for the whole run, the retrain's share included; None is no limit."""
-    seed: int = 0
-    baseline: bool = True
-    """Train the seed config (on 32x32 images) and the space's default as the winner is, to compare with."""
-    retrain_top: int | None = None
-    """The best configs that are retrained on fresh seeds to choose the winner; None is 1 on the CPU, 3 on a GPU."""
-    retrain_seeds: int | None = None
-    """Seeds of every retraining; None is 1 on the CPU, 3 on a GPU."""
-    audit: float = 0.0
-    """Chance, 0..1, that a trial about to be stopped goes on to the end, to see what the stops cost."""
+    num_trials: int = option(
+        "trials", SEARCH, "trials to train; configs over the limits do not count", default=20, ge=1
+    )
+    max_epochs: int = option(
+        "epochs",
+        SEARCH,
+        "length of a full training, in a trial and in the retrain, in epochs",
+        default=25,
+        ge=1,
+        decides_scores=True,
+    )
+    scheduler: Scheduler = option(
+        "scheduler",
+        SEARCH,
+        "promotion pauses trials at each rung and promotes the best, with a tree-ensemble surrogate that proposes "
+        "configs; asha stops the rest for good, with Optuna's TPE",
+        default="promotion",
+        decides_scores=True,
+    )
+    grace_period: int = option(
+        "grace-period",
+        SEARCH,
+        "epochs that every trial trains before the scheduler may hold it back",
+        default=3,
+        ge=1,
+        decides_scores=True,
+    )
+    reduction_factor: int | None = option(
+        "reduction-factor",
+        SEARCH,
+        "one trial in N goes on past each rung",
+        default_text="6; with asha 3",
+        ge=2,
+        decides_scores=True,
+    )
+    time_budget_s: float | None = option(
+        "time-budget",
+        SEARCH,
+        "time for the whole run, retraining included, such as 45min or 2h",
+        unit="s",
+        default_text="no limit",
+        ge=1,
+    )
+    space: AnyPath | None = option(
+        "space",
+        SEARCH,
+        "the search space, a TOML file",
+        metavar="FILE",
+        default_text="the space that comes with the program",
+    )
+    max_params: int = option(
+        "max-params", SEARCH, "a network must have fewer parameters", default=1_000_000, ge=1, decides_scores=True
+    )
+    min_receptive_field: int = option(
+        "min-receptive-field",
+        SEARCH,
+        "a network must have a larger receptive field, in pixels",
+        default=44,
+        ge=0,
+        decides_scores=True,
+    )
+    seed: int = option("seed", SEARCH, "seed of everything random", default=0, ge=0, decides_scores=True)
 
-    gpus: int = 0
-    """GPUs that trials are spread over; 0 trains on CPU cores."""
-    trials_per_gpu: int | None = None
-    """Trials side by side on each GPU; None measures it."""
-    cpus_per_trial: int | None = None
-    """CPU cores of each trial; None measures it."""
-    precision: Precision = "auto"
-    """Arithmetic of the networks; auto takes what is faster here."""
-    max_failures: int = 2
-    """How often a trial whose worker process died is started again."""
-    trial_timeout_s: float = 3600.0
-    """Seconds without a finished epoch after which a trial is killed and has failed."""
-    strict: bool = False
-    """Treat a missing GPU as an error instead of a warning."""
+    retrain_top: int | None = option(
+        "retrain-top",
+        RESULT,
+        "the N best configs are retrained on fresh seeds to choose the winner",
+        default_text="1 on the CPU, 3 on a GPU",
+        ge=1,
+    )
+    retrain_seeds: int | None = option(
+        "retrain-seeds", RESULT, "seeds of every retraining", default_text="1 on the CPU, 3 on a GPU", ge=1
+    )
+    baseline: bool = option(
+        "no-baseline",
+        RESULT,
+        "skip the two baselines; the report then cannot say whether the search beat them",
+        default=True,
+    )
 
-    tensorboard: bool = False
-    """Write TensorBoard event files into the run's folder."""
-    mlflow: str | None = None
-    """URI of an MLflow tracking server or database that is told of the trials."""
-    wandb: str | None = None
-    """Project in Weights & Biases that is told of the trials."""
+    dataset: str = option(
+        "dataset",
+        IMAGES,
+        "cifar10, digits, auto (CIFAR-10 if it can be downloaded, else digits), or a folder of images or image parquet",
+        metavar="WHAT",
+        default="auto",
+    )
+    data_dir: AnyPath = option(
+        "data-dir", IMAGES, "where downloaded data sets are kept", metavar="DIR", default=Path("data")
+    )
+    image_size: int | None = option(
+        "image-size", IMAGES, "resize images to N x N pixels", default_text="their own size", ge=8
+    )
+    search_examples: int | None = option(
+        "search-examples",
+        IMAGES,
+        "training images of each trial, a stratified part; the retrain uses all",
+        default_text="all; 512 of the digits that stand in for CIFAR-10 on a CPU",
+        ge=1,
+    )
 
-    run_name: str
-    results_dir: Path = Path("results")
-    storage: str | None = None
-    """SQLAlchemy URL of the record; None is SQLite in the run's folder."""
+    gpus: int = option("gpus", MACHINE, "GPUs to spread trials over; 0 trains on CPU cores", default=0, ge=0)
+    trials_per_gpu: int | None = option(
+        "trials-per-gpu", MACHINE, "trials side by side on each GPU", default_text="measured", ge=1
+    )
+    cpus_per_trial: int | None = option(
+        "cpus-per-trial", MACHINE, "CPU cores of each trial", default_text="measured", ge=1
+    )
+    precision: Precision = option(
+        "precision", MACHINE, "arithmetic of the networks; auto measures which is faster here", default="auto"
+    )
+    max_failures: int = option(
+        "max-failures", MACHINE, "restarts of a trial whose worker process died", default=2, ge=0
+    )
+    trial_timeout_s: float = option(
+        "trial-timeout", MACHINE, "a trial that finishes no epoch in this time fails", unit="s", default=3600.0, ge=1
+    )
+    strict: bool = option("strict", MACHINE, "fail if a GPU was asked for and none is visible", default=False)
 
-    def __post_init__(self) -> None:
-        problems = list(self._problems())
-        if problems:
-            raise UserError("\n".join(problems))
+    run_name: str = option(
+        "name", RUN, "name of the run's folder", metavar="NAME", default=..., default_text="the starting time"
+    )
+    results_dir: AnyPath = option(
+        "results-dir", RUN, "where run folders are created", metavar="DIR", default=Path("results")
+    )
+    storage: str | None = option(
+        "storage", RUN, "SQLAlchemy URL of the run's record", metavar="URL", default_text="SQLite in the run's folder"
+    )
+    tensorboard: bool = option("tensorboard", RUN, "write TensorBoard event files into the run's folder", default=False)
+    mlflow: str | None = option(
+        "mlflow",
+        RUN,
+        "log trials to an MLflow server or database, such as http://HOST:5000",
+        metavar="URI",
+        default_text="no",
+    )
+    wandb: str | None = option(
+        "wandb", RUN, "log trials to a project in Weights & Biases", metavar="PROJECT", default_text="no"
+    )
 
-    def _problems(self) -> Iterator[str]:
-        """One line for each value that is out of bounds."""
-        if not RUN_NAME_PATTERN.fullmatch(self.run_name):
-            yield f"`name` must be letters, digits, dots, dashes or underscores, at most 80; got {self.run_name!r}."
-        if self.precision not in get_args(Precision):
-            yield f"`precision` must be one of {', '.join(get_args(Precision))}; got {self.precision!r}."
-        if self.scheduler not in get_args(Scheduler):
-            yield f"`scheduler` must be one of {', '.join(get_args(Scheduler))}; got {self.scheduler!r}."
-        for field, flag, low in _LOWER_BOUNDS:
-            value = getattr(self, field)
-            if value is not None and value < low:
-                yield f"`{flag}` must be at least {low}; got {value}."
-        if not 0 <= self.audit <= 1:
-            yield f"`audit` must be in 0..1; got {self.audit}."
-        if self.audit > 0 and self.scheduler != "asha":
-            yield (
-                f"`audit` needs scheduler asha, whose stops are final; got {self.scheduler}. Say --scheduler asha, or "
-                "leave --audit out."
-            )
+    if not TYPE_CHECKING:  # so that type checkers still see the fields
+
+        def __init__(self, **values: Any) -> None:
+            try:
+                super().__init__(**values)
+            except ValidationError as error:
+                lines = problem_lines(error, _name_at, lambda _place: tuple(type(self).model_fields))
+                raise UserError("\n".join(f"{line}." for line in lines)) from None
+
+    @field_validator("run_name")
+    @classmethod
+    def _check_name(cls, name: str) -> str:
+        if not RUN_NAME_PATTERN.fullmatch(name):
+            raise ValueError(f"must be letters, digits, dots, dashes or underscores, at most 80; got {name!r}")
+        return name
+
+    @model_validator(mode="after")
+    def _check_lengths(self) -> Self:
         if self.grace_period > self.max_epochs:
-            yield (
-                f"`grace-period` must be in 1..epochs; got grace-period {self.grace_period} with epochs "
-                f"{self.max_epochs}. Lower it or raise --epochs."
+            raise ValueError(
+                f"`grace_period` must be at most `max_epochs`; got grace_period {self.grace_period} with max_epochs "
+                f"{self.max_epochs}. Lower --grace-period or raise --epochs"
             )
+        return self
+
+    def changed(self, **values: Any) -> SearchSettings:
+        """A copy with other values, checked as new settings are."""
+        return type(self)(**{**dict(self), **values})
 
     def resolved(self, device: str) -> SearchSettings:
-        """With numbers in the place of what depends on the device that trains, or on the scheduler."""
+        """A copy with numbers for the values that depend on `device` (cpu, cuda or mps) and scheduler."""
         usual = 1 if device == "cpu" else 3
-        top = usual if self.retrain_top is None else self.retrain_top
-        seeds = usual if self.retrain_seeds is None else self.retrain_seeds
-        factor = self.reduction_factor or REDUCTION_FACTORS[self.scheduler]
-        return dataclasses.replace(self, retrain_top=top, retrain_seeds=seeds, reduction_factor=factor)
+        return self.changed(
+            retrain_top=self.retrain_top or usual,
+            retrain_seeds=self.retrain_seeds or usual,
+            reduction_factor=self.reduction_factor or REDUCTION_FACTORS[self.scheduler],
+        )
 
     @property
     def run_dir(self) -> Path:
-        """The folder that holds everything the run leaves."""
+        """The run's folder."""
         return self.results_dir / self.run_name
 
     @property
     def storage_url(self) -> str:
-        """Where the record is."""
+        """The SQLAlchemy URL of the record."""
         return self.storage or f"sqlite:///{(self.run_dir / 'study.db').absolute()}"
 
 
-_LOWER_BOUNDS = (
-    ("image_size", "image-size", 8),
-    ("search_examples", "search-examples", 1),
-    ("max_params", "max-params", 1),
-    ("min_receptive_field", "min-receptive-field", 0),
-    ("num_trials", "trials", 1),
-    ("max_epochs", "epochs", 1),
-    ("grace_period", "grace-period", 1),
-    ("reduction_factor", "reduction-factor", 2),
-    ("time_budget_s", "time-budget", 1),
-    ("seed", "seed", 0),
-    ("retrain_top", "retrain-top", 1),
-    ("retrain_seeds", "retrain-seeds", 1),
-    ("gpus", "gpus", 0),
-    ("trials_per_gpu", "trials-per-gpu", 1),
-    ("cpus_per_trial", "cpus-per-trial", 1),
-    ("max_failures", "max-failures", 0),
-    ("trial_timeout_s", "trial-timeout", 1),
-)
+def _declared(extra: Any) -> Option:
+    declared: Option = extra["option"]
+    return declared
+
+
+OPTIONS = {name: _declared(field.json_schema_extra) for name, field in SearchSettings.model_fields.items()}
+"""What the command line says of each field, by the field's name."""
+
+
+def _name_at(place: Place) -> str:
+    """A field as users know it: by its name in Python and run.toml, and by its flag where that differs."""
+    name = str(place[0])
+    flag = OPTIONS[name].flag
+    return f"`{name}`" if flag == name.replace("_", "-") else f"`{name}` (--{flag})"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from run_documents import make_document
 
 from model.config import SEED_CONFIG
 from model.examples import Examples
@@ -16,13 +17,11 @@ from search.analysis.results import Run, load_run
 from search.retrain.predictions import predictions_path, write_predictions
 from search.schedulers.asha import decide
 from search.schedulers.rungs import rung_epochs
-from search.settings import RECORD_VERSION
 from search.space.network_space import network_space
 from search.study.finals import Finals, RetrainPlan, finals_of
 from search.study.record import NewTrial, TrialStatus
 from search.study.retrain_record import FINALIST, RetrainRecord
 from search.study.study import RunStudy
-from search.toml_text import toml_document
 
 MAX_EPOCHS, GRACE_PERIOD, REDUCTION_FACTOR = 9, 1, 3
 RUNGS = rung_epochs(GRACE_PERIOD, REDUCTION_FACTOR, MAX_EPOCHS)
@@ -37,7 +36,7 @@ def make_run(
     """A run's folder with its run.toml and space.toml; `fill` writes the record, which is kept in memory."""
     folder.mkdir(exist_ok=True)
     (folder / "space.toml").write_text(SPACE.to_toml())
-    (folder / "run.toml").write_text(toml_document(_document(folder.name, class_names, settings)))
+    (folder / "run.toml").write_text(make_document(folder.name, class_names=class_names, **settings).to_toml())
     run = load_run(folder)
     study = RunStudy.in_memory()
     run.__dict__["study"] = study  # in the place of the cached database: a commit for every epoch takes its time
@@ -159,24 +158,3 @@ def _answers(labels: np.ndarray, accuracy: float, num_classes: int, rng: np.rand
     logits[np.arange(len(labels)), answered] += 3 + rng.random(len(labels)) * 3
     exponents = np.exp(logits)
     return np.float32(exponents / exponents.sum(axis=1, keepdims=True))
-
-
-def _document(name: str, class_names: tuple[str, ...], settings: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "created": "2026-11-23T08:08:38+00:00",
-        "command": "python tune_main.py --name '<b>x</b>'",
-        "warnings": ["the images <i>fell back</i> to digits"],
-        "record": {"version": RECORD_VERSION},
-        "settings": {
-            "dataset": "digits", "max_epochs": MAX_EPOCHS, "grace_period": GRACE_PERIOD, "seed": 0, "run_name": name,
-            "reduction_factor": REDUCTION_FACTOR, "num_trials": 20, "results_dir": "results", **settings,
-        },
-        "data": {
-            "name": "digits", "fingerprint": "f" * 64, "split_hash": "5" * 64, "image_size": 32, "num_train": 1293,
-            "num_val": 145, "class_names": list(class_names), "mean": [0.3] * 3, "std": [0.3] * 3,
-        },
-        "engine": {"device": "cpu", "precision": "bf16", "channels_last": True, "compile": False, "num_threads": 1},
-        "slots": {"num_concurrent": 2, "cpus_per_trial": 1, "gpus_per_trial": 0.0, "gpus": 0},
-        "versions": {"python": "3.11", "convladder": "0.1.0"},
-        "hardware": {"processor": "a CPU", "cpu_cores": 2, "memory_gib": 23.5, "gpus": [], "system": "Linux"},
-    }  # fmt: skip

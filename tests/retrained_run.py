@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import tomli_w
 from fabricated_run import make_run
 
 from model.config import BlockConfig, TrainConfig
@@ -14,7 +15,6 @@ from model.examples import Examples
 from search.analysis.results import Run
 from search.retrain.retrainer import Retrainer, RetrainTask
 from search.settings import SearchSettings
-from search.toml_text import toml_document
 
 BLOCK = BlockConfig(num_convs=1, inner_width=4, width=4)
 TINY = TrainConfig(c1=BLOCK, c2=BLOCK, c3=BLOCK, output=BLOCK, batch_size=32, lr=0.05)
@@ -31,7 +31,7 @@ def make_retrained_run(folder: Path, *, config: TrainConfig = TINY, num_images: 
     """A run's folder whose winner was retrained for two epochs in float32."""
     data = some_digits(num_images)
     run = make_run(folder, lambda study: None, class_names=data.class_names)
-    (folder / "best_config.toml").write_text(toml_document(config.flat()))
+    (folder / "best_config.toml").write_text(tomli_w.dumps(config.flat()))
     task = RetrainTask(
         config_name="winner",
         config=config,
@@ -47,5 +47,5 @@ def make_retrained_run(folder: Path, *, config: TrainConfig = TINY, num_images: 
         on_epoch=lambda task, metrics: None,
     )
     retrainer.train(task)
-    assert [row["config_name"] for row in retrainer.test([task])] == ["winner"]
+    assert [record.config_name for record in retrainer.test([task])] == ["winner"]
     return run

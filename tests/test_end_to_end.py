@@ -1,6 +1,5 @@
 """The main job through real Ray on tiny data: once from start to end, and once resumed and extended."""
 
-import dataclasses
 import math
 import subprocess
 import sys
@@ -132,7 +131,7 @@ def test_the_forecast_is_told_first_and_judged_last(run_dir: Path) -> None:
 
 
 def test_the_forecast_knew_the_configs(run_dir: Path) -> None:
-    settings = dataclasses.replace(read_settings(run_dir), data_dir=Path("data"))
+    settings = read_settings(run_dir).changed(data_dir=Path("data"))
     proposed = proposals(prepare(settings, kept=read_machine(run_dir)), math.inf)
     tried = [record.config for record in load_run(run_dir).records if record.status is not TrialStatus.REJECTED]
     assert [trial.config for trial in proposed] == tried

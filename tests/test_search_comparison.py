@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import tomllib
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tomli_w
 from fabricated_run import add_retrains, add_trials, make_run
 
 import tune_main
@@ -31,7 +33,7 @@ def run_of(
 @pytest.fixture
 def comparison(tmp_path: Path) -> Comparison:
     first = run_of(tmp_path / "first", accuracy=0.7)
-    second = run_of(tmp_path / "second", num_trials=15, accuracy=0.9, num_trials_asked=15, seed=4)
+    second = run_of(tmp_path / "second", num_trials=15, accuracy=0.9, min_receptive_field=15, seed=4)
     return compare_runs(first, second)
 
 
@@ -77,7 +79,8 @@ def test_several_seeds_are_compared_by_their_means(tmp_path: Path) -> None:
 
 def test_other_images_do_not_compare(tmp_path: Path) -> None:
     first, second = run_of(tmp_path / "a", accuracy=0.7), run_of(tmp_path / "b", accuracy=0.9)
-    second.document["data"]["fingerprint"] = "e" * 64
+    data = second.document.data.model_copy(update={"fingerprint": "e" * 64})
+    object.__setattr__(second, "document", second.document.model_copy(update={"data": data}))
     comparison = compare_runs(first, second)
     assert comparison.verdict == "The runs were made on different images, so their accuracies do not compare."
     assert values(comparison, "what was asked for", "data: fingerprint") == ("f" * 64, "e" * 64)
@@ -93,7 +96,7 @@ def test_a_run_without_a_winner_has_its_place(tmp_path: Path) -> None:
 
 def test_only_what_differs_is_told_of_settings_spaces_and_configs(tmp_path: Path, comparison: Comparison) -> None:
     asked = section(comparison, "what was asked for")
-    assert {row.name for row in asked.rows} == {"seed", "num_trials_asked"}
+    assert {row.name for row in asked.rows} == {"seed", "min_receptive_field"}
     assert asked.same > 5
     assert section(comparison, "search spaces").rows == []
     assert section(comparison, "search spaces").same > 20
@@ -101,12 +104,13 @@ def test_only_what_differs_is_told_of_settings_spaces_and_configs(tmp_path: Path
 
 def test_spaces_are_told_in_words(tmp_path: Path) -> None:
     first, second = run_of(tmp_path / "a"), run_of(tmp_path / "b")
-    text = (second.run_dir / "space.toml").read_text().splitlines(keepends=True)
-    kept = [line for line in text if not line.startswith(("lr =", "flip =", "activation ="))]
-    added = (
-        'lr = {kind = "log", low = 0.07, high = 0.9}\nflip = false\nactivation = {kind = "choice", values = ["gelu"]}\n'
-    )
-    (second.run_dir / "space.toml").write_text("".join(kept) + added)
+    space = tomllib.loads((second.run_dir / "space.toml").read_text())
+    space |= {
+        "lr": {"kind": "log", "low": 0.07, "high": 0.9},
+        "flip": False,
+        "activation": {"kind": "choice", "values": ["gelu"]},
+    }
+    (second.run_dir / "space.toml").write_text(tomli_w.dumps(space))
     comparison = compare_runs(first, second)
     assert values(comparison, "search spaces", "lr")[1] == "0.07 to 0.9, log"
     assert values(comparison, "search spaces", "flip")[1] == "false, fixed"
@@ -159,7 +163,7 @@ def test_the_command_writes_both(tmp_path: Path, capsys: pytest.CaptureFixture[s
         load_run(tmp_path / name)
     page = tmp_path / "both.html"
     assert tune_main.main(["compare", str(tmp_path / "a"), str(tmp_path / "b"), "--page", str(page)]) == 0
-    assert f"the page is {page}" in capsys.readouterr().out
+    assert f"wrote {page}" in capsys.readouterr().out
     assert page.read_text().startswith("<!doctype html>")
 
 
@@ -176,7 +180,7 @@ def test_a_run_without_its_record_is_told_and_gets_no_empty_one(
     assert tune_main.main(["compare", str(folder), str(folder)]) == 2
     assert capsys.readouterr().err == (
         f"tune_main.py: error: {folder / 'study.db'} is damaged (it is missing) and there is no study.backup.db yet. "
-        "Restore it from a copy of your own.\n"
+        "Restore it from your own copy.\n"
     )
     assert not (folder / "study.db").exists()
 

@@ -98,7 +98,8 @@ def test_the_check_takes_given_images_else_kept_ones_else_training_images(run: R
     (kept,) = (run.run_dir / "test_predictions").iterdir()
     kept.unlink()
     assert export_network(run, "torch-export").num_images == 64
-    run.document["data"]["name"] = "no/such/folder"
+    data = run.document.data.model_copy(update={"name": "no/such/folder"})
+    object.__setattr__(run, "document", run.document.model_copy(update={"data": data}))
     with pytest.raises(UserError, match=r"no real image to check the export with \(.*--images FILE"):
         export_network(run, "torch-export")
 
@@ -106,7 +107,7 @@ def test_the_check_takes_given_images_else_kept_ones_else_training_images(run: R
 def test_the_command_says_what_was_checked(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     out = run.run_dir / "taken.pt2"
     assert tune_main.main(["export", str(run.run_dir), "--format", "torch-export", "--out", str(out)]) == 0
-    assert capsys.readouterr().out.startswith(f"{out} answers ")
+    assert capsys.readouterr().out.startswith(f"{out} agrees with the original on ")
     assert out.exists()
 
 

@@ -1,27 +1,16 @@
-"""One trial's trouble: how it is told, when it ends the search, and what the disk and the database may do."""
+"""Failed trials: their error lines, when they end the search, and how often checkpoints are written."""
 
 from __future__ import annotations
 
 import errno
-import os
-import sqlite3
-import stat
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import optuna
 import pytest
 import torch
-from sqlalchemy.exc import OperationalError
 
-from search.errors import RunFailed
-from search.machine import temporary_folder as private_folder
 from search.schedulers.failure_streak import FailureStreak
 from search.schedulers.trial_clock import TrialClock
-from search.settings import SearchSettings
-from search.setup import disk_errors as trouble
-from search.setup.disk_errors import trouble_named
 from search.study.record import NewTrial, TrialRecord, TrialStatus
 from search.study.study import RunStudy
 from search.tune.trial_scheduler import StudyScheduler
@@ -122,48 +111,6 @@ def test_a_full_disk_in_a_worker_ends_the_search_and_not_the_trial() -> None:
     assert study.trial(number).status is TrialStatus.RUNNING
 
 
-@pytest.mark.parametrize(
-    ("error", "expected"),
-    [
-        (OSError(errno.ENOSPC, "No space left on device"), "No space left on device. .* the run may need [0-9,]+ "),
-        (OSError(errno.EROFS, "Read-only file system"), "Read-only file system"),
-        (OperationalError("INSERT", {}, Exception("database or disk is full")), "disk is full.*Make room, then resume"),
-        (sqlite3.OperationalError("database or disk is full"), "disk is full.*Make room, then resume"),
-        (optuna.exceptions.StorageInternalError("disk I/O error"), "disk I/O error"),
-        (OperationalError("SELECT", {}, Exception("database disk image is malformed")), "study.db is damaged"),
-    ],
-)
-def test_what_the_disk_does_is_told_in_one_line(error: Exception, expected: str, tmp_path: Path) -> None:
-    (tmp_path / "r").mkdir()
-    with (
-        pytest.raises(RunFailed, match=expected) as caught,
-        trouble_named(SearchSettings(run_name="r", results_dir=tmp_path)),
-    ):
-        raise error
-    assert "\n" not in str(caught.value)
-
-
-def test_a_full_temporary_folder_is_named_in_place_of_the_results(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "r").mkdir()
-    monkeypatch.setattr(trouble, "MIN_TEMP_BYTES", 10**18)
-    message = r"No space left\. The temporary folder /.+ bytes left; Ray needs 1,000,.+ or set TMPDIR to another, then"
-    with (
-        pytest.raises(RunFailed, match=message),
-        trouble_named(SearchSettings(run_name="r", results_dir=tmp_path)),
-    ):
-        raise OSError(errno.ENOSPC, "No space left")
-
-
-def test_our_own_faults_stay_what_they_are(tmp_path: Path) -> None:
-    with (
-        pytest.raises(PermissionError, match="no"),
-        trouble_named(SearchSettings(run_name="r", results_dir=tmp_path)),
-    ):
-        raise PermissionError(errno.EACCES, "no")
-
-
 def test_checkpoints_cost_a_twentieth_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
     monkeypatch.setattr("search.worker.checkpoint_pace.time.monotonic", lambda: now[0])
@@ -176,46 +123,3 @@ def test_checkpoints_cost_a_twentieth_of_the_time(monkeypatch: pytest.MonkeyPatc
     assert not pace.is_due()
     now[0] += 0.2
     assert pace.is_due()
-
-
-def test_the_private_folder_is_closed_to_others_and_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(private_folder, "short_temp_dir", lambda: tmp_path)
-    with private_folder.private_folder() as folder:
-        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    assert not folder.exists()
-
-
-def test_what_killed_runs_left_is_cleared_and_what_lives_is_not(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(private_folder, "short_temp_dir", lambda: tmp_path)
-    abandoned, young, foreign = tmp_path / "cl-abandoned", tmp_path / "cl-young", tmp_path / "else"
-    for folder in (abandoned, young, foreign):
-        folder.mkdir()
-        (folder / "owner.lock").write_text("")
-    os.utime(abandoned / "owner.lock", (0, 0))
-    os.utime(foreign / "owner.lock", (0, 0))
-    with private_folder.private_folder() as living:
-        os.utime(living / "owner.lock", (0, 0))
-        private_folder.remove_abandoned(tmp_path)
-        assert living.exists()
-    assert not abandoned.exists()
-    assert young.exists()
-    assert foreign.exists()
-
-
-def test_an_empty_folder_that_ray_made_again_goes_and_nothing_else(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(private_folder, "short_temp_dir", lambda: tmp_path)
-    made_again, used, foreign = (tmp_path / name for name in ("cl-again/1/session_x", "cl-used/1/session_x", "cl-else"))
-    for folder in (made_again, used, foreign):
-        folder.mkdir(parents=True)
-    (used / "log").write_text("")
-    with private_folder.private_folder() as living:
-        starting = living / "1" / "session_x"
-        starting.mkdir(parents=True)
-        private_folder.remove_abandoned(tmp_path)
-        assert starting.exists()
-    assert {path.name for path in tmp_path.iterdir()} == {"cl-used", "cl-else"}
-    assert (used / "log").exists()

@@ -61,14 +61,14 @@ def test_the_statistics_are_of_all_images_that_were_retrained_on(run: Run) -> No
     mean, std = channel_statistics(images, np.arange(len(images)))
     weights = read_weights(run.run_dir / "model.safetensors")
     assert (weights.mean, weights.std) == (mean, std)
-    assert list(mean) != run.document["data"]["mean"]
+    assert list(mean) != list(run.document.data.mean)
 
 
 def test_a_folder_without_the_statistics_takes_those_of_the_search(run: Run) -> None:
     path = run.run_dir / "model.safetensors"
     save_file(load_file(path), path)  # as they were written before
-    data = run.document["data"]
-    expected = Classifier(run.load_network(), mean=tuple(data["mean"]), std=tuple(data["std"]))
+    data = run.document.data
+    expected = Classifier(run.load_network(), mean=data.mean, std=data.std)
     images = some_digits(3).examples.images
     with torch.inference_mode():
         np.testing.assert_array_equal(run.predict(images), expected(torch.from_numpy(images)).numpy())
@@ -159,4 +159,4 @@ def test_an_unknown_command_names_the_known_ones(capsys: pytest.CaptureFixture[s
 def test_help_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
         tune_main.main(["--help"])
-    assert "predict  class and probability of image files" in capsys.readouterr().out
+    assert "predict  classify image files" in capsys.readouterr().out

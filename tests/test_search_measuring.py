@@ -106,7 +106,7 @@ def test_real_processes_measure_more_configs(tmp_path: Path) -> None:
 def test_a_run_that_will_be_long_is_worth_measuring_more_configs(tmp_path: Path) -> None:
     preparation = prepared(tmp_path)
     assert forecast_of_run(preparation, started=time.monotonic()).num_measured == 1
-    settings = dataclasses.replace(preparation.settings, max_epochs=5000, grace_period=5000)
+    settings = preparation.settings.changed(max_epochs=5000, grace_period=5000)
     forecast = forecast_of_run(dataclasses.replace(preparation, settings=settings), started=time.monotonic())
     assert forecast.num_measured == 3
     assert forecast.wall_s.median > LONG_RUN_S

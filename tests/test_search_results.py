@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from run_documents import make_document
 
 from model.config import CONFIG_KEYS, SEED_CONFIG, TrainConfig
 from search.analysis.results import (
@@ -184,7 +185,7 @@ def test_an_audited_trial_says_where_it_was_to_be_stopped() -> None:
 
 
 def test_the_best_config_is_the_winners(tmp_path: Path) -> None:
-    run = Run(tmp_path, {"settings": {}})
+    run = Run(tmp_path, make_document())
     study = RunStudy.in_memory()
     run.__dict__["study"] = study
     number = study.add_trial(NewTrial(config=SEED_CONFIG.flat(), seed=0))
@@ -193,7 +194,7 @@ def test_the_best_config_is_the_winners(tmp_path: Path) -> None:
 
 
 def test_a_run_without_scores_has_no_best_config(tmp_path: Path) -> None:
-    run = Run(tmp_path, {"settings": {}})
+    run = Run(tmp_path, make_document())
     run.__dict__["study"] = RunStudy.in_memory()
     with pytest.raises(UserError, match=r"has no trial with a score yet, so no best config. Resume the run"):
         _ = run.best_config

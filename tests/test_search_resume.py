@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from minimal_document import MINIMAL
+from run_documents import make_document
 from search_worlds import SPACE, Rungs, search
 from watched_storage import Killed, WatchedStorage, dies_after
 
@@ -130,7 +130,7 @@ def test_a_database_copied_while_it_is_written_is_whole_or_refused(undisturbed: 
         search(study, NUM_TRIALS, rungs=rungs)
     folder = tmp_path / "copy"
     folder.mkdir(mode=0o755)
-    (folder / "run.toml").write_text(MINIMAL)
+    (folder / "run.toml").write_text(make_document().to_toml())
     num_refused = num_equal = 0
     for before, after in islice(pairwise(left_by_kill), 7, None, STRIDE_IN_DATABASE):
         for torn in _torn(before, after):

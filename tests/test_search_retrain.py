@@ -19,7 +19,7 @@ from model.split_images import ImageArrays, on_device
 from model.training import EpochMetrics, Training, train_epochs
 from search.retrain.retrainer import Retrainer, RetrainTask, all_images
 from search.settings import SearchSettings
-from search.setup.prepare import search_arrays
+from search.setup.images import search_arrays
 from search.study.retrain_record import FINALIST, RetrainRecord
 from search.study.study import RunStudy
 

@@ -21,7 +21,8 @@ from search.errors import RunFailed
 from search.machine.slots import Slots
 from search.retrain.stage import retrain_and_test
 from search.settings import SearchSettings
-from search.setup.prepare import Machine, Preparation, prepare, search_arrays
+from search.setup.images import search_arrays
+from search.setup.prepare import Machine, Preparation, prepare
 from search.study.record import NewTrial, TrialStatus
 from search.study.retrain_record import RetrainRecord
 from search.study.study import RunStudy
@@ -67,7 +68,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Preparation:
 
 def preparation_in(folder: Path, prepared: Preparation, **changes: Any) -> Preparation:
     (folder / "run").mkdir(exist_ok=True)
-    settings = dataclasses.replace(prepared.settings, results_dir=folder, **changes)
+    settings = prepared.settings.changed(results_dir=folder, **changes)
     return dataclasses.replace(prepared, settings=settings)
 
 

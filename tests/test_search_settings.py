@@ -1,7 +1,8 @@
-"""Every setting that cannot be is refused with its name, its rule and its value."""
+"""Every option is declared once; every bad value is refused with its name, its rule and the value."""
 
 from __future__ import annotations
 
+import pickle
 import re
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 
 from search.errors import UserError
 from search.schedulers.rungs import reduction_factor_of
-from search.settings import Scheduler, SearchSettings
+from search.settings import OPTIONS, Scheduler, SearchSettings
 
 
 @pytest.mark.parametrize(
@@ -18,45 +19,86 @@ from search.settings import Scheduler, SearchSettings
     [
         (
             {"run_name": "../up"},
-            "`name` must be letters, digits, dots, dashes or underscores, at most 80; got '../up'.",
+            "`run_name` (--name) must be letters, digits, dots, dashes or underscores, at most 80;",
         ),
-        ({"run_name": ""}, "`name` must be letters, digits, dots, dashes or underscores, at most 80; got ''."),
+        ({"run_name": ""}, "at most 80; got ''."),
         ({"run_name": "a" * 81}, "at most 80; got"),
-        ({"precision": "fp16"}, "`precision` must be one of auto, bf16, fp32; got 'fp16'."),
-        ({"scheduler": "pbt"}, "`scheduler` must be one of asha, promotion; got 'pbt'."),
-        ({"image_size": 7}, "`image-size` must be at least 8; got 7."),
-        ({"search_examples": 0}, "`search-examples` must be at least 1; got 0."),
-        ({"max_params": 0}, "`max-params` must be at least 1; got 0."),
-        ({"min_receptive_field": -1}, "`min-receptive-field` must be at least 0; got -1."),
-        ({"num_trials": 0}, "`trials` must be at least 1; got 0."),
-        ({"max_epochs": 0}, "`epochs` must be at least 1; got 0."),
-        ({"grace_period": 0}, "`grace-period` must be at least 1; got 0."),
-        ({"reduction_factor": 1}, "`reduction-factor` must be at least 2; got 1."),
-        ({"time_budget_s": 0.5}, "`time-budget` must be at least 1; got 0.5."),
+        ({"run_name": None}, "`run_name` (--name) must be text; got None."),
+        ({"precision": "fp16"}, "`precision` must be 'auto', 'bf16' or 'fp32'; got 'fp16'."),
+        ({"scheduler": "pbt"}, "`scheduler` must be 'promotion' or 'asha'; got 'pbt'."),
+        ({"image_size": 7}, "`image_size` must be at least 8; got 7."),
+        ({"search_examples": 0}, "`search_examples` must be at least 1; got 0."),
+        ({"max_params": 0}, "`max_params` must be at least 1; got 0."),
+        ({"min_receptive_field": -1}, "`min_receptive_field` must be at least 0; got -1."),
+        ({"num_trials": 0}, "`num_trials` (--trials) must be at least 1; got 0."),
+        ({"num_trials": 2.0}, "`num_trials` (--trials) must be a whole number; got 2.0."),
+        ({"num_trials": True}, "`num_trials` (--trials) must be a whole number; got True."),
+        ({"max_epochs": 0}, "`max_epochs` (--epochs) must be at least 1; got 0."),
+        ({"grace_period": 0}, "`grace_period` must be at least 1; got 0."),
+        ({"reduction_factor": 1}, "`reduction_factor` must be at least 2; got 1."),
+        ({"time_budget_s": 0.5}, "`time_budget_s` (--time-budget) must be at least 1; got 0.5."),
+        ({"time_budget_s": float("nan")}, "`time_budget_s` (--time-budget) must be a finite number; got nan."),
         ({"seed": -1}, "`seed` must be at least 0; got -1."),
         ({"gpus": -1}, "`gpus` must be at least 0; got -1."),
-        ({"retrain_top": 0}, "`retrain-top` must be at least 1; got 0."),
-        ({"retrain_seeds": 0}, "`retrain-seeds` must be at least 1; got 0."),
-        ({"audit": 1.5, "scheduler": "asha"}, "`audit` must be in 0..1; got 1.5."),
-        ({"audit": -0.1, "scheduler": "asha"}, "`audit` must be in 0..1; got -0.1."),
-        ({"audit": float("nan"), "scheduler": "asha"}, "`audit` must be in 0..1; got nan."),
-        (
-            {"audit": 0.1, "scheduler": "promotion"},
-            "`audit` needs scheduler asha, whose stops are final; got promotion. Say --scheduler asha, or leave "
-            "--audit out.",
-        ),
-        ({"trials_per_gpu": 0}, "`trials-per-gpu` must be at least 1; got 0."),
-        ({"cpus_per_trial": 0}, "`cpus-per-trial` must be at least 1; got 0."),
-        ({"max_failures": -1}, "`max-failures` must be at least 0; got -1."),
+        ({"retrain_top": 0}, "`retrain_top` must be at least 1; got 0."),
+        ({"retrain_seeds": 0}, "`retrain_seeds` must be at least 1; got 0."),
+        ({"trials_per_gpu": 0}, "`trials_per_gpu` must be at least 1; got 0."),
+        ({"cpus_per_trial": 0}, "`cpus_per_trial` must be at least 1; got 0."),
+        ({"max_failures": -1}, "`max_failures` must be at least 0; got -1."),
+        ({"strict": 1}, "`strict` must be true or false; got 1."),
+        ({"results_dir": 3}, "`results_dir` must be a path; got 3."),
+        ({"num_trails": 3}, "unknown key `num_trails`. Did you mean `num_trials`? Known keys: num_trials,"),
+        ({"audit": 0.1}, "unknown key `audit`."),
         (
             {"grace_period": 9, "max_epochs": 8},
-            "`grace-period` must be in 1..epochs; got grace-period 9 with epochs 8. Lower it or raise --epochs.",
+            "`grace_period` must be at most `max_epochs`; got grace_period 9 with max_epochs 8. Lower "
+            "--grace-period or raise --epochs.",
         ),
     ],
 )
 def test_a_setting_out_of_bounds_is_refused(values: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=re.escape(message)):
         SearchSettings(**{"run_name": "run", **values})
+
+
+def test_all_bad_values_are_reported_at_once() -> None:
+    with pytest.raises(UserError) as caught:
+        SearchSettings(num_trials=0, seed=-1)
+    assert str(caught.value).splitlines() == [
+        "`num_trials` (--trials) must be at least 1; got 0.",
+        "`seed` must be at least 0; got -1.",
+        "`run_name` (--name) is missing.",
+    ]
+
+
+def test_a_changed_copy_is_checked_and_leaves_the_original() -> None:
+    settings = SearchSettings(run_name="r", seed=7)
+    assert settings.changed(num_trials=30) == SearchSettings(run_name="r", seed=7, num_trials=30)
+    assert settings.num_trials == 20
+    with pytest.raises(UserError, match=r"`num_trials` \(--trials\) must be at least 1; got 0"):
+        settings.changed(num_trials=0)
+    with pytest.raises(UserError, match="unknown key `trials`"):
+        settings.changed(trials=3)
+
+
+def test_settings_are_immutable_values() -> None:
+    settings = SearchSettings(run_name="r", results_dir="x")
+    assert settings.results_dir == Path("x")
+    with pytest.raises(ValueError, match="frozen"):
+        settings.seed = 1  # type: ignore[misc]
+    assert pickle.loads(pickle.dumps(settings)) == settings
+    assert len({settings, settings.changed(), settings.changed(seed=1)}) == 2
+
+
+def test_every_option_is_declared_in_full() -> None:
+    assert list(OPTIONS) == list(SearchSettings.model_fields)
+    flags = [option.flag for option in OPTIONS.values()]
+    assert len(set(flags)) == len(flags)
+    for name, option in OPTIONS.items():
+        default = SearchSettings.model_fields[name].default
+        assert option.help
+        assert not option.help.endswith(".")
+        assert option.default_text or default is not None, f"{name}: help must say what None stands for"
 
 
 @pytest.mark.parametrize("name", ["a", "Run-1.2_b", "7", "a" * 80])

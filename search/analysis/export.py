@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -26,6 +24,7 @@ from model.data import DataError, load_training_data
 from model.decoding import EncodedImage, decode_images, read_images
 from search.analysis.results import Run
 from search.errors import UserError
+from search.files import replaced_atomically
 from search.retrain.predictions import read_predictions
 from search.setup.extras import missing_extra
 
@@ -62,15 +61,17 @@ def export_network(run: Run, file_format: str, *, path: Path | None = None, imag
         raise UserError(f"--out {target}: {target.parent} is no folder. Make it or give another file.")
     classifier = run.load_classifier()
     pixels = read_images(images, image_size=run.image_size) if images else _own_images(run)
-    with _temporary_beside(target, suffix) as temporary, _quiet():
-        write(classifier, pixels[:2], run.class_names, temporary)
-        difference = _largest_difference(classifier, read(temporary), pixels)
-        if not difference <= TOLERANCE:
-            raise UserError(
-                f"the exported network differs from the original by {difference:.2g} in a probability (at most "
-                f"{TOLERANCE:g} is rounding), so nothing was written. Try the other --format."
-            )
-        os.replace(temporary, target)
+    try:
+        with replaced_atomically(target, suffix=suffix) as temporary, _quiet():
+            write(classifier, pixels[:2], run.class_names, temporary)
+            difference = _largest_difference(classifier, read(temporary), pixels)
+            if not difference <= TOLERANCE:
+                raise UserError(
+                    f"the exported network differs from the original by {difference:.2g} in a probability (at most "
+                    f"{TOLERANCE:g} is rounding), so nothing was written. Try the other --format."
+                )
+    except OSError as error:
+        raise UserError(f"--out {target} cannot be written ({error.strerror}). Give another file.") from None
     return Export(path=target, num_images=len(pixels), max_difference=difference)
 
 
@@ -91,13 +92,12 @@ def _own_images(run: Run) -> NDArray[np.uint8]:
         if answers is not None and answers.pictures:
             encoded = [EncodedImage(f"{path} {index}", png) for index, png in answers.pictures.items()]
             return decode_images(encoded, image_size=run.image_size)
-    settings = run.document["settings"]
     try:
         data = load_training_data(
-            run.document["data"]["name"],
+            run.document.data.name,
             image_size=run.image_size,
-            seed=settings["seed"],
-            data_dir=Path(settings.get("data_dir", "data")),
+            seed=run.settings.seed,
+            data_dir=run.settings.data_dir,
         )
     except DataError as error:
         raise UserError(f"no real image to check the export with ({error}). Give some: --images FILE...") from None
@@ -152,21 +152,6 @@ FORMATS = {
     "torch-export": (".pt2", _write_torch_export, _read_torch_export),
 }
 """By the name of the format: what its files' names end in, how one is written and how one is asked."""
-
-
-@contextmanager
-def _temporary_beside(target: Path, suffix: str) -> Iterator[Path]:
-    """A name in the target's folder that is free, and free again afterwards."""
-    try:
-        descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.stem}.", suffix=suffix)
-    except OSError as error:
-        raise UserError(f"--out {target} cannot be written ({error.strerror}). Give another file.") from None
-    os.close(descriptor)
-    os.chmod(name, 0o644)
-    try:
-        yield Path(name)
-    finally:
-        Path(name).unlink(missing_ok=True)
 
 
 @contextmanager

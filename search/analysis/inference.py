@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,23 +16,24 @@ from model.decoding import read_images, resize_images
 from model.network import Network, build_network
 from search.errors import UserError
 from search.retrain.weights import Weights, read_weights
+from search.setup.document import RunDocument
 
 _BATCH_SIZE = 256
 
 
-def load_network(run_dir: Path, document: Mapping[str, Any]) -> Network:
+def load_network(run_dir: Path, document: RunDocument) -> Network:
     """The retrained winner, ready to evaluate; `document` is run.toml. UserError if the folder is not whole."""
     return _network(run_dir, document, _weights(run_dir))
 
 
-def load_classifier(run_dir: Path, document: Mapping[str, Any]) -> Classifier:
+def load_classifier(run_dir: Path, document: RunDocument) -> Classifier:
     """The retrained winner with its preprocessing; `document` is run.toml. UserError if the folder is not whole.
 
     Older weights do not tell the statistics of the images that they were retrained on; there, those of the search's
     training split stand in for them.
     """
-    weights, data = _weights(run_dir), document["data"]
-    mean, std = weights.mean or tuple(data["mean"]), weights.std or tuple(data["std"])
+    weights, data = _weights(run_dir), document.data
+    mean, std = weights.mean or data.mean, weights.std or data.std
     return Classifier(_network(run_dir, document, weights), mean=mean, std=std)
 
 
@@ -60,11 +60,11 @@ def _weights(run_dir: Path) -> Weights:
     return read_weights(run_dir / "model.safetensors")
 
 
-def _network(run_dir: Path, document: Mapping[str, Any], weights: Weights) -> Network:
+def _network(run_dir: Path, document: RunDocument, weights: Weights) -> Network:
     path = run_dir / "best_config.toml"
     try:
         config = TrainConfig.from_flat(tomllib.loads(path.read_text()))
-        network = build_network(config, len(document["data"]["class_names"]))
+        network = build_network(config, len(document.data.class_names))
         network.load_state_dict(weights.tensors)
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}). Restore it from a copy.") from None

@@ -20,8 +20,7 @@ from search.analysis.inference import load_classifier, load_network, predict
 from search.analysis.verdict import Result, run_result
 from search.errors import SpaceError, UserError
 from search.settings import SearchSettings
-from search.setup.document import damaged, read_document, read_space_text
-from search.setup.run_folder import read_settings
+from search.setup.document import RunDocument, damaged, read_document, read_space_text
 from search.space.space import SearchSpace
 from search.study.finals import Finals, RetrainPlan, finals_of
 from search.study.integrity import record_problems
@@ -93,22 +92,22 @@ class Run:
     """A run's folder and the record behind it."""
 
     run_dir: Path
-    document: dict[str, Any]
+    document: RunDocument
     """run.toml: settings, versions, hardware, data."""
 
-    @cached_property
+    @property
     def settings(self) -> SearchSettings:
-        """The run's settings."""
-        return read_settings(self.run_dir)
+        """The run's settings, as it began or was last resumed."""
+        return self.document.settings
 
     @cached_property
     def study(self) -> RunStudy:
         """The record. UserError if it is missing, which opening it would not tell, or damaged."""
-        settings = self.document["settings"]
-        if problems := record_problems(self.run_dir, settings):
+        if problems := record_problems(self.run_dir, self.settings):
             raise UserError("\n".join(problems))
-        url = settings.get("storage") or f"sqlite:///{(self.run_dir / 'study.db').absolute()}"
-        return RunStudy.in_database(url, settings["run_name"])
+        # The folder may have been moved or renamed since.
+        url = self.settings.storage or f"sqlite:///{(self.run_dir / 'study.db').absolute()}"
+        return RunStudy.in_database(url, self.settings.run_name)
 
     @cached_property
     def space(self) -> SearchSpace:
@@ -172,12 +171,12 @@ class Run:
     @property
     def class_names(self) -> tuple[str, ...]:
         """The name of class k at position k."""
-        return tuple(self.document["data"]["class_names"])
+        return self.document.data.class_names
 
     @property
     def image_size(self) -> int:
         """Side in pixels of the images that the network takes."""
-        return int(self.document["data"]["image_size"])
+        return self.document.data.image_size
 
     def load_network(self) -> Network:
         """The retrained winner on the CPU, ready to evaluate. UserError before the retrain has ended.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from typing import Any
 
 import pandas as pd
 
@@ -20,6 +19,7 @@ from search.analysis.wording import (
 )
 from search.files import write_atomically
 from search.forecast.wording import verdict
+from search.setup.document import RunDocument
 from search.study.record import TrialStatus
 from search.text import duration, percent, points
 
@@ -38,8 +38,8 @@ def summary_text(run: Run) -> str:
     """What the run found and how, for a person: the verdict first."""
     document = run.document
     result = run.result
-    lines = [f"# {document['settings']['run_name']}", "", result.verdict, ""]
-    lines += [f"**Warning:** {warning}" for warning in document.get("warnings", [])]
+    lines = [f"# {document.settings.run_name}", "", result.verdict, ""]
+    lines += [f"**Warning:** {warning}" for warning in document.warnings]
     parts = [
         _result_lines(result),
         _finals_lines(run),
@@ -89,7 +89,7 @@ def _result_line(result: ConfigResult) -> str:
 def _finals_lines(run: Run) -> list[str]:
     if run.finals.winner is None:
         return []
-    words = finals_words(run.finals, run.document["settings"].get("search_examples"))
+    words = finals_words(run.finals, run.settings.search_examples)
     rows = finals_rows(run.finals)
     if not rows:
         return [words]
@@ -113,7 +113,7 @@ def _search_lines(run: Run) -> list[str]:
         )
         if not best.is_within_limits:
             lines.append("**Warning:** no trial within the limits has a score; the winner is over them.")
-    judged = verdict(run.document.get("forecast", {}))
+    judged = verdict(run.document.forecast or {})
     return lines if judged is None else [*lines, judged]
 
 
@@ -124,24 +124,24 @@ def _config_lines(run: Run) -> list[str]:
     return ["## The winner's config", "", "| key | value |", "|---|---|", *rows]
 
 
-def _origin_lines(document: dict[str, Any]) -> list[str]:
-    data, hardware, versions = document["data"], document["hardware"], document["versions"]
+def _origin_lines(document: RunDocument) -> list[str]:
+    data, hardware, versions = document.data, document.hardware, document.versions
     return [
         "## How it was run",
         "",
-        f"- command: `{document['command']}`",
-        f"- data: {data['name']}, {data['num_train']:,} training and {data['num_val']:,} validation images of "
-        f"{data['image_size']}x{data['image_size']} in the search; split {data['split_hash'][:16]}",
-        f"- machine: {hardware['processor']}, {hardware['cpu_cores']} cores, GPUs: "
-        f"{', '.join(hardware['gpus']) or 'none'}; {document['engine']['precision']}, " + _packing_text(document),
+        f"- command: `{document.command}`",
+        f"- data: {data.name}, {data.num_train:,} training and {data.num_val:,} validation images of "
+        f"{data.image_size}x{data.image_size} in the search; split {data.split_hash[:16]}",
+        f"- machine: {hardware.processor}, {hardware.cpu_cores} cores, GPUs: "
+        f"{', '.join(hardware.gpus) or 'none'}; {document.engine.precision}, " + _packing_text(document),
         f"- versions: {', '.join(f'{name} {version}' for name, version in versions.items())}",
     ]
 
 
-def _packing_text(document: dict[str, Any]) -> str:
+def _packing_text(document: RunDocument) -> str:
     """How many trials run side by side, and what that was measured to gain over one alone."""
-    count = document["slots"]["num_concurrent"]
-    tried = document.get("measurements", {}).get("packing", [])
+    count = document.slots.num_concurrent
+    tried = document.measurements.get("packing", [])
     if len(tried) < 2:
         return f"{count} trials side by side"
     gain = max(row["images_per_s"] for row in tried) / tried[0]["images_per_s"]

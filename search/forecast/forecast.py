@@ -16,7 +16,7 @@ import numpy as np
 from search.forecast.calibration import Calibration, epoch_images
 from search.forecast.rehearsal import Curves, Rehearsal, Steer, rehearse
 from search.machine.slots import Slots
-from search.setup.preflight import run_bytes
+from search.setup.disk_space import run_bytes
 from search.study.record import NewTrial
 
 INTERVAL = 0.9

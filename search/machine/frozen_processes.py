@@ -1,25 +1,25 @@
-"""Processes that a search waits for, watched from beside it: one that is frozen would hold it up for ever."""
+"""Kills child processes that are frozen: a search would wait for them for ever."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import threading
 from collections.abc import Collection, Iterator
-from pathlib import Path
+
+import psutil
 
 _INTERVAL_S = 5.0
 _NUM_LOOKS = 6
 
 
 @contextlib.contextmanager
-def frozen_are_killed(
+def kill_frozen_processes(
     pids: Collection[int], *, interval_s: float = _INTERVAL_S, num_looks: int = _NUM_LOOKS
 ) -> Iterator[None]:
-    """Kills a child of this process that is stopped, as by SIGSTOP, at so many looks in a row: its death is noticed.
+    """Within the block, kills a child of this process that is stopped, as by SIGSTOP, at `num_looks` looks in a row.
 
-    Looks are counted, not time: when all were suspended together and go on, nobody was frozen. On Linux only.
+    Counts looks instead of time: after everything was suspended together and resumed, nothing is frozen.
     """
     is_over = threading.Event()
 
@@ -29,10 +29,10 @@ def frozen_are_killed(
             for pid in pids:
                 num_stopped[pid] = num_stopped[pid] + 1 if _is_stopped_child(pid) else 0
                 if num_stopped[pid] == num_looks:
-                    with contextlib.suppress(OSError):
-                        os.kill(pid, signal.SIGKILL)
+                    with contextlib.suppress(psutil.Error):
+                        psutil.Process(pid).kill()
 
-    watcher = threading.Thread(target=watch, name="freeze guard", daemon=True)
+    watcher = threading.Thread(target=watch, name="kill frozen processes", daemon=True)
     watcher.start()
     try:
         yield
@@ -42,8 +42,9 @@ def frozen_are_killed(
 
 
 def _is_stopped_child(pid: int) -> bool:
+    """The pid of a dead child may belong to another program, so the parent is checked each time."""
     try:
-        state, parent = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()[:2]
-    except OSError:
+        process = psutil.Process(pid)
+        return process.status() == psutil.STATUS_STOPPED and process.ppid() == os.getpid()
+    except psutil.Error:
         return False
-    return state == "T" and int(parent) == os.getpid()

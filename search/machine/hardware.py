@@ -1,4 +1,4 @@
-"""What the run runs on: devices, hardware, versions."""
+"""The machine of a run: devices, hardware, versions."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 
 from search.errors import UserError
@@ -23,14 +24,14 @@ def num_cpus() -> int:
 
 
 def num_gpus() -> int:
-    """Accelerators that torch sees here; Apple's counts as one."""
+    """GPUs that torch sees here; Apple's counts as one."""
     if torch.cuda.is_available():
         return torch.cuda.device_count()
     return int(torch.backends.mps.is_available())
 
 
 def choose_device(settings: SearchSettings) -> tuple[str, list[str]]:
-    """The device to train on (cuda, mps or cpu), and warnings. UserError for GPUs that are not there."""
+    """The device to train on (cuda, mps or cpu), and warnings. UserError if more GPUs are asked for than there are."""
     available = num_gpus()
     if settings.gpus == 0:
         return "cpu", []
@@ -44,20 +45,18 @@ def choose_device(settings: SearchSettings) -> tuple[str, list[str]]:
 
 
 def describe_hardware() -> dict[str, Any]:
-    """The machine, for the record."""
-    gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
-    memory_gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    """Processor, cores, memory, GPUs and system."""
     return {
         "processor": _processor(),
         "cpu_cores": num_cpus(),
-        "memory_gib": round(memory_gib, 1),
-        "gpus": gpus,
+        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        "gpus": tuple(torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())),
         "system": platform.platform(),
     }
 
 
 def describe_versions() -> dict[str, str]:
-    """Python, the packages that matter, and this project's commit where it runs from a clone."""
+    """Versions of Python and `PACKAGES`, and this project's commit if it runs from a clone."""
     versions = {"python": platform.python_version()}
     for package in PACKAGES:
         try:

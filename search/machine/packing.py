@@ -1,4 +1,4 @@
-"""How many trials fill the machine, found by running some: side by side until the summed images/s stop growing."""
+"""How many trials to run side by side: more, until a measurement shows that their summed images/s stop growing."""
 
 from __future__ import annotations
 
@@ -25,33 +25,33 @@ from search.settings import SearchSettings
 
 MEASURE_S = 2.0
 BATCH_SIZE = 128
-"""Smaller than most configs' own: the steps are shorter, and what a step costs beside its images counts for more."""
+"""Smaller than in most configs, so that the fixed cost of a step shows."""
 MIN_GROWTH = 1.03
-"""Another doubling of the trials must bring at least this much, or the noise of so short a measurement decides."""
+"""Doubling the trials must speed up by this factor; less could be noise of so short a measurement."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Packing:
-    """Some trials side by side on one device, and what they train together."""
+    """A measurement of some trials side by side on one device."""
 
     num_trials: int
     cpus_per_trial: int
     images_per_s: float
-    """Summed over the trials, by the clock; 0 if not all of them could be trained."""
+    """Summed over the trials, in wall time; 0 if one of them could not train."""
     image_s: float = 0.0
-    """Seconds for an image in one of the trials, as if nothing else ran here."""
+    """Seconds of one trial for an image, without the load of other programs."""
     slowdown: float = 1.0
-    """How many times as long it took, by the clock."""
+    """Wall time as a multiple of that."""
     memory_bytes: float = 0.0
-    """The most that one of the trials held."""
+    """Peak memory of the hungriest trial."""
 
 
 def measure_packings(
     candidates: Sequence[tuple[int, int]], measure: Callable[[int, int], Packing]
 ) -> tuple[Packing, list[Packing]]:
-    """Tries (num_trials, cpus_per_trial) in turn, fewest trials first, and stops at the first that brings too little.
+    """Measures candidates (num_trials, cpus_per_trial), fewest trials first, up to the first that gains too little.
 
-    Returns the best and all that were tried.
+    Returns the best and all measurements.
     """
     tried: list[Packing] = []
     best: Packing | None = None
@@ -66,13 +66,13 @@ def measure_packings(
 
 
 def cpu_candidates(num_cpus: int) -> list[tuple[int, int]]:
-    """One trial on all cores, then twice as many trials on half as many cores each, down to one core each."""
+    """One trial on all cores, then double the trials on half the cores each, down to one core each."""
     counts = [2**power for power in range(num_cpus.bit_length()) if 2**power < num_cpus]
     return [(count, num_cpus // count) for count in [*counts, num_cpus]]
 
 
 def gpu_candidates(num_cpus: int, gpus: int, most: int = 8) -> list[tuple[int, int]]:
-    """1, 2, 4 ... trials on one GPU, with the cores that are left to each when all GPUs are filled alike."""
+    """1, 2, 4 ... trials on one GPU, and the CPU cores of each when all GPUs run as many."""
     counts = [2**power for power in range(most.bit_length()) if 2**power <= most]
     return [(count, max(1, num_cpus // (count * gpus))) for count in counts]
 
@@ -81,9 +81,9 @@ def gpu_candidates(num_cpus: int, gpus: int, most: int = 8) -> list[tuple[int, i
 def throughput_processes(
     config: TrainConfig, engine: Engine, image_size: int, *, deadline: float = math.inf
 ) -> Iterator[Callable[[int, int], Packing]]:
-    """Gives the function that measures one candidate on real processes; they start when first needed.
+    """Yields the function that measures one candidate on real processes, which start when first needed.
 
-    What is not measured by `deadline`, by time.monotonic(), counts as not trainable.
+    A measurement that has not ended by `deadline` (by time.monotonic()) counts as not trainable.
     """
     with measuring_processes() as ask:
 
@@ -93,7 +93,7 @@ def throughput_processes(
                 "engine": asdict(replace(engine, num_threads=cpus_per_trial)),
                 "image_size": image_size,
             }
-            # Once for nothing, so that all have loaded their libraries before any is measured.
+            # A warm-up: all processes load their libraries before any is measured.
             ask(num_trials, {**request, "num_train": BATCH_SIZE, "seconds": 0.0}, deadline)
             answers = ask(num_trials, {**request, "seconds": MEASURE_S}, deadline)
             if not all(answers):
@@ -111,15 +111,15 @@ def throughput_processes(
 
 
 Ask = Callable[[int, dict[str, Any], float], list[dict[str, float]]]
-"""(number of processes, request, deadline by time.monotonic()) -> what each answered, {} if nothing."""
+"""(number of processes, request, deadline by time.monotonic()) -> the answer of each, {} without one."""
 
 
 @contextlib.contextmanager
 def measuring_processes() -> Iterator[Ask]:
-    """Gives the function that tells so many processes at once what to measure and returns what they answer.
+    """Yields the function that sends one request to several processes at once and returns their answers.
 
-    They start when first needed. One that died, of too little memory as a rule, or says nothing until the deadline, has
-    answered nothing; the next request finds a new one in its place.
+    Processes start when first needed. One that dies, usually of too little memory, or is silent until the deadline
+    gives no answer; the next request replaces it.
     """
     processes: list[subprocess.Popen[str]] = []
 
@@ -178,9 +178,10 @@ def choose_slots(
     image_size: int,
     deadline: float = math.inf,
 ) -> tuple[Slots, list[Packing]]:
-    """The slots of a run: as asked for, else as measured with `config`. Returns them and what was measured.
+    """The slots of a run: as the settings say, else as measured with `config`. Returns them and the measurements.
 
-    Where that is not done by `deadline`, by time.monotonic(), one trial for each CPU core or each GPU.
+    One trial for each CPU core or each GPU if that is not done by `deadline` (by time.monotonic()). UserError for more
+    cores than there are.
     """
     if settings.cpus_per_trial is not None and settings.cpus_per_trial > num_cpus:
         raise UserError(

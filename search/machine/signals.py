@@ -1,4 +1,4 @@
-"""Requests to stop: the first signal ends the run in good order, the second at once."""
+"""Requests to stop: the first signal ends the run cleanly, the second kills it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import contextlib
 import os
 import signal
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from types import FrameType
+
+import psutil
 
 from search.errors import RunInterrupted
 
@@ -15,19 +16,19 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class StopRequest:
-    """Remembers the signal that asked to stop, and raises RunInterrupted for it unless that is deferred."""
+    """Remembers the signal that asked to stop, and raises RunInterrupted unless that is deferred."""
 
     def __init__(self) -> None:
         self.signal_number: int | None = None
         self._is_deferred = False
-        self._family: frozenset[tuple[int, str]] = frozenset()
+        self._family: frozenset[psutil.Process] = frozenset()
 
     def __bool__(self) -> bool:
         return self.signal_number is not None
 
     @contextlib.contextmanager
     def installed(self) -> Iterator[StopRequest]:
-        """Handles the stop signals until the block ends. Main thread only."""
+        """Handles the stop signals within the block. Main thread only."""
         earlier = {number: signal.signal(number, self._handle) for number in STOP_SIGNALS}
         try:
             yield self
@@ -37,7 +38,7 @@ class StopRequest:
 
     @contextlib.contextmanager
     def deferred(self) -> Iterator[None]:
-        """Within the block a signal is only remembered: whoever runs there asks. It is raised at the block's end."""
+        """Within the block a signal is only remembered, for the code there to check; the block's end raises it."""
         self._is_deferred = True
         try:
             yield
@@ -55,33 +56,20 @@ class StopRequest:
             _kill(self._family | _descendants())
             os._exit(128 + number)
         self.signal_number = number
-        # One whose parent ends from now on is no descendant any more, and known by this alone.
+        # A process whose parent ends from now on is not a descendant any more; only this set still knows it.
         self._family = _descendants()
         if not self._is_deferred:
             self.check()
 
 
-def _descendants() -> frozenset[tuple[int, str]]:
-    """What this process started, and what that started: the id and starting time of each."""
-    parents, times = {}, {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            parents[int(stat.parent.name)], times[int(stat.parent.name)] = _parent_and_time(stat)
-    family = [os.getpid()]
-    for pid in family:
-        family += [child for child, parent in parents.items() if parent == pid]
-    return frozenset((pid, times[pid]) for pid in family[1:])
+def _descendants() -> frozenset[psutil.Process]:
+    """The processes that this one started, and those that they started."""
+    return frozenset(psutil.Process().children(recursive=True))
 
 
-def _kill(family: Iterable[tuple[int, str]]) -> None:
-    """Kills those that still live; Ray's agents would try for a minute to tell this process that it is gone."""
-    for pid, started in family:
-        with contextlib.suppress(OSError):
-            # Its id may be another's by now.
-            if _parent_and_time(Path(f"/proc/{pid}/stat"))[1] == started:
-                os.kill(pid, signal.SIGKILL)
-
-
-def _parent_and_time(stat: Path) -> tuple[int, str]:
-    fields = stat.read_text().rpartition(") ")[2].split()
-    return int(fields[1]), fields[19]
+def _kill(family: Iterable[psutil.Process]) -> None:
+    """Kills what is still alive; Ray's agents would try for a minute to reach this process."""
+    for process in family:
+        with contextlib.suppress(psutil.Error):
+            # Not done by psutil if the pid belongs to another process by now.
+            process.kill()

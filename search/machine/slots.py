@@ -1,16 +1,18 @@
 """How trials share a machine."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
 class Slots:
-    """Places for trials to run side by side."""
+    """The trials that run side by side, and what each gets."""
 
     num_concurrent: int
     """Trials at a time."""
     cpus_per_trial: int
     gpus_per_trial: float
-    """Fraction of a GPU that each trial gets; 0 trains on CPU cores."""
+    """Fraction of a GPU; 0 trains on CPU cores."""
     gpus: int
     """GPUs in use."""

@@ -1,4 +1,4 @@
-"""A limit that holds whatever goes on: imports, loading and measuring in this process too."""
+"""A time limit for a block that holds for imports, loading and measuring in this process as well."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from types import FrameType
 
 
 class OutOfTime(BaseException):
-    """Not an Exception: nothing that handles errors may swallow it."""
+    """Not an Exception, so no error handler can swallow it."""
 
 
 @contextlib.contextmanager
 def time_limit(limit_s: float) -> Iterator[None]:
-    """Raises OutOfTime in the block after so many seconds. Main thread only."""
+    """Raises OutOfTime in the block after `limit_s` seconds. Main thread only."""
     earlier = signal.signal(signal.SIGALRM, _ring)
     signal.setitimer(signal.ITIMER_REAL, limit_s)
     try:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from search.analysis.results import Run
 from search.analysis.verdict import ConfigResult
 from search.estimates import Difference, estimate_gain, paired_gain
 from search.report.data import BestSoFar, ReportData, report_data
 from search.retrain.predictions import TestPredictions, predictions_path, read_predictions
+from search.setup.document import RunDocument
 from search.space.space import SearchSpace
 from search.text import duration, percent, value_text
 
@@ -98,7 +98,7 @@ def _verdict(pair: _Pair, names: tuple[str, str], difference: Difference | None)
 def _winner_difference(first: Run, second: Run, pair: _Pair) -> Difference | None:
     """Test accuracy of the second winner minus the first's; None where they saw different images or none."""
     winners = [data.result.winner for data in pair]
-    images = [(data.document["data"]["fingerprint"], data.document["data"]["image_size"]) for data in pair]
+    images = [(data.document.data.fingerprint, data.document.data.image_size) for data in pair]
     if None in winners or images[0] != images[1]:
         return None
     accuracies = [_accuracies(run) for run in (first, second)]
@@ -183,7 +183,7 @@ def _cost_rows(pair: _Pair) -> list[Row]:
             ("time of the search", lambda data: duration(data.cost.wall_s)),
             ("time in trials, added up", lambda data: duration(data.cost.trial_s)),
             ("time of the retraining", lambda data: duration(data.cost.retrain_s)),
-            ("trained on", lambda data: str(data.document["hardware"]["processor"])),
+            ("trained on", lambda data: data.document.hardware.processor),
         ],
     )
 
@@ -200,15 +200,17 @@ def _asked(pair: _Pair) -> list[dict[str, str]]:
     return [_asked_of(data.document) for data in pair]
 
 
-def _asked_of(document: dict[str, Any]) -> dict[str, str]:
+def _asked_of(document: RunDocument) -> dict[str, str]:
     """Settings and data; where a run is kept is no difference between runs."""
     settings = {
         key: value_text(value)
-        for key, value in document["settings"].items()
+        for key, value in document.settings.model_dump(mode="json", exclude_none=True).items()
         if key not in ("run_name", "results_dir", "storage", "space")
     }
-    data = {f"data: {key}": value_text(document["data"][key]) for key in ("fingerprint", "image_size", "num_train")}
-    engine = {f"engine: {key}": value_text(document["engine"][key]) for key in ("device", "precision")}
+    data = {
+        f"data: {key}": value_text(getattr(document.data, key)) for key in ("fingerprint", "image_size", "num_train")
+    }
+    engine = {f"engine: {key}": value_text(getattr(document.engine, key)) for key in ("device", "precision")}
     return {**settings, **data, **engine}
 
 

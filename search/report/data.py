@@ -6,7 +6,6 @@ import dataclasses
 import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -16,7 +15,8 @@ from search.analysis.verdict import Result, current_retrains, run_result
 from search.estimates import importances, rung_correlations
 from search.report.trials import TrialView, WorkerSpan, trial_views, worker_spans
 from search.report.winner import Winner, describe_winner
-from search.schedulers.rungs import rungs_of
+from search.schedulers.rungs import reduction_factor_of, rungs_of
+from search.setup.document import RunDocument
 from search.space.space import SearchSpace
 from search.study.finals import Finals, RetrainPlan, finals_of
 from search.study.ranking import rank_trials
@@ -89,7 +89,7 @@ class ReportData:
     equal_epoch: EqualEpoch
     space: SearchSpace
     spans: list[WorkerSpan]
-    document: dict[str, Any]
+    document: RunDocument
     trials_csv: str
 
 
@@ -97,7 +97,7 @@ def report_data(run: Run, *, is_running: bool = False) -> ReportData:
     """Everything that the page of a run needs; works at any moment of a run and however it ended."""
     # Trials without an end count as interrupted here, so that the best so far may be one that still runs.
     records = run.study.trials()
-    settings = run.document["settings"]
+    settings = run.settings
     space = run.space
     ranked = rank_trials(records)
     retrained = run.study.retrains()
@@ -111,28 +111,26 @@ def report_data(run: Run, *, is_running: bool = False) -> ReportData:
     result = run_result(run.run_dir, records, retrained, finals)
     finished = result.winner is not None
     return ReportData(
-        name=settings["run_name"],
+        name=settings.run_name,
         state="finished" if finished else "running" if is_running else "unfinished",
         written=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         result=result,
-        warnings=[*run.document.get("warnings", []), *_own_warnings(best)],
+        warnings=[*run.document.warnings, *_own_warnings(best)],
         finals=finals,
-        cost=_cost(shown, sum(one.seconds for one in retrained), settings["max_epochs"]),
+        cost=_cost(shown, sum(one.seconds for one in retrained), settings.max_epochs),
         winner=describe_winner(run.run_dir, run.document, best, space, retrains) if best else None,
         trials=views,
         top_trials=[by_number[record.number] for record in ranked[:NUM_TOP_TRIALS]],
         stops=[view for view in views if view.stop is not None],
         failures=[view for view in views if view.error is not None],
         rung_epochs=rungs,
-        rung_correlations=rung_correlations(
-            [record.val_accuracies for record in records], rungs, settings["max_epochs"]
-        ),
-        max_epochs=settings["max_epochs"],
+        rung_correlations=rung_correlations([record.val_accuracies for record in records], rungs, settings.max_epochs),
+        max_epochs=settings.max_epochs,
         scheduler=run.settings.scheduler,
-        reduction_factor=settings["reduction_factor"],
-        by_epochs=_best_so_far(records, None, settings["seed"]),
-        by_seconds=_best_so_far(records, "seconds", settings["seed"]),
-        equal_epoch=_equal_epoch(views, settings["grace_period"], space),
+        reduction_factor=reduction_factor_of(settings),
+        by_epochs=_best_so_far(records, None, settings.seed),
+        by_seconds=_best_so_far(records, "seconds", settings.seed),
+        equal_epoch=_equal_epoch(views, settings.grace_period, space),
         space=space,
         spans=worker_spans(shown),
         document=run.document,

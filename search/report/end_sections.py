@@ -33,18 +33,18 @@ def winner_section(data: ReportData) -> Html:
 def again_section(data: ReportData) -> Html:
     """The command, the data, the machine, the versions, and the table to download."""
     document = data.document
-    images, hardware, engine = document["data"], document["hardware"], document["engine"]
+    images, hardware, engine = document.data, document.hardware, document.engine
     facts = {
-        "seed": str(document["settings"]["seed"]),
-        "data": f"{images['name']}: {images['num_train']:,} training and {images['num_val']:,} validation images of "
-        f"{images['image_size']}x{images['image_size']} in the search, {len(images['class_names'])} classes",
-        "images, sha256": element("code", images["fingerprint"]),
-        "split, sha256": element("code", images["split_hash"]),
-        "machine": f"{hardware['processor']}, {hardware['cpu_cores']} cores, {hardware['memory_gib']} GiB, "
-        f"GPUs: {', '.join(hardware['gpus']) or 'none'}; {hardware['system']}",
-        "engine": f"{engine['device']}, {engine['precision']}; {document['slots']['num_concurrent']} trials at a time",
-        "versions": ", ".join(f"{name} {version}" for name, version in document["versions"].items()),
-        "started": document["created"],
+        "seed": str(document.settings.seed),
+        "data": f"{images.name}: {images.num_train:,} training and {images.num_val:,} validation images of "
+        f"{images.image_size}x{images.image_size} in the search, {len(images.class_names)} classes",
+        "images, sha256": element("code", images.fingerprint),
+        "split, sha256": element("code", images.split_hash),
+        "machine": f"{hardware.processor}, {hardware.cpu_cores} cores, {hardware.memory_gib} GiB, "
+        f"GPUs: {', '.join(hardware.gpus) or 'none'}; {hardware.system}",
+        "engine": f"{engine.device}, {engine.precision}; {document.slots.num_concurrent} trials at a time",
+        "versions": ", ".join(f"{name} {version}" for name, version in document.versions.items()),
+        "started": document.created,
     }
     listed = joined(part for name, value in facts.items() for part in (element("dt", name), element("dd", value)))
     encoded = base64.b64encode(data.trials_csv.encode()).decode()
@@ -57,7 +57,7 @@ def again_section(data: ReportData) -> Html:
         element(
             "div",
             element("h3", "The command"),
-            element("pre", document["command"]),
+            element("pre", document.command),
             element("p", "Every trial with its config, scores, stop and cost, one row each: ", download),
             element("dl", listed),
             class_="panel",

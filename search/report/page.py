@@ -67,7 +67,7 @@ def report_page(data: ReportData) -> Html:
         again_section(data),
     )
     footer = element(
-        "footer", f"Written by convladder {data.document['versions']['convladder']}. Everything is in this file."
+        "footer", f"Written by convladder {data.document.versions['convladder']}. Everything is in this file."
     )
     body = element(
         "body",

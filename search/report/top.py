@@ -175,7 +175,7 @@ def _comparison(results: Sequence[ConfigResult], gains: Sequence[Gain]) -> Html:
 def _finals(data: ReportData) -> Html:
     """The best configs on fresh seeds, or that there were no finals."""
     rows = finals_rows(data.finals)
-    words = finals_words(data.finals, data.document["settings"].get("search_examples"))
+    words = finals_words(data.finals, data.document.settings.search_examples)
     title = "On fresh seeds" if data.finals.plan.has_finals else "The optimism of the selection"
     parts: list[Html] = [element("h3", title), element("p", words)]
     if rows:

@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from model.config import CONFIG_KEYS, TrainConfig
 from model.profile import NetworkProfile, profile_network
 from search.retrain.predictions import TestPredictions, predictions_path, read_predictions
+from search.setup.document import RunDocument
 from search.space.parameter import Parameter, Value
 from search.space.space import SearchSpace
 from search.study.record import TrialRecord
@@ -85,21 +85,21 @@ class Winner:
 
 def describe_winner(
     run_dir: Path,
-    document: Mapping[str, Any],
+    document: RunDocument,
     record: TrialRecord,
     space: SearchSpace,
     retrains: Mapping[str, RetrainRecord],
 ) -> Winner:
     """What is known of the winner; `retrains` are the record's retrainings by key."""
-    data = document["data"]
-    class_names = tuple(data["class_names"])
+    data = document.data
+    class_names = data.class_names
     key = next((key for key, row in retrains.items() if row.config_name == "winner"), None)
     predictions = None if key is None else read_predictions(predictions_path(run_dir, key))
     return Winner(
         trial_number=record.number,
         entries=[_entry(name, record.config[name], space) for name in CONFIG_KEYS if name in record.config],
         profile=profile_network(
-            TrainConfig.from_flat(dict(record.config)), num_classes=len(class_names), image_size=data["image_size"]
+            TrainConfig.from_flat(dict(record.config)), num_classes=len(class_names), image_size=data.image_size
         ),
         answers=None if predictions is None else _answers(predictions, class_names),
         retrain_losses={_short_name(key): list(row.train_losses) for key, row in retrains.items() if row.train_losses},

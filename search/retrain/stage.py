@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+
+import tomli_w
 
 from model.config import TrainConfig
 from model.training import EpochMetrics
@@ -14,13 +15,13 @@ from search.errors import RunFailed
 from search.files import write_atomically
 from search.retrain.retrainer import Retrainer, RetrainTask
 from search.settings import SearchSettings
-from search.setup.prepare import Preparation, search_arrays
+from search.setup.images import search_arrays
+from search.setup.prepare import Preparation
 from search.study.finals import Finals, RetrainPlan, finals_of
 from search.study.record import NewTrial, TrialRecord
 from search.study.retrain_record import FINALIST
 from search.study.study import RunStudy
 from search.text import percent
-from search.toml_text import toml_document
 
 
 def retrain_and_test(preparation: Preparation, study: RunStudy, display: Display, on_end: Callable[[], None]) -> None:
@@ -38,7 +39,7 @@ def retrain_and_test(preparation: Preparation, study: RunStudy, display: Display
     )
     winner = _choose(preparation, retrainer, display, on_end)
     config = TrainConfig.from_flat(dict(winner.config))
-    write_atomically(settings.run_dir / "best_config.toml", toml_document(config.flat()))
+    write_atomically(settings.run_dir / "best_config.toml", tomli_w.dumps(config.flat()))
     study.set_note("winner", winner.number)
     tasks = retrain_tasks(preparation, winner)
     for task in tasks:
@@ -77,7 +78,7 @@ def _choose(
     if not finals.plan.has_finals:
         return finals.winner.record
     # Finalists train on the whole training split, even if trials used a part of it.
-    arrays = search_arrays(dataclasses.replace(settings, search_examples=None), preparation.data)
+    arrays = search_arrays(settings.changed(search_examples=None), preparation.data)
     for finalist in finals.finalists:
         for index in range(finals.plan.num_seeds):
             task = _task(FINALIST, finalist.record.number, finalist.record, index)

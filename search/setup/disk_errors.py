@@ -1,4 +1,4 @@
-"""What went wrong with the world during a run, in one line: the disk is full, the record is damaged."""
+"""Errors of the disk and the database during a run, as one line: the disk is full, the record is damaged."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from sqlalchemy.exc import DBAPIError
 
 from search.errors import RunFailed
 from search.files import DISK_ERRORS
+from search.machine.temporary_folder import short_temp_dir
 from search.settings import SearchSettings
-from search.setup.preflight import MIN_TEMP_BYTES, bytes_needed, short_temp_dir
+from search.setup.disk_space import MIN_TEMP_BYTES, bytes_needed
 from search.study.integrity import database_advice
 from search.text import size_text
 
@@ -22,38 +23,38 @@ _DAMAGE_TEXTS = ("malformed", "not a database")
 
 
 @contextlib.contextmanager
-def trouble_named(settings: SearchSettings) -> Iterator[None]:
-    """Turns what the world did into RunFailed; anything else is a fault of this program and passes as it is."""
+def disk_errors(settings: SearchSettings) -> Iterator[None]:
+    """Turns errors of the disk and the database into RunFailed; others are bugs of this program and pass."""
     try:
         yield
     except (OSError, StorageInternalError, DBAPIError, sqlite3.Error) as error:
-        text = explain(error, settings)
+        text = _explain(error, settings)
         if text is None:
             raise
         raise RunFailed(text) from error
 
 
-def explain(error: Exception, settings: SearchSettings) -> str | None:
-    """The one line; None for an error that is not the disk's or the database's."""
+def _explain(error: Exception, settings: SearchSettings) -> str | None:
+    """The line; None for any other error."""
     if isinstance(error, OSError):
-        return _with_room(error.strerror or str(error), settings) if error.errno in DISK_ERRORS else None
+        return _with_space(error.strerror or str(error), settings) if error.errno in DISK_ERRORS else None
     reason = str(error.__cause__ or error).splitlines()[0]
     if settings.storage is not None:
         return f"--storage {settings.storage}: {reason}"
     if any(text in reason for text in _DAMAGE_TEXTS):
         return database_advice(settings.run_dir, reason)
-    return _with_room(reason, settings) if any(text in reason for text in _DISK_TEXTS) else None
+    return _with_space(reason, settings) if any(text in reason for text in _DISK_TEXTS) else None
 
 
-def _with_room(reason: str, settings: SearchSettings) -> str:
+def _with_space(reason: str, settings: SearchSettings) -> str:
     temp = short_temp_dir()
-    if temp is not None and shutil.disk_usage(temp).free < MIN_TEMP_BYTES:
+    if temp is not None and (free := shutil.disk_usage(temp).free) < MIN_TEMP_BYTES:
         return (
-            f"{reason}. The temporary folder {temp} has {shutil.disk_usage(temp).free:,} bytes left; Ray needs "
-            f"{MIN_TEMP_BYTES:,}. Make room or set TMPDIR to another, then resume."
+            f"{reason}. The temporary folder {temp} has {free:,} bytes free; Ray needs {MIN_TEMP_BYTES:,}. "
+            "Make room or set TMPDIR to another folder, then resume."
         )
     free, needed = shutil.disk_usage(settings.run_dir).free, bytes_needed(settings)
     return (
-        f"{reason}. {settings.run_dir} has {free:,} bytes left; the run may need {needed:,} ({size_text(needed)}). "
+        f"{reason}. {settings.run_dir} has {free:,} bytes free; the run may need {needed:,} ({size_text(needed)}). "
         "Make room, then resume."
     )

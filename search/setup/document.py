@@ -1,46 +1,154 @@
-"""run.toml and space.toml, what describes a run, read and checked: files that anyone may have edited.
-
-Imports nothing slow.
-"""
+"""run.toml, the description of a run, and its space.toml: files that anyone may have edited, so they are checked."""
 
 from __future__ import annotations
 
+import json
+import shlex
+import sys
 import tomllib
-from collections.abc import Iterator, Mapping
-from dataclasses import MISSING, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from types import NoneType
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any
 
-from model.config import unknown_key_message
+import tomli_w
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from model.data import TrainingData
+from model.engine import Engine
+from model.split_images import ImageArrays
 from search.errors import UserError
-from search.settings import RECORD_VERSION
+from search.machine.hardware import describe_hardware, describe_versions
+from search.machine.slots import Slots
+from search.options import Place, problem_lines
+from search.settings import RECORD_VERSION, SearchSettings
 
-_SECTIONS = ("settings", "data", "engine", "slots", "versions", "hardware")
-_TYPE_NAMES = {bool: "true or false", int: "a whole number", float: "a number", str: "text", Path: "a path"}
-Section = TypeVar("Section")
+_STRICT = ConfigDict(frozen=True, strict=True, extra="forbid")
 
 
-def read_document(run_dir: Path) -> dict[str, Any]:
-    """All sections of a run's run.toml. UserError if there is none, or it is damaged or of another version."""
+class DataRecord(BaseModel):
+    """The images of a run."""
+
+    model_config = _STRICT
+
+    name: str
+    """cifar10, digits or the folder."""
+    fingerprint: str
+    """sha256 of the training images and labels."""
+    split_hash: str
+    """sha256 of the train/validation split."""
+    image_size: int
+    """Side in pixels."""
+    num_train: int
+    """Training images of a trial."""
+    num_val: int
+    class_names: tuple[str, ...]
+    mean: tuple[float, float, float]
+    """By channel, of the images that trials train on, as fractions 0..1."""
+    std: tuple[float, float, float]
+
+    @classmethod
+    def of(cls, data: TrainingData, arrays: ImageArrays) -> DataRecord:
+        """The record of loaded images and their split."""
+        return cls(
+            name=data.name,
+            fingerprint=data.fingerprint,
+            split_hash=arrays.split_hash,
+            image_size=int(arrays.images.shape[1]),
+            num_train=len(arrays.train_indices),
+            num_val=len(arrays.val_indices),
+            class_names=data.class_names,
+            mean=arrays.mean,
+            std=arrays.std,
+        )
+
+
+class HardwareRecord(BaseModel):
+    """The machine that a run started on."""
+
+    model_config = _STRICT
+
+    processor: str
+    cpu_cores: int
+    """Cores that the run may use."""
+    memory_gib: float
+    gpus: tuple[str, ...]
+    """The name of each."""
+    system: str
+
+
+class RunDocument(BaseModel):
+    """All of run.toml: what is needed to understand the run and to run it again."""
+
+    model_config = _STRICT
+
+    record_version: int = RECORD_VERSION
+    created: str
+    """ISO 8601, UTC."""
+    command: str
+    warnings: tuple[str, ...]
+    settings: SearchSettings
+    data: DataRecord
+    engine: Engine
+    """Of the trials."""
+    slots: Slots
+    measurements: dict[str, list[dict[str, Any]]]
+    """What engine and slots were chosen by: `engine`, ms a step; `packing`, summed images/s of trials side by side."""
+    versions: dict[str, str]
+    hardware: HardwareRecord
+    forecast: dict[str, Any] | None = None
+
+    def to_toml(self) -> str:
+        """The file that `read_document` reads back as an equal document."""
+        return tomli_w.dumps(self.model_dump(mode="json", exclude_none=True))
+
+
+def new_document(
+    settings: SearchSettings,
+    data: DataRecord,
+    engine: Engine,
+    slots: Slots,
+    *,
+    measurements: Mapping[str, list[dict[str, Any]]],
+    warnings: Sequence[str],
+) -> RunDocument:
+    """The description of a run that starts now, by this process, on this machine."""
+    return RunDocument(
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        command=shlex.join(["python", *sys.argv]),
+        warnings=tuple(warnings),
+        settings=settings,
+        data=data,
+        engine=engine,
+        slots=slots,
+        measurements=dict(measurements),
+        versions=describe_versions(),
+        hardware=HardwareRecord(**describe_hardware()),
+    )
+
+
+def read_document(run_dir: Path) -> RunDocument:
+    """A run's run.toml. UserError if there is none, or it is damaged or of another version; a line for each problem."""
     path = run_dir / "run.toml"
     try:
-        document = tomllib.loads(path.read_text())
+        table = tomllib.loads(path.read_text())
     except OSError:
         raise UserError(f"{run_dir} holds no run: it has no readable run.toml. Give a folder under results/.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise damaged(path, str(error)) from None
-    record = document.get("record")
-    version = record.get("version") if isinstance(record, dict) else None
+    version = table.get("record_version")
     if version != RECORD_VERSION:
         raise UserError(
-            f"{run_dir} was made by another version (record {version}, this is {RECORD_VERSION}). "
+            f"{run_dir} was written by another version (record {version}, this program writes {RECORD_VERSION}). "
             "Use that version or start a new run."
         )
-    for name in _SECTIONS:
-        if not isinstance(document.get(name), dict):
-            raise damaged(path, f"it lacks the section [{name}]")
-    return document
+    try:
+        # As JSON: strict checks of it take a list for a tuple, a table for a dataclass and text for a path.
+        return RunDocument.model_validate_json(json.dumps(table, default=str))
+    except ValidationError as error:
+        lines = problem_lines(error, _name_at, _known_keys)
+        raise UserError("\n".join(str(damaged(path, line)) for line in lines)) from None
 
 
 def read_space_text(run_dir: Path) -> str:
@@ -53,37 +161,16 @@ def read_space_text(run_dir: Path) -> str:
 
 
 def damaged(path: Path, reason: str) -> UserError:
-    """What to say of a run.toml that is not what a run writes."""
+    """The error for a file of a run that is not as the run wrote it."""
     return UserError(f"{path} is damaged ({reason}). Restore it from a copy.")
 
 
-def section_as(kind: type[Section], values: Mapping[str, Any], path: Path) -> Section:
-    """A section of the file as the dataclass that it was written from. UserError has a line for each bad value."""
-    problems = list(_problems(kind, values))
-    if problems:
-        raise UserError("\n".join(str(damaged(path, problem)) for problem in problems))
-    return kind(**values)
+def _name_at(place: Place) -> str:
+    return f"`{place[0]}`" if len(place) == 1 else f"`{place[1]}` in [{place[0]}]"
 
 
-def _problems(kind: type[Any], values: Mapping[str, Any]) -> Iterator[str]:
-    hints = get_type_hints(kind)
-    for key in values:
-        if key not in hints:
-            yield unknown_key_message(key, tuple(hints)).removesuffix(".")
-    for field in fields(kind):
-        if field.name not in values:
-            if field.default is MISSING:
-                yield f"`{field.name}` is missing"
-        elif (wanted := _mismatch(values[field.name], hints[field.name])) is not None:
-            yield f"`{field.name}` must be {wanted}; got {values[field.name]!r}"
-
-
-def _mismatch(value: Any, hint: Any) -> str | None:
-    """What the value should have been; None where it is."""
-    if get_origin(hint) is Literal:
-        return None if value in get_args(hint) else f"one of {', '.join(get_args(hint))}"
-    kinds = [kind for kind in (get_args(hint) or (hint,)) if kind is not NoneType]
-    # A whole number is a number, too; true is none.
-    accepted = (*kinds, int) if float in kinds else tuple(kinds)
-    is_of_kind = isinstance(value, accepted) and (type(value) is bool) == (bool in kinds)
-    return None if is_of_kind else " or ".join(_TYPE_NAMES[kind] for kind in kinds)
+def _known_keys(place: Place) -> tuple[str, ...]:
+    if len(place) == 1:
+        return tuple(RunDocument.model_fields)
+    section: Any = RunDocument.model_fields[str(place[0])].annotation
+    return tuple(field.name for field in fields(section)) if is_dataclass(section) else tuple(section.model_fields)

@@ -1,4 +1,4 @@
-"""Everything a run needs before its first trial: images, split, space, engine; anything wrong is named here."""
+"""Loads and checks everything a run needs before its first trial: images, split, search space, engine, slots."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from model.config import SEED_CONFIG, TrainConfig
-from model.data import TrainingData, channel_statistics, load_training_data, stratified_split, stratified_subset
+from model.data import TrainingData, load_training_data
 from model.engine import STEPS_PER_TRAINING, Engine, choose_engine
 from model.profile import profile_network
 from model.seeds import derive_seed
@@ -21,32 +19,31 @@ from search.machine.hardware import choose_device, num_cpus
 from search.machine.packing import choose_slots
 from search.machine.slots import Slots
 from search.settings import SearchSettings
+from search.setup.document import DataRecord, RunDocument, new_document
+from search.setup.images import search_arrays, shortened_for_stand_in
 from search.space.network_space import network_space
 from search.space.space import SearchSpace
 from search.study.finals import RetrainPlan
 from search.study.record import NewTrial
 
 SEED_IMAGE_SIZE = 32
-"""Side in pixels of the images that the seed network was made for."""
-VAL_FRACTION = 0.1
+"""Side in pixels of the images that the seed config was made for."""
 NUMBERS_PER_PARAMETER = 4
-"""The weight, its gradient and the optimizer's two moments."""
-STAND_IN_EXAMPLES = 512
-"""Of the digits that stand in for CIFAR-10, as many as trials on a CPU train on."""
+"""In memory: the weight, its gradient and the optimizer's two moments."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """How a run uses its machine; measured when it starts and kept for as long as it is resumed."""
+    """How a run uses its machine: measured when it starts, kept when it is resumed."""
 
     engine: Engine
-    """For trials, which share the machine."""
+    """Of the trials, which share the machine."""
     slots: Slots
 
 
 @dataclass(frozen=True, kw_only=True)
 class Preparation:
-    """What a run works with; `data` holds training images only."""
+    """Everything a run works with. `data` has training images only."""
 
     settings: SearchSettings
     data: TrainingData
@@ -54,25 +51,42 @@ class Preparation:
     space: SearchSpace
     machine: Machine
     retrain_engine: Engine
-    """For retrainings, one at a time on the whole machine."""
+    """Of the retrainings, one at a time on the whole machine."""
     measurements: dict[str, list[dict[str, Any]]]
-    """What engine and slots were chosen by: `engine`, ms a step; `packing`, summed images/s of trials side by side."""
+    """See `RunDocument`; empty if the machine was not measured."""
     given_trials: list[NewTrial]
-    """Trained first: the seed config (on 32x32 images), then the space's default."""
+    """The first trials: the seed config (on 32x32 images), then the space's default."""
     warnings: list[str]
 
     @property
     def image_size(self) -> int:
+        """Side in pixels."""
         return int(self.data.examples.images.shape[1])
 
     @property
+    def data_record(self) -> DataRecord:
+        """The images, as run.toml describes them."""
+        return DataRecord.of(self.data, self.arrays)
+
+    def document(self) -> RunDocument:
+        """The description of a new run."""
+        return new_document(
+            self.settings,
+            self.data_record,
+            self.machine.engine,
+            self.machine.slots,
+            measurements=self.measurements,
+            warnings=self.warnings,
+        )
+
+    @property
     def baselines(self) -> dict[int, NewTrial]:
-        """The given trials by number, where they are to be retrained as well: the seed config, the space's default."""
+        """The given trials by number, which are retrained as well; empty with --no-baseline."""
         return dict(enumerate(self.given_trials)) if self.settings.baseline else {}
 
     @property
     def retrain_epochs_of_trial(self) -> float:
-        """What all retrainings cost, in epochs of a trial; counted as if they ran at a trial's speed."""
+        """The cost of all retrainings in epochs of a trial, at the trials' speed."""
         plan = RetrainPlan.of(self.settings)
         num_images, num_val = len(self.data.examples), len(self.arrays.val_indices)
         num_shown = (1 + len(self.baselines)) * num_images
@@ -85,9 +99,9 @@ class Preparation:
         return describe_config(config, num_classes=self.arrays.num_classes, image_size=self.image_size)
 
     def memory_need(self, config: Mapping[str, Any]) -> int:
-        """Numbers that training a config holds: what layers put out for a batch, then weights and what goes with them.
+        """Numbers that training a config keeps in memory: activations of a batch, weights, gradients and moments.
 
-        An order of configs rather than a measure: libraries take memory of their own.
+        Good for comparing configs only: libraries take memory as well.
         """
         train_config = TrainConfig.from_flat(dict(config))
         profile = profile_network(train_config, num_classes=self.arrays.num_classes, image_size=self.image_size)
@@ -95,10 +109,10 @@ class Preparation:
 
 
 def prepare(settings: SearchSettings, *, kept: Machine | None = None, deadline: float = math.inf) -> Preparation:
-    """Loads and checks everything, and measures the machine unless that was done when the run began.
+    """Loads and checks everything, and measures the machine unless `kept` has the measurements of an earlier start.
 
-    `deadline`, by time.monotonic(): the slots are not measured any longer, and compiling is not tried.
-    UserError, DataError or SpaceError say what is wrong before work begins.
+    `deadline` (by time.monotonic()) ends the measuring of slots; with one, compilation is not tried.
+    UserError, DataError or SpaceError before any work begins.
     """
     space_text = _read_space(settings)
     device, warnings = choose_device(settings)
@@ -106,9 +120,9 @@ def prepare(settings: SearchSettings, *, kept: Machine | None = None, deadline: 
     data = load_training_data(
         settings.dataset, image_size=settings.image_size, seed=settings.seed, data_dir=settings.data_dir
     )
-    settings = _shortened_for_stand_in(settings, data, device)
+    settings = shortened_for_stand_in(settings, data, device)
     arrays = search_arrays(settings, data)
-    image_size = int(data.examples.images.shape[1])
+    image_size = int(arrays.images.shape[1])
     space = network_space(
         space_text,
         max_params=settings.max_params,
@@ -117,10 +131,8 @@ def prepare(settings: SearchSettings, *, kept: Machine | None = None, deadline: 
         image_size=image_size,
     )
     if settings.search_examples is not None:
-        warnings.append(
-            f"trials train on {len(arrays.train_indices):,} of the training images (--search-examples); "
-            "the retrain uses all"
-        )
+        part = f"{settings.search_examples:,} of the training images"
+        warnings.append(f"trials train on {part} (--search-examples); the retrain uses all")
     measurements: dict[str, list[dict[str, Any]]] = {}
     if kept is None or kept.engine.device != device:
         kept, measurements = _measure_machine(settings, device, space, image_size, deadline)
@@ -135,14 +147,6 @@ def prepare(settings: SearchSettings, *, kept: Machine | None = None, deadline: 
         given_trials=_given_trials(settings, space, arrays.num_classes, image_size),
         warnings=[*data.warnings, *warnings],
     )
-
-
-def _shortened_for_stand_in(settings: SearchSettings, data: TrainingData, device: str) -> SearchSettings:
-    """Nobody asked for the digits: there they show that all works, and on two CPU cores that should take minutes."""
-    is_stand_in = settings.dataset == "auto" and data.name == "digits"
-    if not is_stand_in or device != "cpu" or settings.search_examples is not None:
-        return settings
-    return dataclasses.replace(settings, search_examples=STAND_IN_EXAMPLES)
 
 
 def _measure_machine(
@@ -162,31 +166,6 @@ def _measure_machine(
     return machine, {"engine": engine_rows, "packing": [dataclasses.asdict(packing) for packing in packings]}
 
 
-def search_arrays(settings: SearchSettings, data: TrainingData) -> ImageArrays:
-    """The images with their split, drawn from the run's seed; the training part cut to `search_examples`."""
-    labels = data.examples.labels
-    split = stratified_split(labels, val_fraction=VAL_FRACTION, seed=settings.seed)
-    train = split.train_indices
-    if settings.search_examples is not None:
-        if settings.search_examples > len(train):
-            raise UserError(
-                f"--search-examples {settings.search_examples}: the training split has {len(train)} images. "
-                "Give fewer or leave it out."
-            )
-        train = stratified_subset(labels, train, settings.search_examples, seed=settings.seed)
-    mean, std = channel_statistics(data.examples.images, train)
-    return ImageArrays(
-        images=data.examples.images,
-        labels=labels,
-        train_indices=np.ascontiguousarray(train),
-        val_indices=split.val_indices,
-        mean=mean,
-        std=std,
-        num_classes=len(data.class_names),
-        split_hash=split.hash,
-    )
-
-
 def describe_config(config: Mapping[str, Any], *, num_classes: int, image_size: int) -> dict[str, Any]:
     """Parameters, multiply-adds of an image and receptive field of a flat config."""
     profile = profile_network(TrainConfig.from_flat(dict(config)), num_classes=num_classes, image_size=image_size)
@@ -198,7 +177,7 @@ def describe_config(config: Mapping[str, Any], *, num_classes: int, image_size: 
 
 
 def _given_trials(settings: SearchSettings, space: SearchSpace, num_classes: int, image_size: int) -> list[NewTrial]:
-    """A good default first: later trials are compared with it."""
+    """The baselines come first, so that later trials are compared with them. A default over the limits is left out."""
     candidates: list[tuple[str, dict[str, Any] | None, bool]] = [
         ("seed", SEED_CONFIG.flat() if image_size == SEED_IMAGE_SIZE else None, False),
         ("default", space.default_config(), True),

@@ -1,34 +1,39 @@
-"""One process at a time works on a run; the lock goes with the process, however it ends."""
+"""One process at a time works on a run; the lock ends with the process, however it ends."""
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from search.errors import UserError
 
 
 @contextlib.contextmanager
 def run_lock(run_dir: Path) -> Iterator[None]:
-    """Holds a run's folder for this process; UserError names who else holds it."""
+    """Holds a run's folder for this process; UserError names the process that holds it already."""
+    path = run_dir / "run.lock"
+    if not run_dir.is_dir():
+        # FileLock would create it.
+        raise UserError(f"{run_dir} is not a folder. Give a folder under results/.")
     try:
-        file = (run_dir / "run.lock").open("a+")
+        lock = FileLock(path, timeout=0, fallback_to_soft=False).acquire()
+    except Timeout:
+        raise UserError(f"{run_dir} is in use by {_holder(path)}. Wait for it to end or stop it.") from None
     except OSError as error:
-        raise UserError(f"{run_dir} cannot be written to ({error.strerror}). Check its permissions.") from None
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            holder = file.read().strip() or "another process"
-            raise UserError(f"{run_dir} is in use by {holder}. Wait for it to end or stop it.") from None
-        # A full disk must not keep anyone from taking up the run: the name is a courtesy, the lock is the kernel's.
+        raise UserError(f"{run_dir} is not writable ({error.strerror}). Check its permissions.") from None
+    with lock:
+        # The name is a courtesy; a full disk must not keep anyone from resuming the run.
         with contextlib.suppress(OSError):
-            file.truncate(0)
-            file.write(f"process {os.getpid()} on {socket.gethostname()}")
-            file.flush()
+            path.write_text(f"process {os.getpid()} on {socket.gethostname()}")
         yield
+
+
+def _holder(path: Path) -> str:
+    with contextlib.suppress(OSError):
+        return path.read_text().strip() or "another process"
+    return "another process"

@@ -18,10 +18,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import tomli_w
+
 from model.config import unknown_key_message
 from search.errors import SpaceError
 from search.space.parameter import Parameter, Value, is_value
-from search.toml_text import toml_line
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -76,9 +77,9 @@ class SearchSpace:
         return dict(self.constraint(config)) if self.constraint else {}
 
     def to_toml(self) -> str:
-        """The file that `from_toml` reads back as an equal space, keys in the same order."""
+        """The file that `from_toml` reads back as an equal space. Fixed keys come first, each kind in its order."""
         entries = {key: parameter.to_table() for key, parameter in self.parameters.items()} | dict(self.fixed)
-        return "".join(toml_line(key, entry) for key, entry in entries.items())
+        return tomli_w.dumps(entries)
 
 
 def parse_toml(text: str) -> dict[str, Any]:

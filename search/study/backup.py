@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sqlite3
 import time
 from pathlib import Path
+
+from search.files import replaced_atomically
 
 INTERVAL_S = 30.0
 
@@ -19,20 +20,15 @@ class DatabaseBackup:
         self._last_taken: float | None = None
 
     def take_if_due(self) -> None:
-        """Copies the database if the last copy is old enough; the copy appears by rename."""
+        """Copies the database if the last copy is `INTERVAL_S` old."""
         now = time.monotonic()
         if self._last_taken is not None and now - self._last_taken < INTERVAL_S:
             return
         self._last_taken = now
         copy = self._database.with_suffix(".backup.db")
-        unfinished = copy.with_suffix(".tmp")
-        try:
-            with (
-                contextlib.closing(sqlite3.connect(self._database)) as source,
-                contextlib.closing(sqlite3.connect(unfinished)) as target,
-            ):
-                source.backup(target)
-            os.replace(unfinished, copy)
-        except BaseException:
-            unfinished.unlink(missing_ok=True)
-            raise
+        with (
+            replaced_atomically(copy) as unfinished,
+            contextlib.closing(sqlite3.connect(self._database)) as source,
+            contextlib.closing(sqlite3.connect(unfinished)) as target,
+        ):
+            source.backup(target)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-# A trial enters the record with five facts and, if it was drawn, all its values, at once; a copy made by hand may not.
+from search.settings import SearchSettings
+
+# One transaction writes a trial's five facts and, if it was sampled, all its values; a copy made by hand may lack some.
 _INCOMPLETE_TRIALS = """
 WITH counted AS (
     SELECT
@@ -27,25 +27,25 @@ def database_advice(run_dir: Path, reason: str) -> str:
     """What to do about a record that cannot be read, in one line."""
     path, backup = run_dir / "study.db", run_dir / "study.backup.db"
     if backup.is_file():
-        return f"{path} is damaged ({reason}). Go on from the last good copy: cp {backup} {path}"
-    return f"{path} is damaged ({reason}) and there is no {backup.name} yet. Restore it from a copy of your own."
+        return f"{path} is damaged ({reason}). Restore the last good copy: cp {backup} {path}"
+    return f"{path} is damaged ({reason}) and there is no {backup.name} yet. Restore it from your own copy."
 
 
-def record_problems(run_dir: Path, settings: Mapping[str, Any]) -> list[str]:
-    """One line if the SQLite record is not whole; where there is none, Optuna would make one and forget the run."""
-    if "storage" in settings:
+def record_problems(run_dir: Path, settings: SearchSettings) -> list[str]:
+    """One line if the SQLite record is missing, where Optuna would create an empty one, or is not whole."""
+    if settings.storage is not None:
         return []
     path = run_dir / "study.db"
     if not path.is_file():
         return [database_advice(run_dir, "it is missing")]
     try:
         with sqlite3.connect(f"file:{path.absolute()}", uri=True) as connection:
-            # The quick check passes a file that was copied while it was being written, where an index lacks a row.
+            # The quick check misses a file that was copied during a write, where an index lacks a row.
             (verdict,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
             is_torn = connection.execute("PRAGMA foreign_key_check").fetchone() is not None
             (num_incomplete,) = connection.execute(_INCOMPLETE_TRIALS).fetchone()
     except sqlite3.Error as error:
         return [database_advice(run_dir, str(error))]
     if verdict == "ok" and (is_torn or num_incomplete):
-        verdict = "some trials are there in part only"
+        verdict = "some trials are incomplete"
     return [] if verdict == "ok" else [database_advice(run_dir, " ".join(verdict.split()))]

@@ -12,7 +12,7 @@ from pathlib import Path
 import ray
 
 from search.errors import RunFailed
-from search.machine.frozen_processes import frozen_are_killed
+from search.machine.frozen_processes import kill_frozen_processes
 from search.machine.slots import Slots
 from search.machine.temporary_folder import private_folder
 from search.tune.process_guard import keep_signal_handlers, redirect_output
@@ -53,7 +53,7 @@ def ray_cluster(slots: Slots, log_file: Path) -> Iterator[Path]:
     with private_folder() as folder, redirect_output(log_file):
         try:
             _start_ray(slots, folder)
-            with frozen_are_killed(_node_pids()):
+            with kill_frozen_processes(_node_pids()):
                 yield folder
         except NodeDied as death:
             # Without its node, Ray's shutdown ends this process on the spot, so it is left to the process's end.

@@ -1,4 +1,4 @@
-"""What a run works with, and what is named before any work."""
+"""What a run is prepared with, and the errors before any work."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from search.errors import SpaceError, UserError
 from search.machine.hardware import choose_device, num_gpus
 from search.machine.slots import Slots
 from search.settings import SearchSettings
-from search.setup.prepare import Machine, Preparation, prepare, search_arrays
+from search.setup.images import search_arrays
+from search.setup.prepare import Machine, Preparation, prepare
 
 MACHINE = Machine(
     engine=Engine(num_threads=1), slots=Slots(num_concurrent=1, cpus_per_trial=1, gpus_per_trial=0.0, gpus=0)
@@ -73,7 +74,7 @@ def test_other_image_sizes_have_no_seed_config() -> None:
 def test_the_retrains_cost_counts_all_images_and_the_baselines(preparation: Preparation) -> None:
     num_train, num_all = len(preparation.arrays.train_indices), len(preparation.data.examples)
     assert preparation.retrain_epochs_of_trial == pytest.approx(3 * 25 * num_all / num_train)
-    alone = dataclasses.replace(preparation, settings=dataclasses.replace(preparation.settings, baseline=False))
+    alone = dataclasses.replace(preparation, settings=preparation.settings.changed(baseline=False))
     assert alone.baselines == {}
     assert alone.retrain_epochs_of_trial == pytest.approx(25 * num_all / num_train)
 
@@ -90,7 +91,7 @@ def test_the_retrains_cost_counts_the_finals_on_the_whole_training_split() -> No
 def test_how_often_configs_are_retrained_depends_on_the_device(device: str, usual: int) -> None:
     settings = SearchSettings(run_name="run")
     assert (settings.resolved(device).retrain_top, settings.resolved(device).retrain_seeds) == (usual, usual)
-    asked = dataclasses.replace(settings, retrain_top=2, retrain_seeds=5, reduction_factor=4)
+    asked = settings.changed(retrain_top=2, retrain_seeds=5, reduction_factor=4)
     assert asked.resolved(device) == asked
 
 
@@ -98,11 +99,11 @@ def test_a_run_says_how_often_it_retrains(preparation: Preparation) -> None:
     assert (preparation.settings.retrain_top, preparation.settings.retrain_seeds) == (1, 1)
 
 
-def test_the_split_is_the_runs_own_and_statistics_are_of_what_is_trained_on() -> None:
+def test_the_split_follows_the_seed_and_statistics_are_of_the_training_part() -> None:
     data = load_training_data("digits", image_size=None, seed=0, data_dir=Path("data"))
     settings = SearchSettings(run_name="run", dataset="digits", search_examples=200)
     arrays = search_arrays(settings, data)
-    whole = search_arrays(dataclasses.replace(settings, search_examples=None), data)
+    whole = search_arrays(settings.changed(search_examples=None), data)
     assert len(arrays.train_indices) == 200
     assert set(arrays.train_indices) <= set(whole.train_indices)
     assert set(whole.train_indices).isdisjoint(whole.val_indices)
@@ -111,10 +112,10 @@ def test_the_split_is_the_runs_own_and_statistics_are_of_what_is_trained_on() ->
     expected = (data.examples.images[arrays.train_indices] / 255).reshape(-1, 3)
     np.testing.assert_allclose(arrays.mean, expected.mean(axis=0), atol=1e-6)
     np.testing.assert_allclose(arrays.std, expected.std(axis=0), atol=1e-6)
-    assert search_arrays(dataclasses.replace(settings, seed=1), data).split_hash != arrays.split_hash
+    assert search_arrays(settings.changed(seed=1), data).split_hash != arrays.split_hash
 
 
-def test_few_search_examples_are_warned_of() -> None:
+def test_search_examples_give_a_warning() -> None:
     assert any("trials train on 300 of the training images" in line for line in prepared(search_examples=300).warnings)
 
 
@@ -154,7 +155,7 @@ def test_a_missing_gpu_is_one_warning_or_an_error() -> None:
     assert "--gpus 1 was asked for but NO GPU is visible" in warnings[0]
     assert choose_device(SearchSettings(run_name="run")) == ("cpu", [])
     with pytest.raises(UserError, match=r"--gpus 1: no GPU is visible here. Leave out --strict to train on the CPU"):
-        choose_device(dataclasses.replace(settings, strict=True))
+        choose_device(settings.changed(strict=True))
 
 
 def test_more_gpus_than_there_are_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

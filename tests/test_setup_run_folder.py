@@ -1,11 +1,11 @@
-"""A run's folder: made once, held by one process, taken up only as what it was."""
+"""A run's folder: created once, held by one process, and described by run.toml."""
 
 from __future__ import annotations
 
 import dataclasses
+import errno
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,9 @@ from model.engine import Engine
 from search.errors import UserError
 from search.machine.slots import Slots
 from search.settings import SearchSettings
+from search.setup.document import read_document
 from search.setup.prepare import Machine, Preparation, prepare
-from search.setup.run_folder import RunFolder, read_machine, read_settings, run_document
+from search.setup.run_folder import RunFolder, read_machine, read_settings
 from search.space.space import SearchSpace
 
 REPOSITORY = Path(__file__).parent.parent
@@ -45,11 +46,11 @@ def preparation(tmp_path_factory: pytest.TempPathFactory) -> Preparation:
 
 def written(preparation: Preparation, folder: Path) -> tuple[RunFolder, Preparation]:
     """A run's folder under `folder`, described on disk."""
-    settings = dataclasses.replace(preparation.settings, results_dir=folder)
+    settings = preparation.settings.changed(results_dir=folder)
     moved = dataclasses.replace(preparation, settings=settings)
     run_folder = RunFolder(settings.run_dir)
     with run_folder.created():
-        run_folder.write_new(moved)
+        run_folder.write_new(moved.document(), moved.space)
     return run_folder, moved
 
 
@@ -91,9 +92,12 @@ def test_a_lock_held_by_another_process_names_it_and_ends_with_it(tmp_path: Path
 
 
 def test_a_folder_that_is_not_there_cannot_be_locked(tmp_path: Path) -> None:
-    message = r"cannot be written to \(No such file or directory\). Check its permissions"
-    with pytest.raises(UserError, match=message), RunFolder(tmp_path / "missing").locked():
+    with (
+        pytest.raises(UserError, match=r"missing is not a folder\. Give a folder"),
+        RunFolder(tmp_path / "missing").locked(),
+    ):
         pytest.fail("it was locked")
+    assert not (tmp_path / "missing").exists()
 
 
 def test_settings_come_back_as_they_were(preparation: Preparation, tmp_path: Path) -> None:
@@ -103,15 +107,21 @@ def test_settings_come_back_as_they_were(preparation: Preparation, tmp_path: Pat
     assert SearchSpace.from_toml((folder.path / "space.toml").read_text()) == preparation.space
 
 
-def test_the_document_says_what_was_run(preparation: Preparation) -> None:
-    document = run_document(preparation)
-    assert document["data"]["split_hash"] == preparation.arrays.split_hash
-    assert document["data"]["num_train"] == 500
-    assert set(document["versions"]) >= {"python", "torch", "ray", "optuna", "commit"}
-    assert document["settings"]["seed"] == 0
+def test_the_document_describes_the_run(preparation: Preparation) -> None:
+    document = preparation.document()
+    assert document.data.fingerprint == preparation.data.fingerprint
+    assert document.data.split_hash == preparation.arrays.split_hash
+    assert (document.data.num_train, document.data.num_val) == (500, len(preparation.arrays.val_indices))
+    assert document.data.image_size == 16
+    assert document.data.class_names == tuple("0123456789")
+    assert document.data.mean == preparation.arrays.mean
+    assert set(document.versions) >= {"python", "torch", "ray", "optuna", "commit"}
+    assert document.settings == preparation.settings
+    assert document.hardware.cpu_cores >= 1
+    assert (document.engine, document.slots) == (MACHINE.engine, MACHINE.slots)
 
 
-def test_a_moved_run_goes_on_where_it_is_now(preparation: Preparation, tmp_path: Path) -> None:
+def test_a_moved_run_is_resumed_in_its_new_place(preparation: Preparation, tmp_path: Path) -> None:
     folder, _ = written(preparation, tmp_path)
     (tmp_path / "elsewhere").mkdir()
     moved = folder.path.rename(tmp_path / "elsewhere" / "run")
@@ -121,17 +131,38 @@ def test_a_moved_run_goes_on_where_it_is_now(preparation: Preparation, tmp_path:
 def test_a_renamed_run_is_refused(preparation: Preparation, tmp_path: Path) -> None:
     folder, _ = written(preparation, tmp_path)
     renamed = folder.path.rename(tmp_path / "other")
-    with pytest.raises(UserError, match=r"other was made with the name run, under which its record is kept. Rename it"):
+    with pytest.raises(UserError, match=r"other was created as run, the name in its record. Rename it back"):
         read_settings(renamed)
 
 
-def test_a_grown_run_keeps_its_description_and_its_new_number_of_trials(
-    preparation: Preparation, tmp_path: Path
-) -> None:
+def test_an_extended_run_keeps_its_description(preparation: Preparation, tmp_path: Path) -> None:
     folder, unchanged = written(preparation, tmp_path)
-    before = tomllib.loads((folder.path / "run.toml").read_text())
-    settings = dataclasses.replace(unchanged.settings, num_trials=40)
-    folder.write_settings(settings)
-    after = tomllib.loads((folder.path / "run.toml").read_text())
+    before = read_document(folder.path)
+    folder.write_settings(unchanged.settings.changed(num_trials=40))
     assert read_settings(folder.path).num_trials == 40
-    assert {**after, "settings": None} == {**before, "settings": None}
+    assert read_document(folder.path).model_copy(update={"settings": before.settings}) == before
+
+
+def test_a_forecast_is_added_and_the_rest_stays(preparation: Preparation, tmp_path: Path) -> None:
+    folder, _ = written(preparation, tmp_path)
+    before = read_document(folder.path)
+    table = {"epochs": {"median": 1 / 3, "low": 0.1, "high": 2.0}, "gpus": 0, "endings": {"stopped": 4.5}}
+    folder.write_forecast(table)
+    assert read_document(folder.path).forecast == table
+    assert read_document(folder.path).model_copy(update={"forecast": None}) == before
+
+
+def test_a_holder_without_a_name_is_another_process(tmp_path: Path) -> None:
+    with RunFolder(tmp_path).locked():
+        (tmp_path / "run.lock").write_text("")
+        with pytest.raises(UserError, match="is in use by another process"), RunFolder(tmp_path).locked():
+            pytest.fail("it was locked twice")
+
+
+def test_a_full_disk_keeps_nobody_from_locking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_args: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", fail)
+    with RunFolder(tmp_path).locked(), pytest.raises(UserError, match="is in use by"), RunFolder(tmp_path).locked():
+        pytest.fail("it was locked twice")

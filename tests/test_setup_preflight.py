@@ -1,4 +1,4 @@
-"""What is wrong with the world is said at once, all of it, and before slow imports."""
+"""Folders, disk space, permissions and records that would make a run fail are reported at once, before slow imports."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from minimal_document import MINIMAL
+from run_documents import make_document
 
 import tune_main
 from search.errors import UserError
+from search.machine import temporary_folder
 from search.settings import SearchSettings
-from search.setup import preflight as world
-from search.setup.preflight import bytes_needed, new_run_problems, resume_problems
+from search.setup import disk_space
+from search.setup.disk_space import bytes_needed
+from search.setup.preflight import new_run_problems, resume_problems
 from search.setup.run_lock import run_lock
 from search.study.backup import DatabaseBackup
 from search.study.study import RunStudy, open_study
@@ -33,10 +35,10 @@ def settings(results_dir: Path, **values: object) -> SearchSettings:
 
 @pytest.fixture
 def run_dir(tmp_path: Path) -> Path:
-    """As much of a run as is looked at before it is resumed."""
+    """The files of a run that are checked before it is resumed."""
     folder = tmp_path / "r"
     folder.mkdir(mode=0o755)
-    (folder / "run.toml").write_text(MINIMAL)
+    (folder / "run.toml").write_text(make_document().to_toml())
     RunStudy.in_database(f"sqlite:///{folder / 'study.db'}", "r").set_note("winner", 3)
     for path in folder.iterdir():
         path.chmod(0o644)
@@ -51,10 +53,10 @@ def test_a_name_that_is_taken_is_refused(tmp_path: Path) -> None:
     (tmp_path / "r").mkdir()
     (tmp_path / "r" / "run.toml").write_text("")
     (problem,) = new_run_problems(settings(tmp_path))
-    assert problem.endswith(f"exists already. Give another --name, or go on with it: --resume {tmp_path / 'r'}.")
+    assert problem.endswith(f"exists already. Give another --name, or resume it: --resume {tmp_path / 'r'}.")
 
 
-def test_what_a_run_leaves_that_was_killed_while_loading_is_no_hindrance(tmp_path: Path) -> None:
+def test_files_of_a_run_killed_while_loading_are_ignored(tmp_path: Path) -> None:
     (tmp_path / "r").mkdir()
     (tmp_path / "r" / "run.lock").write_text("process 1 on a machine")
     assert new_run_problems(settings(tmp_path, max_params=1000)) == []
@@ -70,11 +72,11 @@ def test_a_folder_without_permission_is_refused() -> None:
     with tempfile.TemporaryDirectory(dir="/tmp") as folder:
         Path(folder).chmod(0o555)
         (problem,) = as_nobody(lambda: new_run_problems(settings(Path(folder) / "results", max_params=1000)))
-    assert problem.endswith(f"{folder} cannot be written to. Give another folder.")
+    assert problem.endswith(f"{folder} is not writable. Give another folder.")
 
 
 def as_nobody(call: Callable[[], list[str]]) -> list[str]:
-    """The lines that a call returns in a process without root's rights, which reach everywhere."""
+    """The lines that a call returns in a process without root's rights."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
@@ -95,14 +97,14 @@ def test_a_read_only_disk_is_refused(tmp_path: Path) -> None:
         pytest.skip("no tmpfs can be mounted here")
     try:
         (problem,) = new_run_problems(settings(tmp_path / "results"))
-        assert f"{tmp_path} cannot be written to. Give another folder." in problem
+        assert f"{tmp_path} is not writable. Give another folder." in problem
     finally:
         subprocess.run(["umount", str(tmp_path)], check=True)
 
 
-def test_too_little_room_is_told_in_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_little_disk_space_is_reported_in_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil.disk_usage(tmp_path)._replace(free=100_000_000)
-    monkeypatch.setattr(world.shutil, "disk_usage", lambda _path: usage)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage)
     asked = settings(tmp_path, scheduler="asha", cpus_per_trial=os.cpu_count(), max_params=2_000_000)
     (problem,) = new_run_problems(asked)
     # One trial: 3 files of 4 numbers of 4 bytes for each of two million parameters, and the record.
@@ -113,22 +115,20 @@ def test_too_little_room_is_told_in_numbers(tmp_path: Path, monkeypatch: pytest.
 def test_a_long_temporary_folder_gives_way_to_a_short_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     long = tmp_path / ("x" * 40)
     long.mkdir()
-    monkeypatch.setattr(world.tempfile, "gettempdir", lambda: str(long))
-    assert world.short_temp_dir() == Path("/tmp")
-    monkeypatch.setattr(world.os, "access", lambda path, _mode: str(path) != "/tmp")
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(long))
+    assert temporary_folder.short_temp_dir() == Path("/tmp")
+    monkeypatch.setattr(os, "access", lambda path, _mode: str(path) != "/tmp")
     (problem,) = new_run_problems(settings(tmp_path, max_params=1000))
     assert f"the temporary folder {long} has more than 28 characters" in problem
 
 
-def test_all_problems_are_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_problems_are_reported_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
-    monkeypatch.setattr(world, "MIN_TEMP_BYTES", 10**18)
+    monkeypatch.setattr(disk_space, "MIN_TEMP_BYTES", 10**18)
     assert len(new_run_problems(settings(tmp_path / "file"))) == 2
-    with pytest.raises(UserError, match=r"^`trials` must be at least 1; got 0\.\n`seed` must be at least 0; got -1\.$"):
-        settings(tmp_path, num_trials=0, seed=-1)
 
 
-def test_a_bad_world_is_told_before_slow_imports(tmp_path: Path) -> None:
+def test_problems_are_reported_before_slow_imports(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     command = f"""
 import sys, tune_main
@@ -144,7 +144,7 @@ sys.exit(code)
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 2
 
 
-def test_a_run_in_good_order_may_be_resumed(run_dir: Path) -> None:
+def test_an_intact_run_can_be_resumed(run_dir: Path) -> None:
     assert resume_problems(run_dir) == []
 
 
@@ -161,20 +161,20 @@ def test_a_run_that_others_can_write_to_is_refused(run_dir: Path, name: str) -> 
     path = run_dir / name
     path.chmod(path.stat().st_mode | 0o002)
     (problem,) = resume_problems(run_dir)
-    assert "can be written to by other users. If it is as you left it: chmod -R go-w" in problem
+    assert "is writable by other users. If nobody changed it: chmod -R go-w" in problem
 
 
 @pytest.mark.parametrize("damage", ["missing", "garbage", "torn"])
 def test_a_damaged_record_names_its_last_good_copy(run_dir: Path, damage: str) -> None:
     database = run_dir / "study.db"
     (problem,) = _damaged(run_dir, database.read_bytes(), damage)
-    assert "there is no study.backup.db yet. Restore it from a copy of your own." in problem
+    assert "there is no study.backup.db yet. Restore it from your own copy." in problem
     database.unlink(missing_ok=True)
     RunStudy.in_database(f"sqlite:///{database}", "r").set_note("winner", 3)
     DatabaseBackup(database).take_if_due()
     (problem,) = _damaged(run_dir, database.read_bytes(), damage)
     backup = run_dir / "study.backup.db"
-    assert problem.endswith(f"Go on from the last good copy: cp {backup} {database}")
+    assert problem.endswith(f"Restore the last good copy: cp {backup} {database}")
     shutil.copy(backup, database)
     assert resume_problems(run_dir) == []
     assert RunStudy.in_database(f"sqlite:///{database}", "r").notes()["winner"] == 3
@@ -192,7 +192,7 @@ def _damaged(run_dir: Path, content: bytes, damage: str) -> list[str]:
 def test_a_record_of_another_version_is_refused_and_not_called_damaged(run_dir: Path) -> None:
     url = f"sqlite:///{run_dir / 'study.db'}"
     RunStudy.in_database(url, "r").set_note("record_version", 99)
-    with pytest.raises(UserError, match=r"^the record of r was made by another version \(record 99, this is 1\)\. Use"):
+    with pytest.raises(UserError, match=r"^the record of r was written by another version \(record 99, .*\. Use"):
         open_study(settings(run_dir.parent))
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from search.machine.frozen_processes import frozen_are_killed
+from search.machine.frozen_processes import kill_frozen_processes
 
 INTERVAL_S = 0.05
 NUM_LOOKS = 4
@@ -32,13 +32,13 @@ def freeze(pid: int) -> None:
 
 
 def test_a_child_that_stays_frozen_is_killed(child: subprocess.Popen[bytes]) -> None:
-    with frozen_are_killed([child.pid], interval_s=INTERVAL_S, num_looks=NUM_LOOKS):
+    with kill_frozen_processes([child.pid], interval_s=INTERVAL_S, num_looks=NUM_LOOKS):
         freeze(child.pid)
         assert child.wait(timeout=60) == -signal.SIGKILL
 
 
 def test_a_child_that_is_frozen_for_moments_is_not(child: subprocess.Popen[bytes]) -> None:
-    with frozen_are_killed([child.pid], interval_s=0.02, num_looks=25):
+    with kill_frozen_processes([child.pid], interval_s=0.02, num_looks=25):
         for _ in range(15):
             freeze(child.pid)
             time.sleep(0.06)
@@ -47,14 +47,14 @@ def test_a_child_that_is_frozen_for_moments_is_not(child: subprocess.Popen[bytes
     assert child.poll() is None
 
 
-def test_a_process_that_is_no_child_is_left_alone() -> None:
-    """The number of a process that is gone may be given to another program's."""
+def test_a_process_that_is_not_a_child_is_left_alone() -> None:
+    """The pid of a dead process may belong to another program."""
     shell = subprocess.Popen(["sh", "-c", "sleep 60 & echo $!; wait"], stdout=subprocess.PIPE, text=True)
     assert shell.stdout is not None
     grandchild = int(shell.stdout.readline())
     freeze(grandchild)
     try:
-        with frozen_are_killed([grandchild], interval_s=INTERVAL_S, num_looks=NUM_LOOKS):
+        with kill_frozen_processes([grandchild], interval_s=INTERVAL_S, num_looks=NUM_LOOKS):
             time.sleep(3 * NUM_LOOKS * INTERVAL_S)
         assert " T " in Path(f"/proc/{grandchild}/stat").read_text()
     finally:

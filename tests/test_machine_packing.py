@@ -1,4 +1,4 @@
-"""How many trials fill the machine: the rule on made-up speeds, and the measurement on real processes."""
+"""How many trials run side by side: the rule on made-up speeds, the measurement on real processes."""
 
 import time
 

@@ -124,7 +124,7 @@ def test_earlier_handlers_come_back() -> None:
     assert [signal.getsignal(number) for number in STOP_SIGNALS] == before
 
 
-def test_nothing_that_handles_errors_swallows_a_request() -> None:
+def test_no_error_handler_swallows_a_request() -> None:
     assert not issubclass(RunInterrupted, Exception)
     assert [RunInterrupted(number).exit_code for number in STOP_SIGNALS] == [130, 143, 129]
 

@@ -1,0 +1,99 @@
+"""How an option is declared, and the messages for values that break its rule. Imports nothing slow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import Field, ValidationError
+
+from model.config import unknown_key_message
+from search.errors import UserError
+
+_RULES = {
+    "missing": "is missing",
+    "greater_than_equal": "must be at least {ge:g}; got {input!r}",
+    "literal_error": "must be {expected}; got {input!r}",
+    "int_type": "must be a whole number; got {input!r}",
+    "float_type": "must be a number; got {input!r}",
+    "finite_number": "must be a finite number; got {input!r}",
+    "bool_type": "must be true or false; got {input!r}",
+    "string_type": "must be text; got {input!r}",
+    "path_type": "must be a path; got {input!r}",
+    "list_type": "must be a list; got {input!r}",
+    "tuple_type": "must be a list; got {input!r}",
+    "dict_type": "must be a table; got {input!r}",
+    "model_type": "must be a table; got {input!r}",
+    "dataclass_type": "must be a table; got {input!r}",
+}
+"""The sentence for each kind of pydantic error."""
+Place = tuple[int | str, ...]
+"""Where a value is: keys and indices from the outside in."""
+_UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Option:
+    """What the command line and docs/options.md say of a field."""
+
+    flag: str
+    """Without its dashes."""
+    group: str
+    help: str
+    metavar: str | None
+    default_text: str | None
+    """What None stands for."""
+    unit: str | None
+    """s: seconds; the command line also reads times such as 45min."""
+    decides_scores: bool
+    """Whether a resumed run must have the same value."""
+
+
+def option(
+    flag: str,
+    group: str,
+    help: str,
+    *,
+    default: Any = None,
+    metavar: str | None = None,
+    default_text: str | None = None,
+    unit: str | None = None,
+    decides_scores: bool = False,
+    **bounds: Any,
+) -> Any:
+    """A field of the settings. `bounds` are pydantic's, such as ge; `default` is ... for a field that must be given."""
+    declared = Option(
+        flag=flag,
+        group=group,
+        help=help,
+        metavar=metavar,
+        default_text=default_text,
+        unit=unit,
+        decides_scores=decides_scores,
+    )
+    return Field(default, **bounds, json_schema_extra={"option": declared})  # type: ignore[dict-item]
+
+
+def problem_lines(
+    error: ValidationError, name_of: Callable[[Place], str], known_keys: Callable[[Place], tuple[str, ...]]
+) -> Iterator[str]:
+    """One line for each bad value, without a full stop: its name, the rule and the value.
+
+    `name_of`: what the user calls the value at a place. `known_keys`: the keys that are allowed at that place.
+    """
+    for problem in error.errors(include_url=False):
+        place, kind, context = problem["loc"], problem["type"], problem.get("ctx", {})
+        if kind in _UNKNOWN:
+            yield unknown_key_message(str(place[-1]), known_keys(place)).removesuffix(".")
+        elif kind == "value_error":
+            yield from _own_lines(context["error"], name_of(place) if place else "")
+        else:
+            rule = _RULES.get(kind, problem["msg"])
+            yield f"{name_of(place)} {rule.format(**context, input=problem['input'])}"
+
+
+def _own_lines(error: ValueError, name: str) -> Iterator[str]:
+    """The lines of a check that we wrote; a UserError of nested settings names its values itself."""
+    for line in str(error).splitlines():
+        yield line.removesuffix(".") if isinstance(error, UserError) or not name else f"{name} {line}"

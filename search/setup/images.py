@@ -1,0 +1,50 @@
+"""The images of a search: all training images, and the split that trials see."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from model.data import TrainingData, channel_statistics, stratified_split, stratified_subset
+from model.split_images import ImageArrays
+from search.errors import UserError
+from search.settings import SearchSettings
+
+VAL_FRACTION = 0.1
+STAND_IN_EXAMPLES = 512
+"""Training images of each trial on a CPU when the digits stand in for CIFAR-10."""
+
+
+def shortened_for_stand_in(settings: SearchSettings, data: TrainingData, device: str) -> SearchSettings:
+    """The settings with `STAND_IN_EXAMPLES` where the digits stand in for CIFAR-10 on a CPU.
+
+    Nobody asked for the digits: they only show that everything works, which should take minutes.
+    """
+    is_stand_in = settings.dataset == "auto" and data.name == "digits"
+    if not is_stand_in or device != "cpu" or settings.search_examples is not None:
+        return settings
+    return settings.changed(search_examples=STAND_IN_EXAMPLES)
+
+
+def search_arrays(settings: SearchSettings, data: TrainingData) -> ImageArrays:
+    """The images with their split by the run's seed; the training part is cut to `search_examples`."""
+    labels = data.examples.labels
+    split = stratified_split(labels, val_fraction=VAL_FRACTION, seed=settings.seed)
+    train = split.train_indices
+    if settings.search_examples is not None:
+        if settings.search_examples > len(train):
+            raise UserError(
+                f"--search-examples {settings.search_examples}: the training split has {len(train)} images. "
+                "Give fewer or leave it out."
+            )
+        train = stratified_subset(labels, train, settings.search_examples, seed=settings.seed)
+    mean, std = channel_statistics(data.examples.images, train)
+    return ImageArrays(
+        images=data.examples.images,
+        labels=labels,
+        train_indices=np.ascontiguousarray(train),
+        val_indices=split.val_indices,
+        mean=mean,
+        std=std,
+        num_classes=len(data.class_names),
+        split_hash=split.hash,
+    )
