@@ -1,20 +1,20 @@
-"""One run from settings to report: prepare, search, select, retrain, write. Resuming takes the same way."""
+"""One run from settings to report: prepare, search, retrain, write. Resuming a run takes the same way."""
 
 from __future__ import annotations
 
 import contextlib
+import random
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from model.config import SEED_CONFIG
 from search.analysis.results import Run, load_run
 from search.analysis.summary import write_results
 from search.display.display import Display
 from search.errors import RunFailed, RunInterrupted, UserError
-from search.forecast.forecast import Forecast
-from search.forecast.planner import PACKED_AT, forecast_of_run, forecast_until, moment, plan_text
-from search.forecast.wording import brief_line, verdict
+from search.forecast.forecast import Forecast, Workload, make_forecast
+from search.forecast.wording import brief_line, plan_lines, verdict
 from search.machine.signals import StopRequest
 from search.report.page import LivePage
 from search.retrain.stage import retrain_and_test
@@ -22,21 +22,23 @@ from search.settings import SearchSettings
 from search.setup.compatibility import check_compatibility, note_compatibility
 from search.setup.disk_errors import disk_errors
 from search.setup.preflight import new_run_problems, resume_problems
-from search.setup.prepare import Preparation, prepare
+from search.setup.prepare import SEED_IMAGE_SIZE, Preparation, describe_config, prepare
 from search.setup.run_folder import RunFolder, read_machine, read_settings
 from search.study.record import TrialStatus
 from search.study.study import RunStudy, open_study
 from search.trial_stage import Watchers, search_trials
 
-if TYPE_CHECKING:
-    pass
+_NUM_TYPICAL_CONFIGS = 16
+"""Random configs whose size the forecast looks at."""
+_PACKING_SHARE = 0.8
+"""Share of the time for a plan after which the slots are not measured any longer."""
 
 
 def run_search(settings: SearchSettings, *, display: Display | None = None) -> Run:
     """The whole job: searches, retrains the best config, tests it, and leaves everything in `settings.run_dir`.
 
-    UserError before any work begins if something that was asked for cannot be done; RunInterrupted after a signal and
-    RunFailed if the disk, the database or Ray fails, with everything so far kept.
+    UserError before any work begins if the settings ask for something impossible; RunInterrupted after a signal and
+    RunFailed if the disk, the database or Ray fails. Everything recorded so far is kept.
     """
     shown = display or Display()
     started = time.monotonic()
@@ -49,34 +51,34 @@ def run_search(settings: SearchSettings, *, display: Display | None = None) -> R
         preparation = prepare(settings)
         note_compatibility(study, preparation.settings, preparation.data_record, preparation.space)
         folder.write_new(preparation.document(), preparation.space)
-        with no_run_lost(shown):
-            forecast = forecast_of_run(preparation, started=started)
+        with ignore_forecast_errors(shown):
+            forecast = make_forecast(_workload(preparation, started=started))
             folder.write_forecast(forecast.table())
             shown.message(brief_line(forecast))
         return _run(preparation, study, shown, stop, started=started)
 
 
 def plan_search(settings: SearchSettings, *, deadline: float, display: Display | None = None) -> Forecast:
-    """Says what `run_search` would take on this machine; trains a few steps only and leaves nothing behind.
+    """Prints the cost of `run_search` on this machine; trains a few steps only and leaves nothing behind.
 
-    Does without what is not measured in time; `deadline` is by time.monotonic().
+    Skips measurements that would not end before `deadline`, by time.monotonic().
     """
     shown, started = display or Display(), time.monotonic()
     _refuse(new_run_problems(settings))
-    preparation = prepare(settings, deadline=moment(started, deadline, PACKED_AT))
+    preparation = prepare(settings, deadline=started + _PACKING_SHARE * (deadline - started))
     for warning in preparation.warnings:
         shown.warning(warning)
     try:
-        forecast = forecast_until(preparation, started=started, deadline=deadline)
-    except (TimeoutError, RuntimeError, ValueError) as error:
+        forecast = make_forecast(_workload(preparation, started=started))
+    except (RuntimeError, ValueError) as error:
         raise RunFailed(f"no forecast: {error}") from None
-    for line in plan_text(forecast, preparation):
+    for line in plan_lines(forecast):
         shown.message(line)
     return forecast
 
 
 def resume_search(run_dir: Path, *, num_trials: int | None = None, display: Display | None = None) -> Run:
-    """Goes on with a run where it was cut off; `num_trials` extends it, or ends it with fewer trials than planned."""
+    """Continues a run that was cut off. `num_trials` extends it, or ends it with fewer trials than planned."""
     shown = display or Display()
     _refuse(resume_problems(run_dir))
     settings = read_settings(run_dir)
@@ -102,24 +104,49 @@ def _refuse(problems: list[str]) -> None:
 def _run(
     preparation: Preparation, study: RunStudy, display: Display, stop: StopRequest, *, started: float | None = None
 ) -> Run:
-    """`started`: by time.monotonic(), when a new run began; its forecast is judged by it."""
+    """`started`: when a new run began, by time.monotonic(); its forecast is judged by it."""
     settings = preparation.settings
     for warning in preparation.warnings:
         display.warning(warning)
     page = LivePage(settings.run_dir, display.warning)
-    with _search_results_kept(settings.run_dir, page, display):
+    with _keep_results(settings.run_dir, page, display):
         search_trials(preparation, study, Watchers(display, page, stop))
         page.update()
         retrain_and_test(preparation, study, display, page.update)
         if started is not None:
-            with no_run_lost(display):
+            with ignore_forecast_errors(display):
                 judge_forecast(load_run(settings.run_dir), time.monotonic() - started, display)
     return load_run(settings.run_dir)
 
 
+def _workload(preparation: Preparation, *, started: float) -> Workload:
+    """The facts for the forecast of a run that began at `started`, by time.monotonic()."""
+    space, rng = preparation.space, random.Random(0)
+    typical = space.default_config() or SEED_CONFIG.flat()
+    configs = [typical]
+    for _ in range(_NUM_TYPICAL_CONFIGS):
+        config = space.draw(rng)
+        if all(excess <= 0 for excess in space.violations(config).values()):
+            configs.append(config)
+    seed_profile = describe_config(SEED_CONFIG.flat(), num_classes=10, image_size=SEED_IMAGE_SIZE)
+    return Workload(
+        settings=preparation.settings,
+        engine=preparation.machine.engine,
+        slots=preparation.machine.slots,
+        measurements=preparation.measurements,
+        num_train=len(preparation.arrays.train_indices),
+        num_val=len(preparation.arrays.val_indices),
+        multiply_adds=[int(preparation.describe(config)["multiply_adds"]) for config in configs],
+        seed_multiply_adds=int(seed_profile["multiply_adds"]),
+        retrain_epochs=preparation.retrain_epochs_of_trial,
+        memory_need=max(map(preparation.memory_need, configs)),
+        preparation_s=time.monotonic() - started,
+    )
+
+
 @contextlib.contextmanager
-def no_run_lost(display: Display) -> Iterator[None]:
-    """Whatever goes wrong with a forecast, the run goes on."""
+def ignore_forecast_errors(display: Display) -> Iterator[None]:
+    """A forecast that fails must not cost the run."""
     try:
         yield
     except Exception as error:
@@ -127,7 +154,7 @@ def no_run_lost(display: Display) -> Iterator[None]:
 
 
 def judge_forecast(run: Run, wall_s: float, display: Display) -> None:
-    """Says and keeps how far the forecast was off; nothing if there was none."""
+    """Prints and records how far the forecast was off; does nothing if there was none."""
     if run.document.forecast is not None:
         epochs = sum(record.epochs_trained for record in run.records)
         table = {**run.document.forecast, "actual_wall_s": wall_s, "actual_epochs": epochs}
@@ -136,8 +163,8 @@ def judge_forecast(run: Run, wall_s: float, display: Display) -> None:
 
 
 @contextlib.contextmanager
-def _search_results_kept(run_dir: Path, page: LivePage, display: Display) -> Iterator[None]:
-    """However the run ends, its tables, summary and page are written; failing at that hides no earlier failure."""
+def _keep_results(run_dir: Path, page: LivePage, display: Display) -> Iterator[None]:
+    """Writes tables, summary and page however the run ends. An error in that does not hide an earlier one."""
     try:
         yield
     except BaseException as error:

@@ -17,9 +17,10 @@ from search.machine.signals import StopRequest
 from search.report.page import LivePage
 from search.samplers.build import make_sampler
 from search.samplers.proposer import Proposer
+from search.schedulers.expected_epochs import expected_epochs
 from search.schedulers.failure_streak import FailureStreak
 from search.schedulers.promotion import NUM_FINALISTS, PromotionRule
-from search.schedulers.rungs import reduction_factor_of, rungs_of
+from search.schedulers.rungs import rungs_of
 from search.schedulers.time_budget import Budget
 from search.schedulers.trial_clock import TrialClock
 from search.setup.prepare import Preparation
@@ -77,20 +78,19 @@ def search_trials(preparation: Preparation, study: RunStudy, watchers: Watchers)
     settings = preparation.settings
     # Made first: it finishes the writes that a kill cut off.
     scheduler = StudyScheduler(settings, study)
-    ended = [record for record in study.trials() if _is_ended(record)]
-    if len(ended) >= settings.num_trials:
+    records = study.trials()
+    if sum(_is_ended(record) for record in records) >= settings.num_trials:
         return
     progress = Progress(
         settings.num_trials,
         settings.max_epochs,
+        expected_epochs(settings, settings.num_trials),
         rung_epochs=rungs_of(settings),
-        reduction_factor=reduction_factor_of(settings),
         num_workers=preparation.machine.slots.num_concurrent,
         num_finalists=NUM_FINALISTS if scheduler.promotions else 0,
         deadline=time.monotonic() + (settings.time_budget_s or math.inf),
     )
-    for record in ended:
-        progress.end(record)
+    progress.resume(records)
     watchers.display.start_trials(progress)
     try:
         _train_trials(preparation, study, scheduler, watchers)

@@ -1,4 +1,4 @@
-"""What a person sees while a run goes on: a live panel in a terminal, plain lines elsewhere. The room that prints."""
+"""The console of a run: a live panel in a terminal, plain lines elsewhere. The only module that prints."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from search.display.progress import Forecasts, Progress
+from search.display.progress import Progress
 from search.study.record import TrialRecord, TrialStatus
 from search.text import duration, percent
 from search.worker.step_counts import StepCounts
@@ -24,23 +24,22 @@ REFRESH_INTERVAL_S = 0.5
 
 
 class Display:
-    """Shows messages, warnings, trials and retrainings. Safe to call often; redraws at most twice a second."""
+    """Shows messages, trials and retrainings. May be called often; it redraws at most twice a second."""
 
     def __init__(self, stream: IO[str] | None = None) -> None:
         self._console = Console(file=stream or sys.stdout, highlight=False, soft_wrap=True)
         self._live: Live | None = None
         self._progress: Progress | None = None
         self._steps: StepCounts | None = None
-        self._forecasts = Forecasts()
         self._last_drawn = 0.0
         self._is_stopping = False
 
     def message(self, text: str) -> None:
-        """One line of information."""
+        """Prints one line."""
         self._console.print(Text(text))
 
     def warning(self, text: str) -> None:
-        """One loud line."""
+        """Prints one line that stands out."""
         self._console.print(Text(f"WARNING: {text}", style="bold yellow"))
 
     def comparison(self, comparison: Comparison) -> None:
@@ -54,55 +53,52 @@ class Display:
                 self.message(f"  {section.same} more are the same in both" if section.rows else "  no difference")
 
     def stopping(self) -> None:
-        """The run was asked to stop; said once."""
+        """Says once that the run was asked to stop."""
         if not self._is_stopping:
             self._is_stopping = True
             self.message(
-                "stopping: the trials are ended, then tables and page are written. Every epoch that a trial finished "
-                "is in the record. Ctrl-C again ends at once, without tables; the record is kept then, too."
+                "stopping: ending the trials, then writing tables and page. Every finished epoch is in the record. "
+                "Press Ctrl-C again to end at once, without tables and page; the record is kept then, too."
             )
 
     def start_trials(self, progress: Progress) -> None:
-        """From here to `end_trials` trials run."""
-        self._progress, self._forecasts = progress, Forecasts()
+        """Shows trials from here to `end_trials`."""
+        self._progress = progress
         if self._console.is_terminal:
             self._live = Live(console=self._console, auto_refresh=False, transient=True)
             self._live.start()
 
     def end_trials(self) -> None:
-        """The live panel gives way to plain lines."""
+        """Replaces the live panel by plain lines."""
         if self._live is not None:
             self._live.stop()
         self._live = self._progress = self._steps = None
 
-    def review(self) -> None:
-        """All trials have ended: how far off the time that was left turned out to be."""
-        text = None if self._progress is None else self._forecasts.review(self._progress.started)
-        if text is not None:
-            self.message(text)
-
     def watch(self, steps: StepCounts | None) -> None:
-        """From here on the trials' steps can be read there."""
+        """Sets where the trials' progress within their epochs can be read."""
         self._steps = steps
 
     def tick(self) -> None:
-        """Time went by: trials are further within their epochs."""
-        self._draw()
+        """Redraws the panel if it is due."""
+        now = time.monotonic()
+        if self._live is not None and self._progress is not None and now - self._last_drawn >= REFRESH_INTERVAL_S:
+            self._last_drawn = now
+            self._read_steps(self._progress)
+            self._live.update(_panel(self._progress), refresh=True)
 
     def report(self, number: int, metrics: Mapping[str, Any]) -> None:
         """A trial finished an epoch."""
         if self._progress is not None:
             self._progress.report(number, metrics)
-            self._read_steps(self._progress)
-            self._forecasts.note(self._progress.seconds_left())
-            self._draw()
+            self.tick()
 
     def end(self, record: TrialRecord) -> None:
-        """A trial ended, or waits at a rung."""
+        """A trial ended or paused."""
         if self._progress is not None:
             self._progress.end(record)
-            self.message(_ending(record, self._progress))
-            self._draw()
+            self._read_steps(self._progress)
+            self.message(f"[{_counter(self._progress)}] {_ending(record, self._progress)}")
+            self.tick()
 
     def retrain_epoch(self, name: str, epoch: int, max_epochs: int, train_loss: float, images_per_s: float) -> None:
         """A retraining finished an epoch."""
@@ -110,33 +106,41 @@ class Display:
             f"retrain {name}: epoch {epoch}/{max_epochs}, train loss {train_loss:.3f}, {images_per_s:,.0f} images/s"
         )
 
-    def _draw(self) -> None:
-        now = time.monotonic()
-        if self._live is not None and self._progress is not None and now - self._last_drawn >= REFRESH_INTERVAL_S:
-            self._last_drawn = now
-            self._read_steps(self._progress)
-            self._live.update(_panel(self._progress), refresh=True)
-
     def _read_steps(self, progress: Progress) -> None:
         if self._steps is not None:
             progress.steps = self._steps.read()
 
 
+def _counter(progress: Progress) -> str:
+    """Trials by state, and epochs done of epochs expected."""
+    counts, done = progress.counts, progress.epochs_done
+    return (
+        f"{counts.started}/{progress.num_trials} started, {counts.running} running, {counts.paused} paused, "
+        f"{counts.finished} finished; {done:.0f} of about {done + progress.epochs_left:.0f} epochs"
+    )
+
+
 def _ending(record: TrialRecord, progress: Progress) -> str:
-    score = record.val_accuracies.get(record.epochs_trained)
-    status = "waits" if record.status is TrialStatus.RUNNING else record.status
-    text = f"trial {record.number} {status} after {record.epochs_trained} epochs"
-    if score is not None:
-        text += f", validation accuracy {percent(score)}"
+    text = f"trial {record.number} {_end_and_place(record, progress)}"
+    if record.last_score is not None:
+        text += f", validation accuracy {percent(record.last_score)}"
     if record.status is TrialStatus.STOPPED and record.rungs:
         stop = record.rungs[-1]
-        is_tie = stop.score == stop.cutoff  # by promotion, of equal scores the one that started first goes on
+        is_tie = stop.score == stop.cutoff  # with promotion, of equal scores the earlier trial goes on
         text += f" {'at' if is_tie else 'below'} the cutoff {percent(stop.cutoff)}"
     if record.error:
         text += f": {record.error}"
     left = progress.seconds_left()
-    tail = "" if left is None else f", about {duration(left)} of search left"
-    return f"[{progress.num_ended}/{progress.num_trials}] {text}{tail}"
+    return text if left is None else f"{text}, about {duration(left)} of search left"
+
+
+def _end_and_place(record: TrialRecord, progress: Progress) -> str:
+    """Such as "paused at rung 1 (epoch 3)"."""
+    status = "paused" if record.status is TrialStatus.RUNNING else str(record.status)
+    rungs = sorted(progress.rung_epochs)
+    if record.epochs_trained in rungs and status in ("paused", "stopped"):
+        return f"{status} at rung {rungs.index(record.epochs_trained) + 1} (epoch {record.epochs_trained})"
+    return f"{status} after epoch {record.epochs_trained}"
 
 
 def _section_table(section: Section, names: tuple[str, str]) -> Table:
@@ -166,10 +170,10 @@ def _panel(progress: Progress) -> Group:
     if progress.best is not None:
         accuracy, best_trial, best_epoch = progress.best
         best = f"{percent(accuracy)} (trial {best_trial}, epoch {best_epoch})"
-    counts = ", ".join(f"{count} {status}" for status, count in sorted(progress.ended.items())) or "none ended"
+    ends = ", ".join(f"{count} {status}" for status, count in sorted(progress.finished.items()))
     headline = (
-        f"{progress.num_ended}/{progress.num_trials} trials ({counts}), {progress.num_epochs} epochs, "
-        f"best validation accuracy {best}, {progress.images_per_s:,.0f} images/s, "
-        f"{duration(progress.seconds_left())} of search left. Ctrl-C stops and keeps everything."
+        f"{_counter(progress)}{f' ({ends})' if ends else ''}; best validation accuracy {best}, "
+        f"{progress.images_per_s:,.0f} images/s, {duration(progress.seconds_left())} of search left. "
+        "Ctrl-C stops and keeps everything."
     )
     return Group(Text(headline), table)

@@ -1,1 +1,1 @@
-"""What a run will take."""
+"""How long a run will take."""

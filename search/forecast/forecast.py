@@ -1,214 +1,172 @@
-"""The forecast of a run: what it was measured to cost here, played through many times."""
+"""A run's forecast: expected epochs from the schedule of rungs, times the speed that packing measured.
+
+It does not foresee trials that fail or diverge, nor that the sampler comes to prefer slower or faster configs.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import math
-import random
-import time
+import os
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from statistics import mean
 from typing import Any
 
-import numpy as np
-
-from search.forecast.calibration import Calibration, epoch_images
-from search.forecast.rehearsal import Curves, Rehearsal, Steer, rehearse
+from model.engine import Engine, measure_step
+from search.machine.hardware import num_cpus
 from search.machine.slots import Slots
+from search.schedulers.expected_epochs import expected_epochs
+from search.settings import SearchSettings
 from search.setup.disk_space import run_bytes
-from search.study.record import NewTrial
 
-INTERVAL = 0.9
-"""Share of the played runs that lie within a forecast's low and high."""
-NUM_REHEARSALS, MIN_REHEARSALS = 40, 5
-FIRST_PROPOSED = 8
-"""Trials whose configs are taken as proposed; for later ones, which depend on scores, any of the proposed stands."""
+COST_POWER = 0.7
+"""Seconds per image grow as multiply-adds to this power: between 0, where layers cost the same, and 1."""
+THREADS_POWER = 0.85
+"""The speed of a training grows as its CPU threads to this power. Assumed where it was not measured."""
+EVALUATION_SHARE = 1 / 3
+"""The time to evaluate an image, relative to training on it."""
 START_S = 12.0
-"""Ray's start, and its workers' until their first step; `Work.start_s` unless told otherwise."""
+"""Ray's start and its workers' first step, on an idle machine."""
+LOW, HIGH = 0.6, 2.0
+"""The interval around a forecast, as factors: config costs, Ray's start and the machine's load all vary."""
 WORKER_BYTES, BYTES_PER_NUMBER = 750_000_000, 8.0
-"""Of a worker on a CPU: with torch loaded, and for each number that training holds. In fp32, eight configs of the
-default space took 6 to 9 a number, 4 of them for the number itself."""
-SPREAD = 0.4
-"""Of Ray's start and of how busy the machine will be, as standard deviations of logarithms."""
+"""Memory of a CPU worker: with torch loaded, and per number that its training holds."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Range:
-    """A number that is not known yet: the median of the played runs, and where 90 % of them lie."""
+class Workload:
+    """The facts that a forecast is computed from."""
 
-    median: float
-    low: float
-    high: float
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> Range:
-        low, high = np.quantile(values, [(1 - INTERVAL) / 2, (1 + INTERVAL) / 2])
-        return cls(median=float(np.median(values)), low=float(low), high=float(high))
+    settings: SearchSettings
+    engine: Engine
+    slots: Slots
+    measurements: Mapping[str, Sequence[Mapping[str, Any]]]
+    """What engine and slots were chosen by; see `Preparation.measurements`."""
+    num_train: int
+    num_val: int
+    multiply_adds: Sequence[int]
+    """Of some configs of the space; the first is the config that packing measured."""
+    seed_multiply_adds: int
+    """Of the seed network, which the choice of the engine measures."""
+    retrain_epochs: float
+    """All retrainings, in epochs of a trial."""
+    memory_need: int
+    """Numbers that training one config holds."""
+    preparation_s: float
+    """Seconds already spent before the first trial."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Forecast:
-    """What a run is expected to take. Seconds are by the clock; trials and epochs are those of the search."""
+    """The expected cost of a run; seconds are wall time."""
 
+    num_trials: int
     num_concurrent: int
     cpus_per_trial: int
     gpus: int
-    endings: Mapping[str, float]
-    """Expected number of trials by how they end; that some fail or diverge is not foreseen."""
-    epochs: Range
+    epochs: float
+    """Epochs of all trials together."""
     retrain_epochs: float
-    """All retrainings, in epochs of a trial."""
-    search_s: Range
-    retrain_s: Range
-    wall_s: Range
-    """Of preparations, Ray's start, search and retrainings."""
-    device_s: Range
-    """Seconds of all GPUs together, or of all CPU cores where there is none in use."""
+    search_s: float
+    retrain_s: float
+    wall_s: float
+    low_s: float
+    high_s: float
+    device_s: float
+    """Seconds of all GPUs together, or of all CPU cores if no GPU is used."""
     disk_bytes: int
+    free_disk_bytes: int
     memory_bytes: int
-    """Of all trials side by side."""
+    """Of all trials that run side by side."""
     slowdown: float
-    """How many times as long everything is expected to take because this machine has other things to do."""
-    num_measured: int
-    """Configs."""
-    num_rehearsals: int
+    """Wall time over computing time while speeds were measured: the load of the machine."""
 
     def table(self) -> dict[str, Any]:
-        """For run.toml."""
+        """The [forecast] section of run.toml."""
         return asdict(self)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Work:
-    """What is to be done, in numbers."""
+class Speed:
+    """Seconds per training image of a config with the first of `Workload.multiply_adds`, on an otherwise idle machine.
 
-    num_trials: int
-    max_epochs: int
-    slots: Slots
-    num_cpus: int
-    """Cores that a retraining uses."""
-    num_train: int
-    """Training images of a trial."""
-    proposals: Sequence[NewTrial]
-    """Of the run's searcher before any score."""
-    memory_need: int
-    """Numbers that training the hungriest of them holds; see `Preparation.memory_need`."""
-    retrained: Sequence[NewTrial]
-    """Retrained besides the winner."""
-    num_finalists: int
-    """The best trials that are retrained to choose the winner; 0 without finals."""
-    retrain_epochs: float
-    """All retrainings, in epochs of a trial."""
-    preparation_s: float = 0.0
-    """What the run takes before its first trial, but for Ray's start."""
-    start_s: float = START_S
-
-
-def make_forecast(
-    work: Work, calibration: Calibration, steer: Steer, *, enough: float, deadline: float = math.inf
-) -> Forecast:
-    """Plays the run a few times, then until `enough`, and sums up; both moments by time.monotonic().
-
-    No play goes on after `deadline`; TimeoutError if the first would have to.
-    Not foreseen: that trials fail or diverge, and that the sampler prefers configs that are slower or faster.
+    `alone_s`: the same for a training that has the whole device.
     """
-    played = [_play(work, calibration, steer, seed=0, deadline=deadline)]
-    with contextlib.suppress(TimeoutError):
-        while len(played) < MIN_REHEARSALS or (len(played) < NUM_REHEARSALS and time.monotonic() < enough):
-            played.append(_play(work, calibration, steer, seed=len(played), deadline=deadline))
-    rehearsals = [run.rehearsal for run in played]
-    epochs = Range.of([rehearsal.epochs for rehearsal in rehearsals])
-    slots = work.slots
+
+    image_s: float
+    alone_s: float
+    slowdown: float
+    memory_bytes: float
+
+
+def make_forecast(work: Workload) -> Forecast:
+    """The forecast; takes no time unless nothing was measured yet, and then a few training steps."""
+    settings, slots, speed = work.settings, work.slots, _speed(work)
+    epochs = expected_epochs(settings, settings.num_trials)
+    typical = max(1, work.multiply_adds[0])
+    cost = sum((max(1, one) / typical) ** COST_POWER for one in work.multiply_adds) / len(work.multiply_adds)
+    num_images = work.num_train + EVALUATION_SHARE * work.num_val
+    # The last trials run at the same time, so a search takes at least as long as one full training.
+    search_epochs = max(epochs / slots.num_concurrent, settings.max_epochs)
+    search_s = search_epochs * num_images * speed.image_s * cost * speed.slowdown
+    retrain_s = work.retrain_epochs * num_images * speed.alone_s * cost * speed.slowdown
+    wall_s = work.preparation_s + START_S * speed.slowdown + search_s + retrain_s
+    limit_s = settings.time_budget_s or float("inf")
+    busy_cores = slots.num_concurrent * slots.cpus_per_trial * search_s + num_cpus() * retrain_s
     return Forecast(
+        num_trials=settings.num_trials,
         num_concurrent=slots.num_concurrent,
         cpus_per_trial=slots.cpus_per_trial,
         gpus=slots.gpus,
-        endings=_mean_endings(rehearsals),
         epochs=epochs,
         retrain_epochs=work.retrain_epochs,
-        search_s=Range.of([run.search_s for run in played]),
-        retrain_s=Range.of([run.retrain_s for run in played]),
-        wall_s=Range.of([work.preparation_s + run.start_s + run.search_s + run.retrain_s for run in played]),
-        device_s=Range.of([_device_s(work, run.search_s, run.retrain_s) for run in played]),
-        disk_bytes=run_bytes(
-            num_unfinished=max(rehearsal.most_unfinished for rehearsal in rehearsals),
-            num_params=max(int(trial.profile["num_params"]) for trial in work.proposals),
-            epochs=epochs.high,
-        ),
-        memory_bytes=round(slots.num_concurrent * _trial_bytes(work, calibration)),
-        slowdown=calibration.slowdown,
-        num_measured=len(calibration.speeds),
-        num_rehearsals=len(played),
+        search_s=search_s,
+        retrain_s=retrain_s,
+        wall_s=min(wall_s, limit_s),
+        low_s=min(LOW * wall_s, limit_s),
+        high_s=min(HIGH * wall_s, limit_s),
+        device_s=slots.gpus * search_s + retrain_s if slots.gpus else busy_cores,
+        disk_bytes=run_bytes(num_unfinished=settings.num_trials, num_params=settings.max_params, epochs=epochs),
+        free_disk_bytes=_free_disk(settings),
+        memory_bytes=round(slots.num_concurrent * _trial_bytes(work, speed)),
+        slowdown=speed.slowdown,
     )
 
 
-def _trial_bytes(work: Work, calibration: Calibration) -> float:
-    """Of the hungriest trial. On a CPU too few images were trained on at a time to see it."""
+def _speed(work: Workload) -> Speed:
+    """From the packing that was chosen, or else from a step of the seed network."""
+    per_device = max(1, work.slots.num_concurrent // max(1, work.slots.gpus))
+    packings = {row["num_trials"]: row for row in work.measurements.get("packing", ()) if row["images_per_s"]}
+    chosen = packings.get(per_device)
+    if chosen is not None:
+        single = packings.get(1, chosen)
+        return Speed(
+            image_s=chosen["image_s"],
+            alone_s=single["image_s"],
+            slowdown=chosen["slowdown"],
+            memory_bytes=chosen["memory_bytes"],
+        )
+    names = ("precision", "channels_last", "compile")
+    engine_rows = work.measurements.get("engine", ())
+    rows = [row for row in engine_rows if all(row[name] == getattr(work.engine, name) for name in names)]
+    row = rows[0] if rows else measure_step(work.engine)
+    ratio = max(1, work.multiply_adds[0]) / work.seed_multiply_adds
+    one_s = row["step_ms"] / 1000 / row["batch_size"] * ratio**COST_POWER
+    if work.slots.gpus:  # as if the trials shared the GPU without loss or gain
+        return Speed(image_s=one_s * per_device, alone_s=one_s, slowdown=row["slowdown"], memory_bytes=0.0)
+    return Speed(
+        image_s=one_s / work.slots.cpus_per_trial**THREADS_POWER,
+        alone_s=one_s / num_cpus() ** THREADS_POWER,
+        slowdown=row["slowdown"],
+        memory_bytes=0.0,
+    )
+
+
+def _trial_bytes(work: Workload, speed: Speed) -> float:
     if work.slots.gpus:
-        return calibration.memory_bytes
+        return speed.memory_bytes or BYTES_PER_NUMBER * work.memory_need
     return WORKER_BYTES + BYTES_PER_NUMBER * work.memory_need
 
 
-def _mean_endings(rehearsals: Sequence[Rehearsal]) -> dict[str, float]:
-    statuses = {status for rehearsal in rehearsals for status in rehearsal.endings}
-    return {
-        status.value: float(np.mean([rehearsal.endings.get(status, 0) for rehearsal in rehearsals]))
-        for status in sorted(statuses)
-    }
-
-
-def _device_s(work: Work, search_s: float, retrain_s: float) -> float:
-    """Of all GPUs, else of all cores; a retraining has one GPU or all cores."""
-    slots = work.slots
-    if slots.gpus:
-        return slots.gpus * search_s + retrain_s
-    return slots.num_concurrent * slots.cpus_per_trial * search_s + work.num_cpus * retrain_s
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Played:
-    """One played run; seconds by the clock."""
-
-    rehearsal: Rehearsal
-    start_s: float
-    search_s: float
-    retrain_s: float
-
-
-def _play(work: Work, calibration: Calibration, steer: Steer, *, seed: int, deadline: float) -> _Played:
-    """Chance moves the speed of each config that was not measured about the line, that of all of them together by as
-    much as so few measured ones leave open, and how busy the machine will be.
-    """
-    chance = random.Random(seed)
-    later = [chance.choice(work.proposals) for _ in range(work.num_trials - FIRST_PROPOSED)]
-    trials = [*work.proposals[:FIRST_PROPOSED], *later][: work.num_trials]
-    trials += [chance.choice(work.proposals) for _ in range(work.num_trials - len(trials))]
-    factors = calibration.factors
-    all_differ = mean(chance.choices(factors, k=len(calibration.speeds))) / mean(factors)
-    slowdown: float = calibration.slowdown ** chance.lognormvariate(0.0, SPREAD)
-
-    def epoch_s(trial: NewTrial) -> float:
-        image_s: float = calibration.image_s(trial.config, int(trial.profile["multiply_adds"]))
-        is_measured = calibration.is_measured(trial.config)
-        differs = 1.0 if is_measured else all_differ * chance.choice(factors)
-        return epoch_images(trial.config, work.num_train) * image_s * differs * slowdown
-
-    seconds = [epoch_s(trial) for trial in trials]
-    rehearsal = rehearse(
-        steer,
-        trials,
-        Curves(work.max_epochs, seed=seed),
-        seconds.__getitem__,
-        num_workers=work.slots.num_concurrent,
-        deadline=deadline,
-    )
-    best = rehearsal.ranking
-    retrained_s = [seconds[number] for number in [*best[: work.num_finalists], best[0]]]
-    retrained_s += map(epoch_s, work.retrained)
-    return _Played(
-        rehearsal=rehearsal,
-        start_s=work.start_s * slowdown * chance.lognormvariate(0.0, SPREAD),
-        search_s=rehearsal.search_s,
-        retrain_s=work.retrain_epochs * mean(retrained_s) / calibration.alone,
-    )
+def _free_disk(settings: SearchSettings) -> int:
+    folder = settings.results_dir.absolute()
+    return shutil.disk_usage(next(path for path in (folder, *folder.parents) if os.path.lexists(path))).free

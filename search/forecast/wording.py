@@ -1,64 +1,58 @@
-"""What a forecast says in words, before the run and after it."""
+"""The sentences about a forecast, before the run and after it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from search.forecast.forecast import Forecast, Range
+from search.forecast.forecast import Forecast
 from search.text import duration, size_text
 
 BUSY = 1.15
-"""From so many times as slow on, a forecast says that the machine has other things to do."""
-
-
-def plan_lines(forecast: Forecast, *, free_disk: int, memory: int) -> list[str]:
-    """The whole forecast. `free_disk` and `memory`: bytes that this machine has."""
-    endings = ", ".join(f"{count:.1f} {status}" for status, count in forecast.endings.items())
-    epochs, device = forecast.epochs, "GPU" if forecast.gpus else "CPU"
-    return [
-        f"{sum(forecast.endings.values()):.1f} trials ({endings}), {_places(forecast)}",
-        f"{epochs.median:.0f} epochs in trials ({epochs.low:.0f} to {epochs.high:.0f}); retraining costs as much as "
-        f"{forecast.retrain_epochs:.0f} more",
-        f"wall time {duration(forecast.wall_s.median)} ({_span(forecast.wall_s)}): "
-        f"search {duration(forecast.search_s.median)}, retraining {duration(forecast.retrain_s.median)}",
-        f"{_hours(forecast.device_s)} {device} hours; disk {size_text(forecast.disk_bytes)} of {size_text(free_disk)} "
-        f"free; {'GPU ' if forecast.gpus else ''}memory of the trials {size_text(forecast.memory_bytes)}"
-        + ("" if forecast.gpus else f" of {size_text(memory)}"),
-        f"Medians (of trials: means) and 90 % intervals of {forecast.num_rehearsals} simulated runs; speeds by "
-        f"{forecast.num_measured} measured config{'s' if forecast.num_measured > 1 else ''}{_busy(forecast)}.",
-    ]
+"""From this slowdown on, the forecast says that the machine is busy."""
 
 
 def brief_line(forecast: Forecast) -> str:
     """The forecast in a line, for the start of a run."""
     return (
-        f"forecast: {duration(forecast.wall_s.median)} ({_span(forecast.wall_s)}) for "
-        f"{sum(forecast.endings.values()):.0f} trials of {forecast.epochs.median:.0f} epochs together "
-        f"({forecast.epochs.low:.0f} to {forecast.epochs.high:.0f}), {_places(forecast)}, and the retraining"
+        f"forecast: {duration(forecast.wall_s)} ({_span(forecast.low_s, forecast.high_s)}) for {forecast.num_trials} "
+        f"trials with about {forecast.epochs:.0f} epochs in all, {_places(forecast)}, and the retraining"
         f"{_busy(forecast)}"
     )
 
 
-def verdict(forecast: Mapping[str, Any]) -> str | None:
-    """How far it was off, from run.toml's table; None if the run was cut off or is not over."""
-    if "actual_wall_s" not in forecast:
+def plan_lines(forecast: Forecast) -> list[str]:
+    """The whole forecast, for --plan."""
+    device = "GPU" if forecast.gpus else "CPU core"
+    memory = "GPU memory" if forecast.gpus else "memory"
+    return [
+        f"{forecast.num_trials} trials, {_places(forecast)}",
+        f"about {forecast.epochs:.0f} epochs in trials; retraining costs as much as {forecast.retrain_epochs:.0f} more",
+        f"wall time {duration(forecast.wall_s)} ({_span(forecast.low_s, forecast.high_s)}): search "
+        f"{duration(forecast.search_s)}, retraining {duration(forecast.retrain_s)}",
+        f"{forecast.device_s / 3600:.2g} {device} hours; disk up to {size_text(forecast.disk_bytes)} of "
+        f"{size_text(forecast.free_disk_bytes)} free; {memory} of the trials about {size_text(forecast.memory_bytes)}",
+        f"Speeds come from a short measurement on this machine{_busy(forecast)}.",
+    ]
+
+
+def verdict(table: Mapping[str, Any] | None) -> str | None:
+    """How far the forecast was off, from run.toml's table; None if there is none or the run has not ended."""
+    if table is None or "actual_wall_s" not in table:
         return None
-    wall_s, epochs, took_s = Range(**forecast["wall_s"]), Range(**forecast["epochs"]), forecast["actual_wall_s"]
-    is_within = wall_s.low <= took_s <= wall_s.high
+    took_s = table["actual_wall_s"]
+    is_within = table["low_s"] <= took_s <= table["high_s"]
     return (
-        f"The forecast was {duration(wall_s.median)} ({_span(wall_s)}), and it took {duration(took_s)}: "
-        f"{100 * (took_s / wall_s.median - 1):+.0f} %, {'within' if is_within else 'outside'} the interval; "
-        f"{epochs.median:.0f} epochs in trials ({epochs.low:.0f} to {epochs.high:.0f}), and there were "
-        f"{forecast['actual_epochs']}."
+        f"The forecast was {duration(table['wall_s'])} ({_span(table['low_s'], table['high_s'])}); the run took "
+        f"{duration(took_s)}: {100 * (took_s / table['wall_s'] - 1):+.0f} %, {'within' if is_within else 'outside'} "
+        f"the interval. It expected {table['epochs']:.0f} epochs in trials; there were {table['actual_epochs']}."
     )
 
 
 def _busy(forecast: Forecast) -> str:
-    """Said where it matters."""
     if forecast.slowdown < BUSY:
         return ""
-    return f", {forecast.slowdown:.1f} times as slow as if nothing else ran here"
+    return f"; other programs slow this machine down by a factor of {forecast.slowdown:.1f}"
 
 
 def _places(forecast: Forecast) -> str:
@@ -67,10 +61,5 @@ def _places(forecast: Forecast) -> str:
     return f"{forecast.num_concurrent} side by side{on_gpus}, {cores}"
 
 
-def _span(seconds: Range) -> str:
-    return f"{duration(seconds.low)} to {duration(seconds.high)}"
-
-
-def _hours(seconds: Range) -> str:
-    """To two digits: a run of seconds takes some hours too."""
-    return f"{seconds.median / 3600:.2g} ({seconds.low / 3600:.2g} to {seconds.high / 3600:.2g})"
+def _span(low_s: float, high_s: float) -> str:
+    return f"{duration(low_s)} to {duration(high_s)}"

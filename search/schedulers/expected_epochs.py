@@ -1,0 +1,56 @@
+"""How many epochs a search will train, in closed form from its rungs; pure.
+
+Which trial is ahead is unknown beforehand, so any order of scores counts as equally likely.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from search.schedulers.promotion import NUM_FINALISTS
+from search.schedulers.rungs import RungSettings, reduction_factor_of, rungs_of
+
+
+def expected_epochs(settings: RungSettings, num_trials: int) -> float:
+    """Epochs of all trials of a search together."""
+    if settings.scheduler == "promotion":
+        return _promotion_epochs(settings, num_trials)
+    return _asha_epochs(settings, num_trials)
+
+
+def _asha_epochs(settings: RungSettings, num_trials: int) -> float:
+    """The sum over rungs of the trials that are expected to get there, times the epochs from the rung before."""
+    factor = reduction_factor_of(settings)
+    total, count, start = 0.0, float(num_trials), 0
+    for epoch in rungs_of(settings):
+        total += count * (epoch - start)
+        count = sum(_pass_chance(number, factor) for number in range(round(count)))
+        start = epoch
+    return total + count * (settings.max_epochs - start)
+
+
+def _pass_chance(num_before: int, factor: int) -> float:
+    """Chance that a trial passes a rung that holds `num_before` scores, by the expected rank of the cutoff."""
+    if num_before == 0:
+        return 1.0
+    position = (1 - 1 / factor) * (num_before - 1)
+    return (num_before - position) / (num_before + 1)
+
+
+def _promotion_epochs(settings: RungSettings, num_trials: int) -> float:
+    """Epochs up to the rungs, then those of the trials that are sent to the end from the highest rungs."""
+    factor, max_epochs = reduction_factor_of(settings), settings.max_epochs
+    rungs = rungs_of(settings)
+    if not rungs:
+        return float(num_trials * max_epochs)
+    counts = [num_trials / float(factor) ** index for index in range(len(rungs))]
+    total: float = sum(count * (end - start) for count, (start, end) in zip(counts, pairwise((0, *rungs)), strict=True))
+    # At first, full trainings may take 1 / factor of all epochs; see PromotionRule.
+    due = total / ((factor - 1) * max_epochs)
+    missing = min(float(num_trials), max(NUM_FINALISTS, counts[-1] / factor, due))
+    for index in reversed(range(len(rungs))):
+        going_on = counts[index + 1] if index + 1 < len(counts) else 0.0
+        sent = min(missing, counts[index] - going_on)
+        total += sent * (max_epochs - rungs[index])
+        missing -= sent
+    return total
