@@ -93,7 +93,7 @@ def options_page() -> str:
             group = option.group
             lines += ["", f"## {group.capitalize()}", "", "| option | field | default | meaning |", "|---|---|---|---|"]
         flag = f"--{option.flag}" if _kind(name) is bool else f"--{option.flag} {_metavar(name, option)}"
-        note = " *Fixed.*" if option.decides_scores else ""
+        note = " *Fixed.*" if option.is_fixed else ""
         cells = (f"`{flag}`", f"`{name}`", _default_text(name, option), f"{option.help}.{note}")
         lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
     return "\n".join(lines) + "\n"

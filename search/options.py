@@ -46,8 +46,8 @@ class Option:
     """What None stands for."""
     unit: str | None
     """s: seconds; the command line also reads times such as 45min."""
-    decides_scores: bool
-    """Whether a resumed run must have the same value."""
+    is_fixed: bool
+    """Whether the value decides the scores, so that a resumed run must have the same."""
 
 
 def option(
@@ -59,7 +59,7 @@ def option(
     metavar: str | None = None,
     default_text: str | None = None,
     unit: str | None = None,
-    decides_scores: bool = False,
+    is_fixed: bool = False,
     **bounds: Any,
 ) -> Any:
     """A field of the settings. `bounds` are pydantic's, such as ge; `default` is ... for a field that must be given."""
@@ -70,7 +70,7 @@ def option(
         metavar=metavar,
         default_text=default_text,
         unit=unit,
-        decides_scores=decides_scores,
+        is_fixed=is_fixed,
     )
     return Field(default, **bounds, json_schema_extra={"option": declared})  # type: ignore[dict-item]
 

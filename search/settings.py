@@ -32,12 +32,7 @@ class SearchSettings(BaseModel):
         "trials", SEARCH, "trials to train; configs over the limits do not count", default=20, ge=1
     )
     max_epochs: int = option(
-        "epochs",
-        SEARCH,
-        "length of a full training, in a trial and in the retrain, in epochs",
-        default=25,
-        ge=1,
-        decides_scores=True,
+        "epochs", SEARCH, "epochs of a full training, in a trial and in the retrain", default=25, ge=1, is_fixed=True
     )
     scheduler: Scheduler = option(
         "scheduler",
@@ -45,15 +40,10 @@ class SearchSettings(BaseModel):
         "promotion pauses trials at each rung and promotes the best, with a tree-ensemble surrogate that proposes "
         "configs; asha stops the rest for good, with Optuna's TPE",
         default="promotion",
-        decides_scores=True,
+        is_fixed=True,
     )
     grace_period: int = option(
-        "grace-period",
-        SEARCH,
-        "epochs that every trial trains before the scheduler may hold it back",
-        default=3,
-        ge=1,
-        decides_scores=True,
+        "grace-period", SEARCH, "epochs that every trial trains before the first rung", default=3, ge=1, is_fixed=True
     )
     reduction_factor: int | None = option(
         "reduction-factor",
@@ -61,7 +51,7 @@ class SearchSettings(BaseModel):
         "one trial in N goes on past each rung",
         default_text="6; with asha 3",
         ge=2,
-        decides_scores=True,
+        is_fixed=True,
     )
     time_budget_s: float | None = option(
         "time-budget",
@@ -79,7 +69,7 @@ class SearchSettings(BaseModel):
         default_text="the space that comes with the program",
     )
     max_params: int = option(
-        "max-params", SEARCH, "a network must have fewer parameters", default=1_000_000, ge=1, decides_scores=True
+        "max-params", SEARCH, "a network must have fewer parameters", default=1_000_000, ge=1, is_fixed=True
     )
     min_receptive_field: int = option(
         "min-receptive-field",
@@ -87,9 +77,9 @@ class SearchSettings(BaseModel):
         "a network must have a larger receptive field, in pixels",
         default=44,
         ge=0,
-        decides_scores=True,
+        is_fixed=True,
     )
-    seed: int = option("seed", SEARCH, "seed of everything random", default=0, ge=0, decides_scores=True)
+    seed: int = option("seed", SEARCH, "seed of everything random", default=0, ge=0, is_fixed=True)
 
     retrain_top: int | None = option(
         "retrain-top",

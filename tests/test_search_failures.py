@@ -91,7 +91,9 @@ def test_a_killed_trial_fails_with_the_reason_it_was_killed_for() -> None:
     numbers = [study.add_trial(NewTrial(config={"x": 1}, seed=1)) for _ in range(2)]
     scheduler.will_be_killed(numbers[0], "no epoch ended")
     for number in numbers:
-        trial: Any = SimpleNamespace(trial_id=str(number), config={"trial_number": number}, should_recover=lambda: True)
+        trial: Any = SimpleNamespace(
+            trial_id=str(number), status="RUNNING", config={"trial_number": number}, should_recover=lambda: True
+        )
         scheduler.on_trial_error(None, trial)
         assert study.trial(number).status is TrialStatus.RUNNING, "a trial that Ray starts again has not failed"
         trial.should_recover = lambda: False

@@ -108,7 +108,7 @@ def test_an_edited_setting_is_refused(
 
 
 def test_the_settings_that_decide_scores_are_these() -> None:
-    fixed = {name for name, option in OPTIONS.items() if option.decides_scores}
+    fixed = {name for name, option in OPTIONS.items() if option.is_fixed}
     lengths = {"max_epochs", "grace_period", "reduction_factor", "scheduler"}
     assert fixed == lengths | {"seed", "max_params", "min_receptive_field"}
 

@@ -13,7 +13,7 @@ from search.space.space import SearchSpace, parse_toml
 from search.study.study import RunStudy
 
 _NOTE = "compatibility"
-_FLAGS = {name: f"--{option.flag}" for name, option in OPTIONS.items() if option.decides_scores}
+_FLAGS = {name: f"--{option.flag}" for name, option in OPTIONS.items() if option.is_fixed}
 _IMAGES = {
     "fingerprint": "the data set (sha256 of its images)",
     "split_hash": "the train/validation split",

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import json
-import shlex
-import sys
 import tomllib
-from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +15,6 @@ from model.data import TrainingData
 from model.engine import Engine
 from model.split_images import ImageArrays
 from search.errors import UserError
-from search.machine.hardware import describe_hardware, describe_versions
 from search.machine.slots import Slots
 from search.options import Place, problem_lines
 from search.settings import RECORD_VERSION, SearchSettings
@@ -102,30 +97,6 @@ class RunDocument(BaseModel):
     def to_toml(self) -> str:
         """The file that `read_document` reads back as an equal document."""
         return tomli_w.dumps(self.model_dump(mode="json", exclude_none=True))
-
-
-def new_document(
-    settings: SearchSettings,
-    data: DataRecord,
-    engine: Engine,
-    slots: Slots,
-    *,
-    measurements: Mapping[str, list[dict[str, Any]]],
-    warnings: Sequence[str],
-) -> RunDocument:
-    """The description of a run that starts now, by this process, on this machine."""
-    return RunDocument(
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        command=shlex.join(["python", *sys.argv]),
-        warnings=tuple(warnings),
-        settings=settings,
-        data=data,
-        engine=engine,
-        slots=slots,
-        measurements=dict(measurements),
-        versions=describe_versions(),
-        hardware=HardwareRecord(**describe_hardware()),
-    )
 
 
 def read_document(run_dir: Path) -> RunDocument:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import shlex
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from model.config import SEED_CONFIG, TrainConfig
@@ -15,11 +18,11 @@ from model.profile import profile_network
 from model.seeds import derive_seed
 from model.split_images import ImageArrays
 from search.errors import UserError
-from search.machine.hardware import choose_device, num_cpus
+from search.machine.hardware import choose_device, describe_hardware, describe_versions, num_cpus
 from search.machine.packing import choose_slots
 from search.machine.slots import Slots
 from search.settings import SearchSettings
-from search.setup.document import DataRecord, RunDocument, new_document
+from search.setup.document import DataRecord, HardwareRecord, RunDocument
 from search.setup.images import search_arrays, shortened_for_stand_in
 from search.space.network_space import network_space
 from search.space.space import SearchSpace
@@ -69,14 +72,18 @@ class Preparation:
         return DataRecord.of(self.data, self.arrays)
 
     def document(self) -> RunDocument:
-        """The description of a new run."""
-        return new_document(
-            self.settings,
-            self.data_record,
-            self.machine.engine,
-            self.machine.slots,
+        """The description of a run that starts now, by this process, on this machine."""
+        return RunDocument(
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            command=shlex.join(["python", *sys.argv]),
+            warnings=tuple(self.warnings),
+            settings=self.settings,
+            data=self.data_record,
+            engine=self.machine.engine,
+            slots=self.machine.slots,
             measurements=self.measurements,
-            warnings=self.warnings,
+            versions=describe_versions(),
+            hardware=HardwareRecord(**describe_hardware()),
         )
 
     @property
