@@ -12,6 +12,7 @@ import argparse
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +24,17 @@ from benchmarks.conditions import write_result
 from model.engine import Engine
 from model.split_images import ImageArrays, ImageTensors
 from search.machine.slots import Slots
-from search.schedulers.trial_clock import TrialClock
+from search.samplers.build import make_sampler
+from search.samplers.proposer import Proposer
 from search.settings import SearchSettings
 from search.space.parameter import Parameter
 from search.space.space import SearchSpace
 from search.study.study import RunStudy
+from search.tune.callbacks import CheckpointCallback, NodeCallback
 from search.tune.cluster import ray_cluster
-from search.tune.searcher import build_searcher
-from search.tune.trial_scheduler import build_trial_scheduler
-from search.tune.tuner import run_trials
+from search.tune.searcher import StudySearcher
+from search.tune.trial_scheduler import StudyScheduler
+from search.tune.tuner import make_trainable, run_trials
 from search.worker.trainable import Report, TrialPlan
 
 _SLOTS = Slots(num_concurrent=16, cpus_per_trial=1, gpus_per_trial=0.0, gpus=0)
@@ -100,21 +103,24 @@ def _search(folder: Path, num_trials: int) -> RunStudy:
     settings.run_dir.mkdir()
     study = RunStudy.in_database(settings.storage_url, settings.run_name)
     space = SearchSpace({"x": Parameter(kind="linear", low=0.0, high=1.0)})
+    scheduler = StudyScheduler(settings, study)
+    score_epochs = scheduler.promotions.score_epochs if scheduler.promotions else None
+    searcher = StudySearcher(
+        Proposer(space, study, 0, partial(make_sampler, seed=0, score_epochs=score_epochs)),
+        study,
+        num_trials=num_trials,
+        max_concurrent=_SLOTS.num_concurrent,
+        promotions=scheduler.promotions,
+    )
+    plan = TrialPlan(max_epochs=1, rung_epochs=(), engine=Engine(), checkpoints_dir=folder)
     with ray_cluster(_SLOTS, folder / "ray.log") as scratch:
         run_trials(
-            build_searcher(space, study, 0, max_concurrent=_SLOTS.num_concurrent),
-            build_trial_scheduler(settings, study),
-            num_trials=num_trials,
-            arrays=_no_images(),
-            plan=TrialPlan(max_epochs=1, rung_epochs=(), engine=Engine(), checkpoints_dir=folder),
-            slots=_SLOTS,
+            make_trainable(_sleep, _no_images(), plan, _SLOTS),
+            searcher,
+            scheduler,
             max_failures=0,
-            clock=TrialClock(600.0),
             scratch=scratch,
-            check=lambda: None,
-            on_report=lambda _number, _metrics: None,
-            on_end=lambda _number: None,
-            train=_sleep,
+            callbacks=[CheckpointCallback(plan, scheduler), NodeCallback(_SLOTS)],
         )
     return study
 

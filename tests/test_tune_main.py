@@ -112,7 +112,7 @@ def test_a_plan_that_takes_too_long_is_ended(
 
 def test_a_failed_forecast_does_not_end_the_run() -> None:
     screen = io.StringIO()
-    with search.run.no_run_lost(Display(screen)):
+    with search.run.ignore_forecast_errors(Display(screen)):
         raise ValueError("of no use\nat all")
     assert screen.getvalue() == "no forecast: of no use\n"
 

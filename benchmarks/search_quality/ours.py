@@ -1,17 +1,54 @@
-"""The project's own search: the searcher and the trial scheduler that `tune_main.py` uses, and the record in memory."""
+"""The project's own search: its samplers, schedulers and searcher, with the record in memory."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import random
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Literal
 
 from benchmarks.search_quality.measure import Score
 from benchmarks.search_quality.problems import Pool, Problem
-from search.forecast.simulation import Step, simulate
+from benchmarks.search_quality.simulation import Step, simulate
+from search.samplers.build import make_sampler
+from search.samplers.proposer import Proposer, Sampler
+from search.samplers.tpe_sampler import TPESampler
+from search.samplers.tree_sampler import TreeSampler
 from search.settings import SearchSettings
+from search.space.space import SearchSpace
 from search.study.study import RunStudy
-from search.tune.searcher import build_searcher
-from search.tune.trial_scheduler import build_trial_scheduler
+from search.tune.searcher import StudySearcher
+from search.tune.trial_scheduler import StudyScheduler
+
+NO_LIMIT = 10**9
+
+
+class PoolTreeSampler(TreeSampler):
+    """Compares the configs that are left in a pool, instead of random ones."""
+
+    def __init__(self, space: SearchSpace, seed: int, *, epochs: Collection[int], pool: Pool) -> None:
+        super().__init__(space, seed, epochs=epochs)
+        self._pool = pool
+
+    def draw(self, number: int) -> dict[str, Any]:
+        return self._pool.take_nearest(super().draw(number))
+
+    def draw_uniform(self, rng: random.Random) -> dict[str, Any]:
+        return dict(rng.choice(self._pool.left()))
+
+    def candidates(self, rng: random.Random) -> Sequence[Mapping[str, Any]]:
+        return self._pool.left()
+
+
+class PoolTPESampler(TPESampler):
+    """Takes the config of a pool that is nearest to the one proposed."""
+
+    def __init__(self, space: SearchSpace, seed: int, *, pool: Pool) -> None:
+        super().__init__(space, seed)
+        self._pool = pool
+
+    def draw(self, number: int) -> dict[str, Any]:
+        return self._pool.take_nearest(super().draw(number))
 
 
 def our_search(
@@ -23,7 +60,7 @@ def our_search(
     reduction_factor: int | None = None,
     study: RunStudy | None = None,
 ) -> Iterator[Score]:
-    """A search without end, but for that of the pool; its trials are in `study`, if one is given."""
+    """A search that ends only with its pool; its trials are in `study`, if one is given."""
     study = study or RunStudy.in_memory()
     settings = SearchSettings(
         run_name="simulated",
@@ -32,17 +69,16 @@ def our_search(
         reduction_factor=reduction_factor,
         scheduler=scheduler,
     )
-    trial_scheduler = build_trial_scheduler(settings, study)
+    trial_scheduler = StudyScheduler(settings, study)
+    promotions = trial_scheduler.promotions
     pool = Pool(problem) if problem.has_pool else None
-    searcher = build_searcher(
-        problem.space,
+    sampler = partial(_sampler, seed=seed, epochs=promotions.score_epochs if promotions else None, pool=pool)
+    searcher = StudySearcher(
+        Proposer(problem.space, study, seed, sampler),
         study,
-        seed,
+        num_trials=len(problem.rows) if pool else NO_LIMIT,
         max_concurrent=num_workers,
-        promotions=trial_scheduler.promotions,
-        num_trials=len(problem.rows) if pool else None,
-        nearest=pool.take_nearest if pool else None,
-        points=pool.left if pool else None,
+        promotions=promotions,
     )
     curves: dict[int, list[float]] = {}
 
@@ -61,3 +97,11 @@ def our_search(
             score=event.result["val_accuracy"],
             final_score=curves[number][-1],
         )
+
+
+def _sampler(space: SearchSpace, *, seed: int, epochs: Collection[int] | None, pool: Pool | None) -> Sampler:
+    if pool is None:
+        return make_sampler(space, seed=seed, score_epochs=epochs)
+    if epochs is None:
+        return PoolTPESampler(space, seed, pool=pool)
+    return PoolTreeSampler(space, seed, epochs=epochs, pool=pool)

@@ -16,7 +16,7 @@ from ray.tune.search.optuna import OptunaSearch
 
 from benchmarks.search_quality.measure import Score
 from benchmarks.search_quality.problems import Params, Pool, Problem
-from search.forecast.simulation import Step, simulate
+from benchmarks.search_quality.simulation import Step, simulate
 
 Search = Callable[[Problem, int, int], Iterator[Score]]
 """(problem, seed, workers) -> the scores in the order in which they arrive."""

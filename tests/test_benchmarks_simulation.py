@@ -10,7 +10,7 @@ from ray.tune.schedulers import ASHAScheduler, FIFOScheduler
 from ray.tune.search import Searcher
 from search_worlds import SEED, SPACE, Rungs, build_searcher, reports
 
-from search.forecast.simulation import Event, Step, simulate
+from benchmarks.search_quality.simulation import Event, Step, simulate
 from search.schedulers.asha import decide
 from search.study.record import TrialStatus
 from search.study.study import RunStudy

@@ -1,0 +1,101 @@
+"""A forecast against hand-computed costs, and its sentences."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from model.engine import Engine
+from search.forecast.forecast import HIGH, LOW, START_S, Workload, make_forecast
+from search.forecast.wording import brief_line, plan_lines, verdict
+from search.machine.hardware import num_cpus
+from search.machine.slots import Slots
+from search.schedulers.expected_epochs import expected_epochs
+from search.settings import SearchSettings
+
+SLOTS = Slots(num_concurrent=2, cpus_per_trial=1, gpus_per_trial=0.0, gpus=0)
+
+
+def packing(num_trials: int, image_s: float, slowdown: float = 1.0) -> dict[str, Any]:
+    return {
+        "num_trials": num_trials, "cpus_per_trial": 1, "images_per_s": num_trials / image_s, "image_s": image_s,
+        "slowdown": slowdown, "memory_bytes": 5e8,
+    }  # fmt: skip
+
+
+def workload(tmp_path: Path, **changes: Any) -> Workload:
+    settings = SearchSettings(run_name="run", results_dir=tmp_path, num_trials=20)
+    values: dict[str, Any] = {
+        "settings": settings, "engine": Engine(), "slots": SLOTS,
+        "measurements": {"packing": [packing(1, 0.0015), packing(2, 0.002, slowdown=1.5)]},
+        "num_train": 900, "num_val": 300, "multiply_adds": [10_000_000], "seed_multiply_adds": 48_000_000,
+        "retrain_epochs": 60.0, "memory_need": 10_000_000, "preparation_s": 4.0,
+    }  # fmt: skip
+    return Workload(**{**values, **changes})
+
+
+def test_time_is_epochs_times_images_times_the_measured_speed(tmp_path: Path) -> None:
+    forecast = make_forecast(workload(tmp_path))
+    epochs = expected_epochs(SearchSettings(run_name="r", num_trials=20), 20)
+    assert forecast.epochs == epochs == pytest.approx(128)
+    epoch_s = (900 + 300 / 3) * 0.002 * 1.5
+    assert forecast.search_s == pytest.approx(epochs / 2 * epoch_s)
+    assert forecast.retrain_s == pytest.approx(60 * 1000 * 0.0015 * 1.5)
+    assert forecast.wall_s == pytest.approx(4 + START_S * 1.5 + forecast.search_s + forecast.retrain_s)
+    assert (forecast.low_s, forecast.high_s) == (LOW * forecast.wall_s, HIGH * forecast.wall_s)
+    assert forecast.device_s == pytest.approx(2 * forecast.search_s + num_cpus() * forecast.retrain_s)
+
+
+def test_larger_configs_take_longer_and_a_budget_limits_the_whole(tmp_path: Path) -> None:
+    plain = make_forecast(workload(tmp_path))
+    larger = make_forecast(workload(tmp_path, multiply_adds=[10_000_000, 20_000_000]))
+    assert larger.search_s == pytest.approx(plain.search_s * (1 + 2**0.7) / 2)
+    budget = SearchSettings(run_name="run", results_dir=tmp_path, num_trials=20, time_budget_s=60.0)
+    assert make_forecast(workload(tmp_path, settings=budget)).wall_s == 60.0
+
+
+def test_a_search_takes_at_least_as_long_as_one_training(tmp_path: Path) -> None:
+    settings = SearchSettings(run_name="run", results_dir=tmp_path, num_trials=1)
+    slots = Slots(num_concurrent=8, cpus_per_trial=1, gpus_per_trial=0.0, gpus=0)
+    forecast = make_forecast(
+        workload(tmp_path, settings=settings, slots=slots, measurements={"packing": [packing(8, 0.002)]})
+    )
+    assert forecast.search_s == pytest.approx(25 * 1000 * 0.002)
+
+
+def test_given_slots_are_foreseen_from_a_step_of_the_seed_network(tmp_path: Path) -> None:
+    row = {
+        "precision": "fp32",
+        "channels_last": False,
+        "compile": False,
+        "step_ms": 640.0,
+        "batch_size": 32,
+        "slowdown": 1.0,
+    }
+    forecast = make_forecast(workload(tmp_path, measurements={"engine": [row]}, multiply_adds=[48_000_000]))
+    assert forecast.search_s == pytest.approx(forecast.epochs / 2 * 1000 * 0.02)
+    measured = make_forecast(workload(tmp_path, measurements={}))
+    assert measured.search_s > 0
+
+
+def test_the_sentences_give_the_numbers(tmp_path: Path) -> None:
+    forecast = make_forecast(workload(tmp_path))
+    line = brief_line(forecast)
+    assert "20 trials with about 128 epochs" in line
+    assert "2 side by side, 1 CPU core each" in line
+    assert "factor of 1.5" in line
+    text = "\n".join(plan_lines(forecast))
+    assert "retraining costs as much as 60 more" in text
+    assert "CPU core hours" in text
+
+
+def test_the_verdict_compares_with_what_came(tmp_path: Path) -> None:
+    table = make_forecast(workload(tmp_path)).table()
+    assert verdict(table) is None
+    assert verdict(None) is None
+    took = {**table, "actual_wall_s": 1.5 * table["wall_s"], "actual_epochs": 120}
+    assert "+50 %, within the interval" in str(verdict(took))
+    assert "expected 128 epochs in trials; there were 120" in str(verdict(took))
+    assert "outside" in str(verdict({**took, "actual_wall_s": 3 * table["wall_s"]}))
