@@ -14,12 +14,9 @@ from tiny_space import TINY
 
 from model.test_data import load_test_data
 from search import load_run
-from search.forecast.measuring import proposals
 from search.retrain.predictions import predictions_path, read_predictions
 from search.schedulers.promotion import NUM_FINALISTS
-from search.setup.prepare import prepare
-from search.setup.run_folder import read_machine, read_settings
-from search.study.record import TrialStatus
+from search.setup.run_folder import read_settings
 
 REPOSITORY = Path(__file__).parent.parent
 
@@ -58,7 +55,6 @@ def test_trackers_and_forecasts_have_followed_the_run(run_dir: Path) -> None:
     followed = {path.name for path in (run_dir / "tensorboard").glob("trial-*") if list(path.glob("events.*"))}
     trained = [record.number for record in load_run(run_dir).records if record.val_accuracies]
     assert followed == {f"trial-{number:04d}" for number in trained}
-    assert "than foreseen by the first forecast" in (run_dir.parent.parent / "stdout.txt").read_text()
 
 
 def test_the_report_has_the_winners_answers_to_the_test_images(run_dir: Path) -> None:
@@ -124,17 +120,11 @@ def test_the_forecast_is_told_first_and_judged_last(run_dir: Path) -> None:
     assert output.index("forecast: ") < output.index("trial 0 ") < output.index("The forecast was ")
     assert "The forecast was " in (run_dir / "summary.md").read_text()
     run = load_run(run_dir)
-    forecast = run.document["forecast"]
+    forecast = run.document.forecast
+    assert forecast is not None
     assert forecast["actual_epochs"] == run.trials.epochs_trained.sum()
     assert forecast["actual_wall_s"] > run.trials.seconds.max()
-    assert sum(forecast["endings"].values()) == pytest.approx(5)
-
-
-def test_the_forecast_knew_the_configs(run_dir: Path) -> None:
-    settings = read_settings(run_dir).changed(data_dir=Path("data"))
-    proposed = proposals(prepare(settings, kept=read_machine(run_dir)), math.inf)
-    tried = [record.config for record in load_run(run_dir).records if record.status is not TrialStatus.REJECTED]
-    assert [trial.config for trial in proposed] == tried
+    assert forecast["num_trials"] == 5
 
 
 def test_a_plan_names_everything_and_leaves_nothing(tmp_path: Path) -> None:
@@ -146,11 +136,11 @@ def test_a_plan_names_everything_and_leaves_nothing(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     for words in (
-        "3.0 trials (",
+        "3 trials, ",
         "side by side",
         "epochs in trials",
         "wall time",
-        "CPU hours; disk",
+        "CPU core hours; disk",
         "memory of the trials",
     ):
         assert words in done.stdout

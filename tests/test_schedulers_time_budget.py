@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import pytest
-
-from search.display.progress import Progress
 from search.schedulers.time_budget import Budget, seconds_per_epoch
-from search.study.record import NewTrial, TrialStatus
+from search.study.record import NewTrial
 from search.study.study import RunStudy
-from search.text import duration, percent
 
 
 def study_with(*trials: tuple[float, ...]) -> RunStudy:
@@ -45,32 +41,3 @@ def test_the_first_trial_starts_while_nothing_is_known() -> None:
     assert budget.may_start()
     now = 10.5
     assert not budget.may_start()
-
-
-def test_progress_counts_and_foresees() -> None:
-    study = study_with((1.0,) * 4, (1.0,) * 2)
-    study.finish(0, TrialStatus.COMPLETED, value=0.5)
-    study.finish(1, TrialStatus.STOPPED)
-    progress = Progress(num_trials=5, max_epochs=4, rung_epochs=(2,), reduction_factor=2, started=100.0)
-    assert progress.seconds_left(now=110.0) is None
-    for epoch, score in enumerate((0.2, 0.6, 0.4), 1):
-        progress.report(2, {"epoch": epoch, "val_accuracy": score, "images_per_s": 7.0})
-    assert progress.best == (0.6, 2, 2)
-    assert progress.images_per_s == 7.0
-    progress.end(study.trial(0))
-    progress.end(study.trial(1))
-    assert progress.num_ended == 2
-    # 3 epochs took 30 s. One trial was seen to pass the rung and one to stop there, so half are expected to pass it: of
-    # the two trials to come 3 epochs each, and the one underway, which is past it, to finish.
-    assert progress.seconds_left(now=130.0) == pytest.approx(10.0 * (2 * 3 + 1))
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(None, "-"), (0.4, "0 s"), (12, "12 s"), (200, "3 min 20 s"), (3720.4, "1 h 02 min")]
-)
-def test_durations_read_well(seconds: float | None, text: str) -> None:
-    assert duration(seconds) == text
-
-
-def test_percentages_read_well() -> None:
-    assert (percent(None), percent(0.8312)) == ("-", "83.12 %")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from fabricated_run import finalist_record
-from test_search_selection import record
+from test_study_ranking import record
 
 from search.analysis.wording import finals_rows
 from search.settings import SearchSettings

@@ -12,7 +12,7 @@ import pytest
 import torch
 from ray.tune.schedulers import TrialScheduler
 from search_worlds import Rungs, build_searcher, stub
-from test_search_trainable import TINY, images
+from test_worker_trainable import TINY, images
 
 from model.engine import Engine
 from model.training import EpochMetrics, Training, train_epochs
