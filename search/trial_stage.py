@@ -143,7 +143,7 @@ def _train_trials(preparation: Preparation, study: RunStudy, scheduler: StudySch
         plan = _trial_plan(preparation, StepCounts(scratch / "steps"))
         watchers.display.watch(plan.steps)
         run_trials(
-            make_trainable(train_trial, preparation.arrays, plan, slots),
+            make_trainable(train_trial, preparation.images, plan, slots),
             make_searcher(preparation, study, scheduler.promotions),
             scheduler,
             max_failures=settings.max_failures,

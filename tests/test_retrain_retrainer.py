@@ -19,7 +19,7 @@ from model.split_images import ImageArrays, on_device
 from model.training import EpochMetrics, Training, train_epochs
 from search.retrain.retrainer import Retrainer, RetrainTask, all_images
 from search.settings import SearchSettings
-from search.setup.images import search_arrays
+from search.setup.images import split_images
 from search.study.retrain_record import FINALIST, RetrainRecord
 from search.study.study import RunStudy
 
@@ -78,7 +78,7 @@ def run(
 
 
 def val_arrays(data: TrainingData) -> ImageArrays:
-    return search_arrays(SearchSettings(run_name="run"), data)
+    return split_images(SearchSettings(run_name="run"), data)
 
 
 def untimed(record: RetrainRecord) -> RetrainRecord:

@@ -21,7 +21,7 @@ from search.errors import RunFailed
 from search.machine.slots import Slots
 from search.retrain.stage import retrain_and_test
 from search.settings import SearchSettings
-from search.setup.images import search_arrays
+from search.setup.images import split_images
 from search.setup.prepare import Machine, Preparation, prepare
 from search.study.record import NewTrial, TrialStatus
 from search.study.retrain_record import RetrainRecord
@@ -63,7 +63,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Preparation:
     whole = prepare(settings, kept=MACHINE)
     examples = Examples(whole.data.examples.images[:200], whole.data.examples.labels[:200])
     data = dataclasses.replace(whole.data, examples=examples)
-    return dataclasses.replace(whole, data=data, arrays=search_arrays(settings, data))
+    return dataclasses.replace(whole, data=data, arrays=split_images(settings, data))
 
 
 def preparation_in(folder: Path, prepared: Preparation, **changes: Any) -> Preparation:
@@ -123,7 +123,7 @@ def test_the_test_images_are_opened_once_and_after_everything_else(
     preparation = preparation_in(tmp_path, prepared)
     study = study_of(preparation, 0.2, 0.6, 0.5)
     output = stage(preparation, study)
-    num_all, num_val = len(preparation.data.examples), len(preparation.arrays.val_indices)
+    num_all, num_val = len(preparation.data.examples), len(preparation.images.val_indices)
     # Finalists see the whole training split, not the 100 images of a trial; the rest sees the validation images, too.
     finals = [f"epoch, {num_all - num_val} images, {num_val} held out"] * (2 * 2 * MAX_EPOCHS)
     last = [f"epoch, {num_all} images, 0 held out"] * (2 * 2 * MAX_EPOCHS)

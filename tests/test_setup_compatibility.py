@@ -69,9 +69,9 @@ def test_an_unchanged_run_is_resumed(preparation: Preparation, study: RunStudy) 
 
 def test_other_images_or_another_split_are_refused(preparation: Preparation, study: RunStudy) -> None:
     data = dataclasses.replace(preparation.data, fingerprint="f" * 64)
-    arrays = dataclasses.replace(preparation.arrays, split_hash="e" * 64)
-    other_split = dataclasses.replace(preparation, arrays=arrays)
-    fewer = dataclasses.replace(preparation.arrays, train_indices=preparation.arrays.train_indices[:400])
+    images = dataclasses.replace(preparation.images, split_hash="e" * 64)
+    other_split = dataclasses.replace(preparation, images=images)
+    fewer = dataclasses.replace(preparation.images, train_indices=preparation.images.train_indices[:400])
     for changed, message in (
         (
             dataclasses.replace(preparation, data=data),

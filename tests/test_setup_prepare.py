@@ -20,7 +20,7 @@ from search.errors import SpaceError, UserError
 from search.machine.hardware import choose_device, num_gpus
 from search.machine.slots import Slots
 from search.settings import SearchSettings
-from search.setup.images import search_arrays
+from search.setup.images import split_images
 from search.setup.prepare import Machine, Preparation, prepare
 
 MACHINE = Machine(
@@ -72,7 +72,7 @@ def test_other_image_sizes_have_no_seed_config() -> None:
 
 
 def test_the_retrains_cost_counts_all_images_and_the_baselines(preparation: Preparation) -> None:
-    num_train, num_all = len(preparation.arrays.train_indices), len(preparation.data.examples)
+    num_train, num_all = len(preparation.images.train_indices), len(preparation.data.examples)
     assert preparation.retrain_epochs_of_trial == pytest.approx(3 * 25 * num_all / num_train)
     alone = dataclasses.replace(preparation, settings=preparation.settings.changed(baseline=False))
     assert alone.baselines == {}
@@ -81,7 +81,7 @@ def test_the_retrains_cost_counts_all_images_and_the_baselines(preparation: Prep
 
 def test_the_retrains_cost_counts_the_finals_on_the_whole_training_split() -> None:
     preparation = prepared(search_examples=300, retrain_top=4, retrain_seeds=2)
-    num_all, num_val = len(preparation.data.examples), len(preparation.arrays.val_indices)
+    num_all, num_val = len(preparation.data.examples), len(preparation.images.val_indices)
     # 4 finalists, then the winner, the seed config and the default; 2 seeds of 25 epochs each.
     expected = 2 * 25 * (4 * (num_all - num_val) + 3 * num_all) / 300
     assert preparation.retrain_epochs_of_trial == pytest.approx(expected)
@@ -102,8 +102,8 @@ def test_a_run_says_how_often_it_retrains(preparation: Preparation) -> None:
 def test_the_split_follows_the_seed_and_statistics_are_of_the_training_part() -> None:
     data = load_training_data("digits", image_size=None, seed=0, data_dir=Path("data"))
     settings = SearchSettings(run_name="run", dataset="digits", search_examples=200)
-    arrays = search_arrays(settings, data)
-    whole = search_arrays(settings.changed(search_examples=None), data)
+    arrays = split_images(settings, data)
+    whole = split_images(settings.changed(search_examples=None), data)
     assert len(arrays.train_indices) == 200
     assert set(arrays.train_indices) <= set(whole.train_indices)
     assert set(whole.train_indices).isdisjoint(whole.val_indices)
@@ -112,7 +112,7 @@ def test_the_split_follows_the_seed_and_statistics_are_of_the_training_part() ->
     expected = (data.examples.images[arrays.train_indices] / 255).reshape(-1, 3)
     np.testing.assert_allclose(arrays.mean, expected.mean(axis=0), atol=1e-6)
     np.testing.assert_allclose(arrays.std, expected.std(axis=0), atol=1e-6)
-    assert search_arrays(settings.changed(seed=1), data).split_hash != arrays.split_hash
+    assert split_images(settings.changed(seed=1), data).split_hash != arrays.split_hash
 
 
 def test_search_examples_give_a_warning() -> None:

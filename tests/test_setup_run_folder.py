@@ -110,11 +110,11 @@ def test_settings_come_back_as_they_were(preparation: Preparation, tmp_path: Pat
 def test_the_document_describes_the_run(preparation: Preparation) -> None:
     document = preparation.document()
     assert document.data.fingerprint == preparation.data.fingerprint
-    assert document.data.split_hash == preparation.arrays.split_hash
-    assert (document.data.num_train, document.data.num_val) == (500, len(preparation.arrays.val_indices))
+    assert document.data.split_hash == preparation.images.split_hash
+    assert (document.data.num_train, document.data.num_val) == (500, len(preparation.images.val_indices))
     assert document.data.image_size == 16
     assert document.data.class_names == tuple("0123456789")
-    assert document.data.mean == preparation.arrays.mean
+    assert document.data.mean == preparation.images.mean
     assert set(document.versions) >= {"python", "torch", "ray", "optuna", "commit"}
     assert document.settings == preparation.settings
     assert document.hardware.cpu_cores >= 1

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -73,12 +74,12 @@ class Retrainer:
         records = (one for one in self.study.retrains() if one.key == task.key)
         return next((one for one in records if one.trial_number == task.trial_number), None)
 
-    def validate(self, task: RetrainTask, arrays: ImageArrays) -> RetrainRecord:
-        """Trains on the training split of `arrays`; records the last epoch's accuracy on its validation split."""
+    def validate(self, task: RetrainTask, images: ImageArrays) -> RetrainRecord:
+        """Trains on the training split of `images`; records the last epoch's accuracy on its validation split."""
         done = self.finished(task)
         if done is not None:
             return done
-        training, history = self._start(task, arrays)
+        training, history = self._start(task, images)
         try:
             self._train(training, history, task)
         except DivergedError as error:
@@ -115,20 +116,20 @@ class Retrainer:
         return load_test_data(data.name, image_size=side, seed=self.settings.seed, data_dir=self.settings.data_dir)
 
     def _test(self, task: RetrainTask, examples: Examples) -> RetrainRecord:
-        arrays = all_images(self.data)
-        training, history = self._start(task, arrays)
+        images = all_images(self.data)
+        training, history = self._start(task, images)
         self._train(training, history, task)  # does nothing, unless the checkpoint was lost meanwhile
-        scores, probabilities = _test_scores(training, arrays, examples)
+        scores, probabilities = _test_scores(training, images, examples)
         write_predictions(predictions_path(self.settings.run_dir, task.key), examples, probabilities)
         if task.weights_file is not None:
-            write_weights(task.weights_file, training.network, mean=arrays.mean, std=arrays.std)
+            write_weights(task.weights_file, training.network, mean=images.mean, std=images.std)
         return self._record(task, history, **scores)
 
-    def _start(self, task: RetrainTask, arrays: ImageArrays) -> tuple[Training, list[dict[str, Any]]]:
+    def _start(self, task: RetrainTask, images: ImageArrays) -> tuple[Training, list[dict[str, Any]]]:
         """The task's training, at its newest checkpoint if there is one, and the metrics of its epochs so far."""
-        images = on_device(arrays, torch.device(self.engine.device))
+        placed = on_device(images, torch.device(self.engine.device))
         training = Training(
-            task.config, images, max_epochs=self.settings.max_epochs, seed=self._seed(task), engine=self.engine
+            task.config, placed, max_epochs=self.settings.max_epochs, seed=self._seed(task), engine=self.engine
         )
         checkpoint = newest_checkpoint(self._checkpoints(task))
         if checkpoint is None:
@@ -191,22 +192,20 @@ def all_images(data: TrainingData) -> ImageArrays:
     )
 
 
-def _test_scores(training: Training, arrays: ImageArrays, test: Examples) -> tuple[dict[str, float], np.ndarray]:
+def _test_scores(training: Training, trained_on: ImageArrays, test: Examples) -> tuple[dict[str, float], np.ndarray]:
     """Test accuracy (fraction), single view and flip TTA, and loss; the single view's probabilities (N, K)."""
     device = torch.device(training.engine.device)
     images, labels = torch.from_numpy(test.images).to(device), torch.from_numpy(test.labels).to(device)
-    single, tta = (
-        evaluate(
-            training.network,
-            images,
-            labels,
-            None,
-            mean=arrays.mean,
-            std=arrays.std,
-            engine=training.engine,
-            flip_tta=flip_tta,
-        )
-        for flip_tta in (False, True)
+    evaluate_test = partial(
+        evaluate,
+        training.network,
+        images,
+        labels,
+        None,
+        mean=trained_on.mean,
+        std=trained_on.std,
+        engine=training.engine,
     )
+    single, tta = evaluate_test(flip_tta=False), evaluate_test(flip_tta=True)
     scores = {"test_accuracy": single.accuracy, "test_accuracy_tta": tta.accuracy, "test_loss": single.loss}
     return scores, single.probabilities.numpy()

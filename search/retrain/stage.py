@@ -15,7 +15,7 @@ from search.errors import RunFailed
 from search.files import write_atomically
 from search.retrain.retrainer import Retrainer, RetrainTask
 from search.settings import SearchSettings
-from search.setup.images import search_arrays
+from search.setup.images import split_images
 from search.setup.prepare import Preparation
 from search.study.finals import Finals, RetrainPlan, finals_of
 from search.study.record import NewTrial, TrialRecord
@@ -78,13 +78,13 @@ def _choose(
     if not finals.plan.has_finals:
         return finals.winner.record
     # Finalists train on the whole training split, even if trials used a part of it.
-    arrays = search_arrays(settings.changed(search_examples=None), preparation.data)
+    images = split_images(settings.changed(search_examples=None), preparation.data)
     for finalist in finals.finalists:
         for index in range(finals.plan.num_seeds):
             task = _task(FINALIST, finalist.record.number, finalist.record, index)
             if retrainer.finished(task) is None:
                 display.message(f"retraining {_title(task, settings)} with the validation images held out")
-                validated = retrainer.validate(task, arrays)
+                validated = retrainer.validate(task, images)
                 display.message(f"{_title(task, settings)}: validation accuracy {percent(validated.val_accuracy)}")
                 on_end()
     winner = _finals(retrainer.study, settings).winner

@@ -44,18 +44,18 @@ class DataRecord(BaseModel):
     std: tuple[float, float, float]
 
     @classmethod
-    def of(cls, data: TrainingData, arrays: ImageArrays) -> DataRecord:
+    def of(cls, data: TrainingData, images: ImageArrays) -> DataRecord:
         """The record of loaded images and their split."""
         return cls(
             name=data.name,
             fingerprint=data.fingerprint,
-            split_hash=arrays.split_hash,
-            image_size=int(arrays.images.shape[1]),
-            num_train=len(arrays.train_indices),
-            num_val=len(arrays.val_indices),
+            split_hash=images.split_hash,
+            image_size=int(images.images.shape[1]),
+            num_train=len(images.train_indices),
+            num_val=len(images.val_indices),
             class_names=data.class_names,
-            mean=arrays.mean,
-            std=arrays.std,
+            mean=images.mean,
+            std=images.std,
         )
 
 

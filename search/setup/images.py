@@ -25,7 +25,7 @@ def shortened_for_stand_in(settings: SearchSettings, data: TrainingData, device:
     return settings.changed(search_examples=STAND_IN_EXAMPLES)
 
 
-def search_arrays(settings: SearchSettings, data: TrainingData) -> ImageArrays:
+def split_images(settings: SearchSettings, data: TrainingData) -> ImageArrays:
     """The images with their split by the run's seed; the training part is cut to `search_examples`."""
     labels = data.examples.labels
     split = stratified_split(labels, val_fraction=VAL_FRACTION, seed=settings.seed)

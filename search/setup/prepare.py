@@ -23,7 +23,7 @@ from search.machine.packing import choose_slots
 from search.machine.slots import Slots
 from search.settings import SearchSettings
 from search.setup.document import DataRecord, HardwareRecord, RunDocument
-from search.setup.images import search_arrays, shortened_for_stand_in
+from search.setup.images import shortened_for_stand_in, split_images
 from search.space.network_space import network_space
 from search.space.space import SearchSpace
 from search.study.finals import RetrainPlan
@@ -50,7 +50,7 @@ class Preparation:
 
     settings: SearchSettings
     data: TrainingData
-    arrays: ImageArrays
+    images: ImageArrays
     space: SearchSpace
     machine: Machine
     retrain_engine: Engine
@@ -69,7 +69,7 @@ class Preparation:
     @property
     def data_record(self) -> DataRecord:
         """The images, as run.toml describes them."""
-        return DataRecord.of(self.data, self.arrays)
+        return DataRecord.of(self.data, self.images)
 
     def document(self) -> RunDocument:
         """The description of a run that starts now, by this process, on this machine."""
@@ -95,15 +95,15 @@ class Preparation:
     def retrain_epochs_of_trial(self) -> float:
         """The cost of all retrainings in epochs of a trial, at the trials' speed."""
         plan = RetrainPlan.of(self.settings)
-        num_images, num_val = len(self.data.examples), len(self.arrays.val_indices)
+        num_images, num_val = len(self.data.examples), len(self.images.val_indices)
         num_shown = (1 + len(self.baselines)) * num_images
         if plan.has_finals:
             num_shown += min(plan.num_top, self.settings.num_trials) * (num_images - num_val)
-        return plan.num_seeds * self.settings.max_epochs * num_shown / len(self.arrays.train_indices)
+        return plan.num_seeds * self.settings.max_epochs * num_shown / len(self.images.train_indices)
 
     def describe(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """Parameters, multiply-adds of an image and receptive field of a config."""
-        return describe_config(config, num_classes=self.arrays.num_classes, image_size=self.image_size)
+        return describe_config(config, num_classes=self.images.num_classes, image_size=self.image_size)
 
     def memory_need(self, config: Mapping[str, Any]) -> int:
         """Numbers that training a config keeps in memory: activations of a batch, weights, gradients and moments.
@@ -111,7 +111,7 @@ class Preparation:
         Good for comparing configs only: libraries take memory as well.
         """
         train_config = TrainConfig.from_flat(dict(config))
-        profile = profile_network(train_config, num_classes=self.arrays.num_classes, image_size=self.image_size)
+        profile = profile_network(train_config, num_classes=self.images.num_classes, image_size=self.image_size)
         return train_config.batch_size * profile.num_activations + NUMBERS_PER_PARAMETER * profile.num_params
 
 
@@ -128,13 +128,13 @@ def prepare(settings: SearchSettings, *, kept: Machine | None = None, deadline: 
         settings.dataset, image_size=settings.image_size, seed=settings.seed, data_dir=settings.data_dir
     )
     settings = shortened_for_stand_in(settings, data, device)
-    arrays = search_arrays(settings, data)
-    image_size = int(arrays.images.shape[1])
+    images = split_images(settings, data)
+    image_size = int(images.images.shape[1])
     space = network_space(
         space_text,
         max_params=settings.max_params,
         min_receptive_field=settings.min_receptive_field,
-        num_classes=arrays.num_classes,
+        num_classes=images.num_classes,
         image_size=image_size,
     )
     if settings.search_examples is not None:
@@ -146,12 +146,12 @@ def prepare(settings: SearchSettings, *, kept: Machine | None = None, deadline: 
     return Preparation(
         settings=settings,
         data=data,
-        arrays=arrays,
+        images=images,
         space=space,
         machine=kept,
         retrain_engine=dataclasses.replace(kept.engine, num_threads=num_cpus()),
         measurements=measurements,
-        given_trials=_given_trials(settings, space, arrays.num_classes, image_size),
+        given_trials=_given_trials(settings, space, images.num_classes, image_size),
         warnings=[*data.warnings, *warnings],
     )
 

@@ -25,10 +25,10 @@ Train = Callable[[Mapping[str, Any], ImageTensors, TrialPlan, Report], None]
 """What a worker does with a suggestion of the searcher; see `search.worker.trainable.train_trial`."""
 
 
-def make_trainable(train: Train, arrays: ImageArrays, plan: TrialPlan, slots: Slots) -> Any:
+def make_trainable(train: Train, images: ImageArrays, plan: TrialPlan, slots: Slots) -> Any:
     """Ray's trainable: calls `train` in a worker that holds one slot. The images are put into the object store once."""
     return tune.with_resources(
-        tune.with_parameters(_run_trial, arrays=arrays, plan=plan, train=train),
+        tune.with_parameters(_run_trial, images=images, plan=plan, train=train),
         {"cpu": slots.cpus_per_trial, "gpu": slots.gpus_per_trial},
     )
 
@@ -73,26 +73,26 @@ def run_trials(
         raise RunFailed(f"Ray failed: {str(error).splitlines()[0]}") from error
 
 
-def _run_trial(assignment: Mapping[str, Any], *, arrays: ImageArrays, plan: TrialPlan, train: Train) -> None:
+def _run_trial(assignment: Mapping[str, Any], *, images: ImageArrays, plan: TrialPlan, train: Train) -> None:
     worker = f"{os.uname().nodename}:{os.getpid()}"
-    images = _device_images(_Identity(arrays), plan.engine.device)
-    train(assignment, images, plan, lambda metrics: tune.report({**metrics, "worker": worker}))
+    tensors = _device_images(_Identity(images), plan.engine.device)
+    train(assignment, tensors, plan, lambda metrics: tune.report({**metrics, "worker": worker}))
 
 
 class _Identity:
     """The run's images as a cache key: one object per worker process, equal for every trial of the run."""
 
-    def __init__(self, arrays: ImageArrays) -> None:
-        self.arrays = arrays
+    def __init__(self, images: ImageArrays) -> None:
+        self.images = images
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Identity) and self.arrays.split_hash == other.arrays.split_hash
+        return isinstance(other, _Identity) and self.images.split_hash == other.images.split_hash
 
     def __hash__(self) -> int:
-        return hash(self.arrays.split_hash)
+        return hash(self.images.split_hash)
 
 
 @lru_cache(maxsize=1)
 def _device_images(key: _Identity, device: str) -> ImageTensors:
     """The images on the worker's device. The worker's first trial moves them there; later trials reuse them."""
-    return on_device(key.arrays, torch.device(device))
+    return on_device(key.images, torch.device(device))
