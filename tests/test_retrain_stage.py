@@ -63,7 +63,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Preparation:
     whole = prepare(settings, kept=MACHINE)
     examples = Examples(whole.data.examples.images[:200], whole.data.examples.labels[:200])
     data = dataclasses.replace(whole.data, examples=examples)
-    return dataclasses.replace(whole, data=data, arrays=split_images(settings, data))
+    return dataclasses.replace(whole, data=data, images=split_images(settings, data))
 
 
 def preparation_in(folder: Path, prepared: Preparation, **changes: Any) -> Preparation:

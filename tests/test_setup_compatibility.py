@@ -79,7 +79,7 @@ def test_other_images_or_another_split_are_refused(preparation: Preparation, stu
         ),
         (other_split, rf"^the train/validation split was \w+ when the run began and is e+ now\. {ADVICE}$"),
         (
-            dataclasses.replace(preparation, arrays=fewer),
+            dataclasses.replace(preparation, images=fewer),
             rf"^the number of training images was 500 when the run began and is 400 now\. {ADVICE}$",
         ),
     ):
