@@ -30,3 +30,14 @@ def load_train(folder: Path, image_size: int | None = None, seed: int = 0) -> Tr
 
 def load_test(folder: Path, image_size: int | None = None, seed: int = 0) -> Examples:
     return load_test_data(str(folder), image_size=image_size, seed=seed, data_dir=folder)
+
+
+def write_image_folder(folder: Path, *, num_images: int, size: int = 32) -> None:
+    """Two classes of so many training and half as many test images each: dark and bright ones."""
+    for split, count in (("train", num_images), ("test", num_images // 2)):
+        for name, offset in (("cat", 0), ("dog", 128)):
+            directory = folder / split / name
+            directory.mkdir(parents=True)
+            for index in range(count):
+                image = (random_image(size) // 2 + offset).astype(np.uint8)
+                (directory / f"{index}.png").write_bytes(encode_png(image))
