@@ -1,4 +1,4 @@
-"""The tables and the summary that a run leaves beside its record."""
+"""The tables and the summary in a run's folder."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ import pandas as pd
 from search.analysis.results import Run
 from search.analysis.verdict import ConfigResult, Result
 from search.analysis.wording import (
-    HEADINGS_OF_FINALS,
+    FINALS_HEADINGS,
+    accuracy_interval,
     estimate_cell,
     finals_rows,
-    finals_words,
+    finals_sentences,
     gain_note,
+    interval_sentence,
     interval_text,
-    interval_words,
 )
 from search.files import write_atomically
 from search.forecast.wording import verdict
@@ -25,7 +26,7 @@ from search.text import duration, percent, points
 
 
 def write_results(run: Run) -> None:
-    """trials.csv, trials.parquet, epochs.parquet, retrains.csv and summary.md, each whole or not at all."""
+    """trials.csv, trials.parquet, epochs.parquet, retrains.csv and summary.md, each written atomically."""
     trials = run.trials
     write_atomically(run.run_dir / "trials.csv", trials.to_csv(index=False))
     write_atomically(run.run_dir / "trials.parquet", _parquet(trials))
@@ -35,10 +36,10 @@ def write_results(run: Run) -> None:
 
 
 def summary_text(run: Run) -> str:
-    """What the run found and how, for a person: the verdict first."""
+    """The result of the run as Markdown, the verdict first."""
     document = run.document
     result = run.result
-    lines = [f"# {document.settings.run_name}", "", result.verdict, ""]
+    lines = [f"# {run.settings.run_name}", "", result.verdict, ""]
     lines += [f"**Warning:** {warning}" for warning in document.warnings]
     parts = [
         _result_lines(result),
@@ -61,7 +62,7 @@ def _result_lines(result: Result) -> list[str]:
         *map(_result_line, results),
         "",
         f"Each trained from scratch for {result.winner.epochs} epochs on all training images, validation images "
-        f"included; test accuracy of the last epoch. {interval_words(results)}",
+        f"included; test accuracy of the last epoch. {interval_sentence(results)}",
     ]
     for gain in result.gains:
         lines.append(f"Gain over {gain.over.title}: {points(gain.difference.value)}, single view ({gain_note(gain)}).")
@@ -70,11 +71,10 @@ def _result_lines(result: Result) -> list[str]:
 
 def _result_line(result: ConfigResult) -> str:
     single, tta = result.test, result.test_tta
-    low, high = (single.low, single.high) if single.n > 1 else result.images_interval or (None, None)
     cells = [
         result.name,
         estimate_cell(single),
-        interval_text(low, high),
+        accuracy_interval(result),
         estimate_cell(tta),
         interval_text(tta.low, tta.high),
         str(single.n),
@@ -89,11 +89,11 @@ def _result_line(result: ConfigResult) -> str:
 def _finals_lines(run: Run) -> list[str]:
     if run.finals.winner is None:
         return []
-    words = finals_words(run.finals, run.settings.search_examples)
+    words = finals_sentences(run.finals, run.settings.search_examples)
     rows = finals_rows(run.finals)
     if not rows:
         return [words]
-    head = [f"| {' | '.join(HEADINGS_OF_FINALS)} |", "|" + "---|" * len(HEADINGS_OF_FINALS)]
+    head = [f"| {' | '.join(FINALS_HEADINGS)} |", "|" + "---|" * len(FINALS_HEADINGS)]
     return ["## On fresh seeds", "", *head, *(f"| {' | '.join(row)} |" for row in rows), "", words]
 
 
@@ -105,11 +105,10 @@ def _search_lines(run: Run) -> list[str]:
     lines = [f"Trials: {told or 'none'}. Epochs trained in trials: {epochs}."]
     if run.finals.winner is not None:
         best = run.finals.winner.record
-        chosen_by = "a finalist by this number" if run.finals.plan.has_finals else "chosen by this number"
-        score = best.val_accuracies[best.epochs_trained]
+        role = "put it among the finalists" if run.finals.plan.has_finals else "picked it"
         lines.append(
             f"Winner: trial {best.number} ({best.origin}), {best.status} after {best.epochs_trained} epochs with "
-            f"validation accuracy {percent(score)} (single view; {chosen_by}, so expect less elsewhere)."
+            f"validation accuracy {percent(best.last_score)} (single view; this score {role}, so it is optimistic)."
         )
         if not best.is_within_limits:
             lines.append("**Warning:** no trial within the limits has a score; the winner is over them.")
@@ -125,27 +124,27 @@ def _config_lines(run: Run) -> list[str]:
 
 
 def _origin_lines(document: RunDocument) -> list[str]:
-    data, hardware, versions = document.data, document.hardware, document.versions
+    data, hardware = document.data, document.hardware
     return [
         "## How it was run",
         "",
         f"- command: `{document.command}`",
         f"- data: {data.name}, {data.num_train:,} training and {data.num_val:,} validation images of "
         f"{data.image_size}x{data.image_size} in the search; split {data.split_hash[:16]}",
-        f"- machine: {hardware.processor}, {hardware.cpu_cores} cores, GPUs: "
-        f"{', '.join(hardware.gpus) or 'none'}; {document.engine.precision}, " + _packing_text(document),
-        f"- versions: {', '.join(f'{name} {version}' for name, version in versions.items())}",
+        f"- machine: {hardware.processor}, {hardware.cpu_cores} cores, GPUs: {', '.join(hardware.gpus) or 'none'}; "
+        f"{document.engine.precision}, {_packing_text(document)}",
+        f"- versions: {', '.join(f'{name} {version}' for name, version in document.versions.items())}",
     ]
 
 
 def _packing_text(document: RunDocument) -> str:
-    """How many trials run side by side, and what that was measured to gain over one alone."""
+    """The number of trials side by side, and the measured gain over one alone."""
     count = document.slots.num_concurrent
     tried = document.measurements.get("packing", [])
     if len(tried) < 2:
         return f"{count} trials side by side"
     gain = max(row["images_per_s"] for row in tried) / tried[0]["images_per_s"]
-    return f"{count} trials side by side, measured to train {gain:.2f}x the images/s of one alone"
+    return f"{count} trials side by side, which together train {gain:.2f}x the images/s of one alone"
 
 
 def _parquet(frame: pd.DataFrame) -> bytes:
