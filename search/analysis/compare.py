@@ -202,7 +202,7 @@ def _cost_rows(pair: _Pair) -> list[Row]:
 def _cost_texts(run: Run) -> dict[str, str]:
     cost = cost_of(run.records, run.retrain_records, run.settings.max_epochs)
     return {
-        "trials": ", ".join(f"{count} {status}" for status, count in cost.statuses.items()) or "none",
+        "trials": cost.statuses_text or "none",
         "epochs in trials": f"{cost.epochs:,}",
         "epochs saved by stops": f"{cost.saved_epochs:,}",
         "time of the search": duration(cost.wall_s),

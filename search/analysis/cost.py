@@ -28,6 +28,11 @@ class Cost:
         """Trials that were given to a worker."""
         return sum(self.statuses.values()) - self.statuses.get(TrialStatus.REJECTED.value, 0)
 
+    @property
+    def statuses_text(self) -> str:
+        """For example "12 completed, 8 stopped"."""
+        return ", ".join(f"{count} {status}" for status, count in self.statuses.items())
+
 
 def cost_of(records: Sequence[TrialRecord], retrained: Sequence[RetrainRecord], max_epochs: int) -> Cost:
     """The cost of trials and retrainings."""

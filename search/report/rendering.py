@@ -10,12 +10,11 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup
 
-from search.analysis import wording
+from search.analysis.templating import environment
 from search.report.pictures.style import Picture
-from search.text import duration, percent, points, value_text
 
 
 def render(template: str, drawn: Iterable[Picture], labels: Mapping[str, str], **values: Any) -> str:
@@ -30,33 +29,13 @@ def render(template: str, drawn: Iterable[Picture], labels: Mapping[str, str], *
 
 @cache
 def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("search.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "percent": percent,
-        "points": points,
-        "duration": duration,
-        "value": value_text,
-        "count": lambda number: "-" if number is None else f"{number:,.0f}",
-        "millions": lambda number: f"{number / 1e6:.1f} M",
-        "estimate": wording.estimate_cell,
-        "difference": wording.difference_cell,
-        "interval": wording.gain_interval,
-        "accuracy_interval": wording.accuracy_interval,
-        "gain_note": wording.gain_note,
-    }
-    environment.globals |= {
-        "interval_text": wording.interval_text,
+    made = environment("search.report", autoescape=True)
+    made.globals |= {
         "style": Markup(_own_file("report.css")),
         "script": Markup(_own_file("report.js")),
         "packed_plotly": _packed_plotly(),
     }
-    return environment
+    return made
 
 
 def _own_file(name: str) -> str:
