@@ -71,13 +71,16 @@ def _export(options: argparse.Namespace) -> None:
 
 
 def _compare(options: argparse.Namespace) -> None:
+    from rich.console import Console
+
+    from search.analysis.compare import compare_runs, comparison_lines
     from search.analysis.results import load_run
-    from search.display.display import Display
-    from search.report.comparison import compare_runs
     from search.report.comparison_page import write_comparison
 
     comparison = compare_runs(load_run(options.run_a), load_run(options.run_b))
-    Display().comparison(comparison)
+    console = Console(highlight=False, soft_wrap=True)
+    for line in comparison_lines(comparison):
+        console.print(line)
     if options.page is not None:
         write_comparison(comparison, options.page)
         print(f"wrote {options.page}")

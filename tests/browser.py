@@ -1,4 +1,4 @@
-"""A headless Chromium driven over its DevTools protocol, for tests that look at a page."""
+"""A headless Chromium, driven over its DevTools protocol."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ PAGE_TIMEOUT_S = 60.0
 
 
 def find_browser() -> str | None:
-    """Path of an installed Chromium or Chrome; None where there is none."""
+    """Path of an installed Chromium or Chrome; None without one."""
     return next((path for name in NAMES if (path := shutil.which(name))), None)
 
 
 @contextlib.contextmanager
 def opened_browser(profile_dir: Path) -> Iterator[Page]:
-    """A browser with one empty page, ended with the block; `profile_dir` is its own, made new."""
+    """A browser with one empty page; it ends with the block. `profile_dir` must be empty."""
     executable = find_browser()
     assert executable is not None
     process = subprocess.Popen(
@@ -52,7 +52,7 @@ def opened_browser(profile_dir: Path) -> Iterator[Page]:
 
 
 def _page_address(profile_dir: Path) -> str:
-    """The address that the browser's page listens at, once it says so."""
+    """The DevTools address of the page, once the browser has written it."""
     port_file = profile_dir / "DevToolsActivePort"
     deadline = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline:
@@ -66,7 +66,7 @@ def _page_address(profile_dir: Path) -> str:
 
 
 class Page:
-    """One page: where it goes, what it asked the network for, what it complained of."""
+    """One page, its network requests and its errors."""
 
     def __init__(self, connection: websocket.WebSocket) -> None:
         self._connection = connection
@@ -76,7 +76,7 @@ class Page:
             self.call(f"{domain}.enable")
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
-        """One DevTools command and its result."""
+        """Sends a DevTools command; returns its result."""
         self._num_calls += 1
         self._connection.send(json.dumps({"id": self._num_calls, "method": method, "params": parameters}))
         while True:
@@ -88,7 +88,7 @@ class Page:
             self._events.append(message)
 
     def show(self, path: Path, *, width: int, is_dark: bool) -> None:
-        """Opens a file at a width in pixels and waits until its pictures are drawn."""
+        """Opens a file at a width in pixels and waits until its plots are drawn."""
         self._events.clear()
         scheme = {"name": "prefers-color-scheme", "value": "dark" if is_dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
@@ -102,18 +102,18 @@ class Page:
             time.sleep(0.1)
 
     def evaluate(self, expression: str, *, is_awaited: bool = False) -> Any:
-        """The value of a JavaScript expression in the page; with `is_awaited`, what its promise comes to."""
+        """The value of a JavaScript expression; with `is_awaited`, the value of its promise."""
         answer = self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=is_awaited)
         return answer["result"].get("value")
 
     def screenshot(self, path: Path, *, full: bool = False) -> None:
-        """A PNG of what is seen, or of the whole page."""
+        """Saves a PNG of the visible part, or of the whole page."""
         image = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=full)
         path.write_bytes(base64.b64decode(image["data"]))
 
     @property
     def complaints(self) -> list[str]:
-        """Console errors and warnings, uncaught exceptions, and what the browser itself logged."""
+        """Console errors and warnings, uncaught exceptions, and the browser's own log."""
         texts = []
         for event in self._events:
             parameters = event.get("params", {})
@@ -127,7 +127,7 @@ class Page:
 
     @property
     def requests(self) -> list[str]:
-        """Addresses that the page asked for, beside what it holds itself."""
+        """Addresses that the page requested, without data URIs."""
         urls = [
             event["params"]["request"]["url"]
             for event in self._events

@@ -13,10 +13,11 @@ from run_documents import make_document
 
 from model.config import SEED_CONFIG
 from model.examples import Examples
-from search.analysis.results import Run, load_run
+from search.analysis.results import Run
 from search.retrain.predictions import predictions_path, write_predictions
 from search.schedulers.asha import decide
 from search.schedulers.rungs import rung_epochs
+from search.setup.document import read_document
 from search.space.network_space import network_space
 from search.study.finals import Finals, RetrainPlan, finals_of
 from search.study.record import NewTrial, TrialStatus
@@ -37,11 +38,14 @@ def make_run(
     folder.mkdir(exist_ok=True)
     (folder / "space.toml").write_text(SPACE.to_toml())
     (folder / "run.toml").write_text(make_document(folder.name, class_names=class_names, **settings).to_toml())
-    run = load_run(folder)
-    study = RunStudy.in_memory()
-    run.__dict__["study"] = study  # in the place of the cached database: a commit for every epoch takes its time
+    study = RunStudy.in_memory()  # a database would commit every epoch, which is slow
     fill(study)
-    return run
+    return Run(folder, read_document(folder), study)
+
+
+def reread(run: Run) -> Run:
+    """The same run with the record and the files as they are now."""
+    return Run(run.run_dir, read_document(run.run_dir), run.study)
 
 
 def add_trials(study: RunStudy, num_trials: int, *, seed: int = 0) -> None:
@@ -79,8 +83,9 @@ def add_trial(study: RunStudy, config: dict[str, Any], *, origin: str = "sampled
 
 def record_epoch(study: RunStudy, number: int, epoch: int, score: float, *, recorded_at: float, worker: str) -> None:
     """An epoch of a trial, 20 s long."""
-    metrics = {"train_loss": 2.0 / epoch, "val_loss": 2.1 / epoch, "lr": 0.1, "seconds": 19.0, "images_per_s": 2000.0}
-    metrics |= {"worker": worker, "recorded_at": recorded_at}
+    losses = {"train_loss": 2.0 / epoch, "val_loss": 2.1 / epoch}
+    times = {"seconds": 19.0, "images_per_s": 2000.0, "recorded_at": recorded_at}
+    metrics = {**losses, **times, "lr": 0.1, "worker": worker}
     study.record_epoch(number, epoch=epoch, val_accuracy=score, metrics=metrics)
 
 
@@ -157,4 +162,4 @@ def _answers(labels: np.ndarray, accuracy: float, num_classes: int, rng: np.rand
     logits = rng.normal(0, 0.5, (len(labels), num_classes))
     logits[np.arange(len(labels)), answered] += 3 + rng.random(len(labels)) * 3
     exponents = np.exp(logits)
-    return np.float32(exponents / exponents.sum(axis=1, keepdims=True))
+    return np.asarray(exponents / exponents.sum(axis=1, keepdims=True), dtype=np.float32)

@@ -1,7 +1,7 @@
-"""Takes the pictures in docs/pictures from a run, in a headless browser. Needs the extras [dev,dashboard].
+"""Takes the screenshots in docs/pictures from a run, in a headless browser. Needs the extras [dev,dashboard].
 
 python tests/pictures.py results/NAME           the report, wide and light, narrow and dark
-python tests/pictures.py results/NAME --dashboard    optuna-dashboard on the run's record, running or not
+python tests/pictures.py results/NAME --dashboard    optuna-dashboard on the run's record
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from PIL import Image
 
 PICTURES = Path(__file__).parent.parent / "docs" / "pictures"
 NUM_COLOURS = 128
-"""Enough for pages that are text and lines; full colour takes three times the room."""
+"""Enough for text and lines; full colour makes the files three times as large."""
 DASHBOARD_HEIGHT = 2300
-"""Pixels from the history of the best score down to the learning curves."""
+"""Pixels, from the optimization history to the learning curves."""
 START_TIMEOUT_S = 120.0
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Takes the pictures in docs/pictures from a run.")
+    parser = argparse.ArgumentParser(description="Takes the screenshots in docs/pictures from a run.")
     parser.add_argument("run_dir", type=Path)
     parser.add_argument("--dashboard", action="store_true", help="of optuna-dashboard instead of the report")
     parser.add_argument("--out", type=Path, default=PICTURES)
@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def take_report(page: Page, run_dir: Path, folder: Path) -> None:
-    """The first screens of the report, at both widths and in both schemes."""
+    """The first screen of the report, wide and light, narrow and dark."""
     for name, width, height, is_dark in (("report_wide", 1280, 1500, False), ("report_narrow", 390, 844, True)):
         page.show(run_dir / "report.html", width=width, is_dark=is_dark)
         keep(page, folder / f"{name}.png", width=width, height=height)
@@ -58,7 +58,7 @@ def take_dashboard(page: Page, run_dir: Path, folder: Path) -> None:
 
 @contextlib.contextmanager
 def dashboard(database: Path) -> Iterator[str]:
-    """optuna-dashboard on a record, on a port of its own; yields its address."""
+    """optuna-dashboard on a record, on a free port; yields its address."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -78,12 +78,12 @@ def dashboard(database: Path) -> Iterator[str]:
             time.sleep(0.2)
         yield f"http://127.0.0.1:{port}"
     finally:
-        process.kill()  # it has written nothing, and may take long to end in good order
+        process.kill()  # it writes nothing, and a clean end may take long
         process.wait()
 
 
 def show(page: Page, address: str, text: str) -> None:
-    """Opens an address and waits until a text is on the page and its drawings have come to rest."""
+    """Opens an address and waits until a text is on the page and the plots are drawn."""
     page.call(
         "Emulation.setDeviceMetricsOverride", width=1280, height=DASHBOARD_HEIGHT, deviceScaleFactor=1, mobile=False
     )
@@ -96,7 +96,7 @@ def show(page: Page, address: str, text: str) -> None:
 
 
 def keep(page: Page, path: Path, *, width: int, height: int) -> None:
-    """A PNG with few colours of the page's first `height` pixels."""
+    """Saves the page's first `height` pixels as a PNG with few colours."""
     page.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600)
     time.sleep(1)
     page.screenshot(path)

@@ -1,58 +1,32 @@
-"""The best score so far against what was spent, and what the same trials in random order would have shown; pure."""
+"""The best validation accuracy so far against what the trials cost; pure."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-NUM_ORDERS = 200
-NUM_GRID_POINTS = 120
+from search.study.record import TrialRecord
 
 
-@dataclass(frozen=True, kw_only=True)
-class TrialCurve:
-    """A trial's epochs in order: what each cost (epochs or seconds) and the validation accuracy after it."""
+class BestSoFar(NamedTuple):
+    """One point per epoch, trial after trial in the order of their numbers."""
 
-    costs: NDArray[np.float64]
-    scores: NDArray[np.float64]
-
-
-@dataclass(frozen=True, kw_only=True)
-class OrderBand:
-    """Best score so far over all random orders, at each cost of a common grid."""
-
-    costs: NDArray[np.float64]
-    mean: NDArray[np.float64]
-    low: NDArray[np.float64]
-    """10th percentile of the orders."""
-    high: NDArray[np.float64]
-    """90th percentile."""
+    costs: list[float]
+    """Sum of the costs up to this epoch: epochs or seconds."""
+    scores: list[float]
+    """Best validation accuracy up to this epoch, 0..1."""
 
 
-def best_so_far(curves: Sequence[TrialCurve]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Costs added up over the trials one after another, and the best score up to there."""
-    costs = np.cumsum(np.concatenate([curve.costs for curve in curves]))
-    return costs, np.maximum.accumulate(np.concatenate([curve.scores for curve in curves]))
-
-
-def random_orders(curves: Sequence[TrialCurve], *, seed: int) -> OrderBand:
-    """The same trials, each as long as it was, in random orders.
-
-    A search whose good trials came early lies above the band; one that learnt on its way, so that they came late,
-    below it. Both end at the same score.
-    """
-    rng = np.random.default_rng(seed)
-    total = sum(float(curve.costs.sum()) for curve in curves)
-    dearest_first = max(float(curve.costs[0]) for curve in curves)
-    # Before every order has finished an epoch there is nothing to average.
-    grid = np.linspace(dearest_first, total, NUM_GRID_POINTS)
-    heights = np.empty((NUM_ORDERS, NUM_GRID_POINTS))
-    for row in range(NUM_ORDERS):
-        costs, best = best_so_far([curves[index] for index in rng.permutation(len(curves))])
-        reached = np.searchsorted(costs, grid * (1 + 1e-12), side="right") - 1
-        heights[row] = best[reached]
-    low, high = np.quantile(heights, (0.1, 0.9), axis=0)
-    return OrderBand(costs=grid, mean=heights.mean(axis=0), low=low, high=high)
+def best_so_far(records: Sequence[TrialRecord], cost: str = "epochs") -> BestSoFar | None:
+    """The curve over `cost`, which is "epochs" or "seconds" of training. None before the first epoch has ended."""
+    epochs = [(record, epoch, score) for record in records for epoch, score in record.val_accuracies.items()]
+    if not epochs:
+        return None
+    costs = [
+        1.0 if cost == "epochs" else float(record.epoch_metrics.get(epoch, {}).get("seconds", 0.0))
+        for record, epoch, _ in epochs
+    ]
+    scores = [score for _, _, score in epochs]
+    return BestSoFar(costs=np.cumsum(costs).tolist(), scores=np.maximum.accumulate(scores).tolist())

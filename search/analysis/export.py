@@ -1,7 +1,7 @@
-"""The winner as one file for other programs, its preprocessing included: ONNX or torch.export's.
+"""The winner as one file for other programs, preprocessing included, in ONNX or torch.export format.
 
-Both graphs take `images`, uint8 (N, S, S, 3) RGB of any number N, and give `probabilities`, float32 (N, K). The names
-of the classes are in the file.
+Both graphs map `images`, uint8 (N, S, S, 3) RGB for any N, to `probabilities`, float32 (N, K). The file also holds the
+class names.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from search.retrain.predictions import read_predictions
 from search.setup.extras import missing_extra
 
 TOLERANCE = 1e-4
-"""Largest difference of a probability that other kernels' rounding may make in float32."""
+"""Largest difference of a probability that float32 rounding in other kernels can explain."""
 _NUM_CHECKED = 64
 _CLASS_NAMES = "class_names"
 _Answer = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
@@ -37,20 +37,20 @@ _Answer = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 @dataclass(frozen=True, kw_only=True)
 class Export:
-    """A file that was written and checked."""
+    """An exported file that passed the check."""
 
     path: Path
     num_images: int
-    """Real images that both were asked about."""
+    """Real images that the check compared."""
     max_difference: float
     """Largest difference of a probability over those images."""
 
 
 def export_network(run: Run, file_format: str, *, path: Path | None = None, images: Sequence[Path] = ()) -> Export:
-    """Writes the winner in one of `FORMATS`, after it has answered real images as the original does.
+    """Exports the winner in one of `FORMATS`, if the export gives the original's probabilities on real images.
 
-    `images` are files to check with; without any, those that the run's folder holds, or else training images. UserError
-    and no file if the answers differ, or if something needed is not there.
+    `images` are files for this check; by default, the images in the run's folder, else training images. UserError and
+    no file if the probabilities differ or something is missing.
     """
     problem = missing_extra("--format onnx", "export") if file_format == "onnx" else None
     if problem is not None:
@@ -58,7 +58,7 @@ def export_network(run: Run, file_format: str, *, path: Path | None = None, imag
     suffix, write, read = FORMATS[file_format]
     target = path or run.run_dir / f"model{suffix}"
     if not target.parent.is_dir():
-        raise UserError(f"--out {target}: {target.parent} is no folder. Make it or give another file.")
+        raise UserError(f"--out {target}: {target.parent} is not a folder. Create it or give another file.")
     classifier = run.load_classifier()
     pixels = read_images(images, image_size=run.image_size) if images else _own_images(run)
     try:
@@ -76,7 +76,7 @@ def export_network(run: Run, file_format: str, *, path: Path | None = None, imag
 
 
 def _largest_difference(classifier: Classifier, answer: _Answer, pixels: NDArray[np.uint8]) -> float:
-    """Over all images at once and over the first alone: the number of images must be free. NaN if there is one."""
+    """Over all images in one batch and over the first alone, to test two batch sizes. NaN if there is one."""
     differences = []
     for part in (pixels, pixels[:1]):
         with torch.inference_mode():
@@ -86,7 +86,7 @@ def _largest_difference(classifier: Classifier, answer: _Answer, pixels: NDArray
 
 
 def _own_images(run: Run) -> NDArray[np.uint8]:
-    """Real images without asking for any: the mistakes kept for the report, else training images."""
+    """The test images that the run keeps for its report, else training images."""
     for path in sorted((run.run_dir / "test_predictions").glob("*.parquet")):
         answers = read_predictions(path)
         if answers is not None and answers.pictures:
@@ -151,12 +151,12 @@ FORMATS = {
     "onnx": (".onnx", _write_onnx, _read_onnx),
     "torch-export": (".pt2", _write_torch_export, _read_torch_export),
 }
-"""By the name of the format: what its files' names end in, how one is written and how one is asked."""
+"""By format name: the file suffix, the writer, and the reader that returns a predict function."""
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the exporters' remarks on their own insides; what they get wrong, the check finds."""
+    """Silences the exporters' warnings about their internals. The check finds their errors."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")]
     levels = [logger.level for logger in loggers]
     with warnings.catch_warnings():

@@ -1,4 +1,4 @@
-"""The winner's network out of a run's folder, and its answers to images. Needs nothing but the folder."""
+"""The winner's network, loaded from a run's folder, and its predictions. Needs only the folder."""
 
 from __future__ import annotations
 
@@ -16,25 +16,19 @@ from model.decoding import read_images, resize_images
 from model.network import Network, build_network
 from search.errors import UserError
 from search.retrain.weights import Weights, read_weights
-from search.setup.document import RunDocument
 
 _BATCH_SIZE = 256
 
 
-def load_network(run_dir: Path, document: RunDocument) -> Network:
-    """The retrained winner, ready to evaluate; `document` is run.toml. UserError if the folder is not whole."""
-    return _network(run_dir, document, _weights(run_dir))
+def load_network(run_dir: Path, *, num_classes: int) -> Network:
+    """The retrained winner in evaluation mode. UserError if its files are missing or damaged."""
+    return _network(run_dir, num_classes, _weights(run_dir))
 
 
-def load_classifier(run_dir: Path, document: RunDocument) -> Classifier:
-    """The retrained winner with its preprocessing; `document` is run.toml. UserError if the folder is not whole.
-
-    Older weights do not tell the statistics of the images that they were retrained on; there, those of the search's
-    training split stand in for them.
-    """
-    weights, data = _weights(run_dir), document.data
-    mean, std = weights.mean or data.mean, weights.std or data.std
-    return Classifier(_network(run_dir, document, weights), mean=mean, std=std)
+def load_classifier(run_dir: Path, *, num_classes: int) -> Classifier:
+    """The retrained winner with its preprocessing. UserError if its files are missing or damaged."""
+    weights = _weights(run_dir)
+    return Classifier(_network(run_dir, num_classes, weights), mean=weights.mean, std=weights.std)
 
 
 def predict(
@@ -60,15 +54,15 @@ def _weights(run_dir: Path) -> Weights:
     return read_weights(run_dir / "model.safetensors")
 
 
-def _network(run_dir: Path, document: RunDocument, weights: Weights) -> Network:
+def _network(run_dir: Path, num_classes: int, weights: Weights) -> Network:
     path = run_dir / "best_config.toml"
     try:
         config = TrainConfig.from_flat(tomllib.loads(path.read_text()))
-        network = build_network(config, len(document.data.class_names))
+        network = build_network(config, num_classes)
         network.load_state_dict(weights.tensors)
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}). Restore it from a copy.") from None
-    except (ValueError, RuntimeError) as error:  # what TOML and the config raise are ValueErrors
+    except (ValueError, RuntimeError) as error:  # TOML and the config raise ValueErrors
         reason = str(error).splitlines()[0].rstrip(":")
         raise UserError(f"{path} does not fit model.safetensors ({reason}). Restore both from a copy.") from None
     return network.eval()

@@ -1,31 +1,23 @@
-"""The tables and the summary that a run leaves beside its record."""
+"""The tables and the summary in a run's folder."""
 
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 
+from search.analysis.cost import cost_of
 from search.analysis.results import Run
-from search.analysis.verdict import ConfigResult, Result
-from search.analysis.wording import (
-    HEADINGS_OF_FINALS,
-    estimate_cell,
-    finals_rows,
-    finals_words,
-    gain_note,
-    interval_text,
-    interval_words,
-)
+from search.analysis.templating import environment
+from search.analysis.wording import FINALS_HEADINGS, finals_rows, finals_sentences, interval_sentence
 from search.files import write_atomically
 from search.forecast.wording import verdict
-from search.setup.document import RunDocument
-from search.study.record import TrialStatus
-from search.text import duration, percent, points
 
 
 def write_results(run: Run) -> None:
-    """trials.csv, trials.parquet, epochs.parquet, retrains.csv and summary.md, each whole or not at all."""
+    """trials.csv, trials.parquet, epochs.parquet, retrains.csv and summary.md, each written atomically."""
     trials = run.trials
     write_atomically(run.run_dir / "trials.csv", trials.to_csv(index=False))
     write_atomically(run.run_dir / "trials.parquet", _parquet(trials))
@@ -35,117 +27,36 @@ def write_results(run: Run) -> None:
 
 
 def summary_text(run: Run) -> str:
-    """What the run found and how, for a person: the verdict first."""
-    document = run.document
-    result = run.result
-    lines = [f"# {document.settings.run_name}", "", result.verdict, ""]
-    lines += [f"**Warning:** {warning}" for warning in document.warnings]
-    parts = [
-        _result_lines(result),
-        _finals_lines(run),
-        _search_lines(run),
-        _config_lines(run),
-        _origin_lines(document),
-    ]
-    return "\n".join([*lines, *(line for part in parts if part for line in ("", *part))]) + "\n"
+    """The result of the run as Markdown, the verdict first."""
+    result, finals, document = run.result, run.finals, run.document
+    cost = cost_of(run.records, run.retrain_records, run.settings.max_epochs)
+    results = [] if result.winner is None else [result.winner, *result.references]
+    template = environment("search.analysis", autoescape=False).get_template("summary.md.j2")
+    return template.render(
+        settings=run.settings,
+        result=result,
+        results=results,
+        interval_sentence=interval_sentence(results) if results else "",
+        finals=finals,
+        finals_headings=FINALS_HEADINGS,
+        finals_rows=finals_rows(finals),
+        finals_sentences=finals_sentences(finals, run.settings.search_examples),
+        best=finals.winner.record if finals.winner is not None else None,
+        cost=cost,
+        forecast_verdict=verdict(document.forecast or {}),
+        document=document,
+        data=document.data,
+        hardware=document.hardware,
+        packing_gain=_packing_gain(document.measurements),
+    )
 
 
-def _result_lines(result: Result) -> list[str]:
-    if result.winner is None:
-        return []
-    results = [result.winner, *result.references]
-    lines = [
-        "| config | test accuracy, single view | 95 % interval | with flip TTA | 95 % interval | seeds | parameters | "
-        "multiply-adds | receptive field | time |",
-        "|---|---|---|---|---|---|---|---|---|---|",
-        *map(_result_line, results),
-        "",
-        f"Each trained from scratch for {result.winner.epochs} epochs on all training images, validation images "
-        f"included; test accuracy of the last epoch. {interval_words(results)}",
-    ]
-    for gain in result.gains:
-        lines.append(f"Gain over {gain.over.title}: {points(gain.difference.value)}, single view ({gain_note(gain)}).")
-    return lines
-
-
-def _result_line(result: ConfigResult) -> str:
-    single, tta = result.test, result.test_tta
-    low, high = (single.low, single.high) if single.n > 1 else result.images_interval or (None, None)
-    cells = [
-        result.name,
-        estimate_cell(single),
-        interval_text(low, high),
-        estimate_cell(tta),
-        interval_text(tta.low, tta.high),
-        str(single.n),
-        f"{result.num_params:,}",
-        f"{result.multiply_adds / 1e6:.1f} M",
-        str(result.receptive_field),
-        duration(result.seconds),
-    ]
-    return f"| {' | '.join(cells)} |"
-
-
-def _finals_lines(run: Run) -> list[str]:
-    if run.finals.winner is None:
-        return []
-    words = finals_words(run.finals, run.settings.search_examples)
-    rows = finals_rows(run.finals)
-    if not rows:
-        return [words]
-    head = [f"| {' | '.join(HEADINGS_OF_FINALS)} |", "|" + "---|" * len(HEADINGS_OF_FINALS)]
-    return ["## On fresh seeds", "", *head, *(f"| {' | '.join(row)} |" for row in rows), "", words]
-
-
-def _search_lines(run: Run) -> list[str]:
-    records = run.records
-    counts = {status: sum(record.status is status for record in records) for status in TrialStatus}
-    told = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
-    epochs = sum(record.epochs_trained for record in records)
-    lines = [f"Trials: {told or 'none'}. Epochs trained in trials: {epochs}."]
-    if run.finals.winner is not None:
-        best = run.finals.winner.record
-        chosen_by = "a finalist by this number" if run.finals.plan.has_finals else "chosen by this number"
-        score = best.val_accuracies[best.epochs_trained]
-        lines.append(
-            f"Winner: trial {best.number} ({best.origin}), {best.status} after {best.epochs_trained} epochs with "
-            f"validation accuracy {percent(score)} (single view; {chosen_by}, so expect less elsewhere)."
-        )
-        if not best.is_within_limits:
-            lines.append("**Warning:** no trial within the limits has a score; the winner is over them.")
-    judged = verdict(run.document.forecast or {})
-    return lines if judged is None else [*lines, judged]
-
-
-def _config_lines(run: Run) -> list[str]:
-    if run.finals.winner is None:
-        return []
-    rows = [f"| `{key}` | {value} |" for key, value in run.finals.winner.record.config.items()]
-    return ["## The winner's config", "", "| key | value |", "|---|---|", *rows]
-
-
-def _origin_lines(document: RunDocument) -> list[str]:
-    data, hardware, versions = document.data, document.hardware, document.versions
-    return [
-        "## How it was run",
-        "",
-        f"- command: `{document.command}`",
-        f"- data: {data.name}, {data.num_train:,} training and {data.num_val:,} validation images of "
-        f"{data.image_size}x{data.image_size} in the search; split {data.split_hash[:16]}",
-        f"- machine: {hardware.processor}, {hardware.cpu_cores} cores, GPUs: "
-        f"{', '.join(hardware.gpus) or 'none'}; {document.engine.precision}, " + _packing_text(document),
-        f"- versions: {', '.join(f'{name} {version}' for name, version in versions.items())}",
-    ]
-
-
-def _packing_text(document: RunDocument) -> str:
-    """How many trials run side by side, and what that was measured to gain over one alone."""
-    count = document.slots.num_concurrent
-    tried = document.measurements.get("packing", [])
+def _packing_gain(measurements: Mapping[str, list[dict[str, Any]]]) -> float | None:
+    """Images per second of all trials side by side, as a multiple of one alone; None if it was not measured."""
+    tried = measurements.get("packing", [])
     if len(tried) < 2:
-        return f"{count} trials side by side"
-    gain = max(row["images_per_s"] for row in tried) / tried[0]["images_per_s"]
-    return f"{count} trials side by side, measured to train {gain:.2f}x the images/s of one alone"
+        return None
+    return float(max(row["images_per_s"] for row in tried) / tried[0]["images_per_s"])
 
 
 def _parquet(frame: pd.DataFrame) -> bytes:

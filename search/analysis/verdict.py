@@ -1,4 +1,4 @@
-"""How good the retrained network is, how surely, and whether the search was worth it; plain values and a sentence."""
+"""The result of a run: test accuracies, their uncertainty, and whether the search beat the baselines."""
 
 from __future__ import annotations
 
@@ -36,39 +36,39 @@ class ConfigResult:
     test_tta: Estimate
     """The same, each image averaged with its mirror image."""
     images_interval: tuple[float, float] | None
-    """For a single seed: how far it may be off because the test images are finitely many."""
+    """95 % interval over test images; None with several seeds."""
     num_test_images: int | None
     epochs: int
     num_params: int
     multiply_adds: int
     receptive_field: int
     seconds: float
-    """Of one retraining, mean."""
+    """Mean time of one retraining."""
 
     @property
     def title(self) -> str:
-        """What it is called in a sentence."""
+        """Its name in a sentence."""
         return CONFIG_TITLES.get(self.name, self.name)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Gain:
-    """What the winner has over one reference in test accuracy, single view."""
+    """The winner's test accuracy minus a baseline's, single view."""
 
     over: ConfigResult
     difference: Difference
     is_over_seeds: bool
-    """Whether the interval covers what other seeds would give, not only other test images."""
+    """Whether the interval is over seeds; else it is over test images."""
     has_one_seed: bool
-    """Whether each side was trained once."""
+    """Whether both sides were trained on a single seed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """The first screen."""
+    """The outcome of a run."""
 
     verdict: str
-    """One sentence: what came of the run."""
+    """The outcome in one sentence."""
     winner: ConfigResult | None
     references: list[ConfigResult]
     gains: list[Gain]
@@ -82,7 +82,7 @@ def run_result(
     by_config: dict[str, list[str]] = {}
     for key, row in retrains.items():
         by_config.setdefault(row.config_name, []).append(key)
-    # Of the first seed: with more, the seeds tell how far a number may be off, and the images need not.
+    # Only the first seed's: with several seeds, the intervals are over seeds and need no predictions.
     answers = {keys[0]: read_predictions(predictions_path(run_dir, keys[0])) for keys in by_config.values()}
     results = {
         name: _config_result(name, [retrains[key] for key in keys], answers[keys[0]])
@@ -100,7 +100,7 @@ def run_result(
 def current_retrains(retrained: Sequence[RetrainRecord], finals: Finals) -> dict[str, RetrainRecord]:
     """The tested retrainings by key: the winner's, then the baselines'.
 
-    Without those of an earlier winner that an extension of the run has beaten, and of a baseline that is the winner.
+    Leaves out an earlier winner that lost after the run was extended, and a baseline that is the winner itself.
     """
     winner = finals.winner.record.number if finals.winner is not None and finals.is_over else None
     return {
@@ -135,7 +135,7 @@ def _gain(
     retrains: Mapping[str, RetrainRecord],
     answers: Mapping[str, TestPredictions | None],
 ) -> Gain:
-    """Over seeds where both have two or more, else over the test images that both answered."""
+    """With an interval over seeds if both sides have two or more, else over the test images."""
     keys, reference_keys = by_config["winner"], by_config[reference.name]
     difference = estimate_gain(
         [retrains[key].test_accuracy or 0.0 for key in keys],
@@ -153,18 +153,17 @@ def _verdict(winner: ConfigResult, gains: Sequence[Gain], finals: Finals) -> str
     accuracy = f"{percent(winner.test.mean)} of the test images"
     origin = finals.winner.record.origin if finals.winner is not None else ""
     if origin in BASELINES:
-        return f"The search did not beat {CONFIG_TITLES[origin]}, which is its own choice and gets {accuracy} right."
-    unbeaten = [gain for gain in gains if gain.difference.value <= 0]
-    if unbeaten:
+        return f"The search did not beat {CONFIG_TITLES[origin]}: it chose this very config, with {accuracy} correct."
+    if unbeaten := [gain for gain in gains if gain.difference.value <= 0]:
         return _verdict_unbeaten(unbeaten, accuracy)
-    chosen = f"The network that the search chose gets {accuracy} right"
+    chosen = f"The search's network classifies {accuracy} correctly"
     if not gains:
         return f"{chosen}."
     parts = []
     for index, gain in enumerate(gains):
         unit = "" if index else " points"
         may_be_chance = gain.difference.low is not None and not gain.difference.is_clear
-        doubt = " (which may be chance)" if may_be_chance else ""
+        doubt = " (possibly chance)" if may_be_chance else ""
         parts.append(f"{100 * gain.difference.value:.2f}{unit} more than {gain.over.title}{doubt}")
     return f"{chosen}, {' and '.join(parts)}."
 
@@ -174,11 +173,11 @@ def _verdict_unbeaten(unbeaten: Sequence[Gain], accuracy: str) -> str:
     missed = [f"{-100 * gain.difference.value:.2f}" for gain in unbeaten]
     if len(unbeaten) == 1:
         if unbeaten[0].difference.value == 0:
-            return f"The search did not beat {titles[0]}: both get {accuracy} right."
-        return f"The search did not beat {titles[0]}: its choice gets {accuracy} right, {missed[0]} points fewer."
+            return f"The search did not beat {titles[0]}: both classify {accuracy} correctly."
+        return f"The search did not beat {titles[0]}: its network has {accuracy} correct, {missed[0]} points less."
     return (
-        f"The search did not beat {' or '.join(titles)}: its choice gets {accuracy} right, {' and '.join(missed)} "
-        "points fewer."
+        f"The search did not beat {' or '.join(titles)}: its network has {accuracy} correct, {' and '.join(missed)} "
+        "points less."
     )
 
 
@@ -188,10 +187,9 @@ def _verdict_without_test(records: Sequence[TrialRecord]) -> str:
         best = ranked[0]
         return (
             f"The best trial so far is trial {best.number} with a validation accuracy of "
-            f"{percent(best.val_accuracies[best.epochs_trained])}; it has not been retrained, so there is no test "
-            "accuracy yet."
+            f"{percent(best.last_score)}; it has not been retrained, so there is no test accuracy yet."
         )
     num_lost = sum(record.status in (TrialStatus.FAILED, TrialStatus.DIVERGED) for record in records)
     if num_lost:
-        return f"No trial ended with a score: {num_lost} failed or diverged. There is nothing to retrain."
+        return f"No trial has a score: {num_lost} failed or diverged. There is nothing to retrain."
     return "No trial has finished an epoch yet."

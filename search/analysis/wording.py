@@ -1,4 +1,4 @@
-"""A run's numbers in words, the same for the summary and for the page; pure."""
+"""A run's numbers in words, the same in the summary and on the page; pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from search.estimates import Difference, Estimate
 from search.study.finals import Finals
 from search.text import percent
 
-HEADINGS_OF_FINALS = (
+FINALS_HEADINGS = (
     "trial",
     "score in the search",
     "mean on fresh seeds",
@@ -33,36 +33,39 @@ def gain_interval(difference: Difference) -> str:
 
 
 def difference_cell(difference: Difference) -> str:
-    """A difference and its interval as a table has them, in points."""
+    """A difference and its interval in a table, in points."""
     value = f"{100 * difference.value:+.2f}"
     return value if difference.low is None else f"{value} ({gain_interval(difference)})"
 
 
 def estimate_cell(estimate: Estimate) -> str:
-    """A mean and its standard deviation as a table has them."""
+    """A mean and its standard deviation in a table."""
     return percent(estimate.mean) + ("" if estimate.std is None else f" (std {100 * estimate.std:.2f})")
 
 
+def accuracy_interval(result: ConfigResult) -> str:
+    """The 95 % interval of a config's test accuracy: over seeds, or over the test images with a single seed."""
+    low, high = (result.test.low, result.test.high) if result.test.n > 1 else result.images_interval or (None, None)
+    return interval_text(low, high)
+
+
 def gain_note(gain: Gain) -> str:
-    """How surely a gain is one."""
+    """The uncertainty of a gain."""
     if gain.difference.low is None:
         return "no interval: one seed a side" if gain.has_one_seed else "no interval: fewer than two seeds on a side"
     source = "over seeds" if gain.is_over_seeds else "over the test images, one seed each"
     return f"95 % interval {gain_interval(gain.difference)} {source}"
 
 
-def interval_words(results: Sequence[ConfigResult]) -> str:
-    """What the intervals of the test accuracies are of."""
+def interval_sentence(results: Sequence[ConfigResult]) -> str:
+    """The source of the intervals of the test accuracies."""
     if results[0].test.n == 1:
-        return (
-            "With one seed the interval tells only how far the number may be off because the test images are finitely "
-            "many; another seed may differ by more."
-        )
-    return "The interval is Student's, over retrain seeds."
+        return "With one seed the interval covers only the choice of test images; another seed may differ by more."
+    return "Intervals are Student's, over retrain seeds."
 
 
 def finals_rows(finals: Finals) -> list[list[str]]:
-    """A row for each finalist, under HEADINGS_OF_FINALS; empty where nothing was retrained on fresh seeds."""
+    """A row for each finalist, under FINALS_HEADINGS; empty before the first retraining on a fresh seed."""
     rows = []
     for one in finals.finalists:
         fresh, optimism = one.fresh, one.optimism
@@ -83,22 +86,22 @@ def finals_rows(finals: Finals) -> list[list[str]]:
     return rows
 
 
-def finals_words(finals: Finals, search_examples: int | None) -> str:
-    """How the winner was chosen, and what the optimism is."""
+def finals_sentences(finals: Finals, search_examples: int | None) -> str:
+    """How the winner was chosen, and the meaning of the optimism."""
     if not finals.plan.has_finals:
         return (
-            "How much the search's own score flatters its choice was not measured: that takes retraining on fresh "
-            "seeds with the validation images held out (--retrain-top, --retrain-seeds)."
+            "The search's own score is optimistic, because it picked the winner. This run did not measure by how much: "
+            "that takes retraining on fresh seeds without the validation images (--retrain-top, --retrain-seeds)."
         )
     words = (
-        "The best configs of the search, trained from scratch on fresh seeds with the validation images held out; the "
-        "best mean wins. Validation accuracies of the last epoch, single view. The optimism of the selection is the "
-        "score in the search minus that mean. The winner's mean was chosen by, too, so it still flatters a little; the "
-        "test accuracy does not."
+        "The best configs of the search, trained from scratch on fresh seeds without the validation images. The best "
+        "mean wins. Scores are validation accuracies of the last epoch, single view. Optimism is the score in the "
+        "search minus the mean on fresh seeds. The validation mean picked the winner, so it is slightly optimistic; "
+        "the test accuracy is not."
     )
     if search_examples is not None:
         words += (
-            f" Trials trained on {search_examples:,} images and finalists on the whole training split, so more images "
-            "and fresh seeds are mixed in these differences."
+            f" Trials trained on {search_examples:,} images, finalists on the whole training split, so the difference "
+            "also contains the effect of more images."
         )
     return words

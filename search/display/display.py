@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -16,9 +16,6 @@ from search.display.progress import Progress
 from search.study.record import TrialRecord, TrialStatus
 from search.text import duration, percent
 from search.worker.step_counts import StepCounts
-
-if TYPE_CHECKING:
-    from search.report.comparison import Comparison, Section
 
 REFRESH_INTERVAL_S = 0.5
 
@@ -41,16 +38,6 @@ class Display:
     def warning(self, text: str) -> None:
         """Prints one line that stands out."""
         self._console.print(Text(f"WARNING: {text}", style="bold yellow"))
-
-    def comparison(self, comparison: Comparison) -> None:
-        """Two runs side by side."""
-        self.message(comparison.verdict)
-        for section in comparison.sections:
-            self.message(f"\n{section.title}")
-            if section.rows:
-                self._console.print(_section_table(section, comparison.names))
-            if section.same:
-                self.message(f"  {section.same} more are the same in both" if section.rows else "  no difference")
 
     def stopping(self) -> None:
         """Says once that the run was asked to stop."""
@@ -141,15 +128,6 @@ def _end_and_place(record: TrialRecord, progress: Progress) -> str:
     if record.epochs_trained in rungs and status in ("paused", "stopped"):
         return f"{status} at rung {rungs.index(record.epochs_trained) + 1} (epoch {record.epochs_trained})"
     return f"{status} after epoch {record.epochs_trained}"
-
-
-def _section_table(section: Section, names: tuple[str, str]) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 2))
-    for heading in ("", *names):
-        table.add_column(Text(heading), overflow="fold")
-    for row in section.rows:
-        table.add_row(Text(row.name), *(Text(value, style="bold" if row.differs else "") for value in row.values))
-    return table
 
 
 def _panel(progress: Progress) -> Group:

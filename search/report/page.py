@@ -4,32 +4,54 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from functools import cache
-from importlib import resources
 from pathlib import Path
 
 from search.analysis.results import Run, load_run
+from search.analysis.wording import FINALS_HEADINGS, finals_rows, finals_sentences, interval_sentence
 from search.files import write_atomically
 from search.report.data import ReportData, report_data
-from search.report.end_sections import again_section, winner_section
-from search.report.html import Html, element
-from search.report.search_section import mattered_section, search_section, stops_section, trial_labels
-from search.report.top import header, result_section
+from search.report.labels import trial_labels
+from search.report.pictures import (
+    best_so_far,
+    class_accuracies,
+    confusion,
+    cost_front,
+    importances,
+    learning_curves,
+    parallel_coordinates,
+    retrainings,
+    slices,
+    timeline,
+)
+from search.report.pictures.style import Picture
+from search.report.rendering import render
 
-REWRITE_INTERVAL_S = 30.0
-"""How often the page of a running search is written at most, and how often it loads itself again."""
+PICTURES: dict[str, tuple[Callable[[ReportData], Picture | None], ...]] = {
+    "search": (learning_curves.picture, best_so_far.by_epochs, best_so_far.by_time),
+    "mattered": (
+        importances.picture,
+        parallel_coordinates.picture,
+        slices.picture,
+        cost_front.against_size,
+        cost_front.against_speed,
+    ),
+    "winner": (confusion.picture, class_accuracies.picture, retrainings.picture),
+    "stops": (timeline.picture,),
+}
+"""The pictures of each section, in the order of the page."""
+REWRITE_INTERVAL_S = 30
+"""The page of a running search is written, and reloads itself, at most this often."""
 MAX_REWRITE_SHARE = 0.05
-"""Part of a running search's time that may go into its page."""
+"""Largest share of a running search's time that goes into writing its page."""
 
 
 def write_report(run: Run, *, is_running: bool = False) -> None:
-    """Writes `report.html` into the run's folder, whole or not at all; works at any moment of a run."""
-    page = report_page(report_data(run, is_running=is_running))
-    write_atomically(run.run_dir / "report.html", page)
+    """Writes `report.html` into the run's folder atomically, at any moment of a run."""
+    write_atomically(run.run_dir / "report.html", report_page(report_data(run, is_running=is_running)))
 
 
 class LivePage:
-    """The page of a run that goes on. A page that cannot be written is told and costs nothing else."""
+    """The page of a running search. A page that cannot be written is a warning and stops nothing."""
 
     def __init__(self, run_dir: Path, warn: Callable[[str], None]) -> None:
         self._run_dir = run_dir
@@ -37,7 +59,7 @@ class LivePage:
         self._next_at = 0.0
 
     def update(self) -> None:
-        """Writes the page of the running search, unless it was written a short while ago."""
+        """Writes the page of the running search, unless it was written recently."""
         if time.monotonic() >= self._next_at:
             self._write(is_running=True)
 
@@ -55,58 +77,24 @@ class LivePage:
         self._next_at = end + max(REWRITE_INTERVAL_S, (end - start) / MAX_REWRITE_SHARE)
 
 
-def report_page(data: ReportData) -> Html:
+def report_page(data: ReportData) -> str:
     """The whole page."""
-    main = element(
-        "main",
-        result_section(data),
-        search_section(data),
-        mattered_section(data),
-        winner_section(data),
-        stops_section(data),
-        again_section(data),
+    run = data.run
+    made = {section: [make(data) for make in makers] for section, makers in PICTURES.items()}
+    pictures = {section: [one for one in maybe if one is not None] for section, maybe in made.items()}
+    return render(
+        "report.html.j2",
+        [picture for section in pictures.values() for picture in section],
+        trial_labels(data.trials, list(run.space.parameters), data.winner_number),
+        data=data,
+        document=run.document,
+        settings=run.settings,
+        result=run.result,
+        finals=run.finals,
+        finals_headings=FINALS_HEADINGS,
+        finals_rows=finals_rows(run.finals),
+        finals_sentences=finals_sentences(run.finals, run.settings.search_examples),
+        interval_sentence=interval_sentence,
+        pictures=pictures,
+        reload_s=REWRITE_INTERVAL_S if data.state == "running" else None,
     )
-    footer = element(
-        "footer", f"Written by convladder {data.document.versions['convladder']}. Everything is in this file."
-    )
-    body = element(
-        "body",
-        header(data),
-        main,
-        footer,
-        trial_labels(data),
-        page_scripts(),
-    )
-    head = page_head(data.name, reloads=data.state == "running")
-    return Html(f'<!doctype html>\n<html lang="en">{head}{body}</html>\n')
-
-
-def page_scripts() -> Html:
-    """What draws a page's pictures; they need `json_data("trial-labels", ...)` beside them."""
-    return Html(f"<script>{_plotly_script()}</script><script>{_own_file('report.js')}</script>")
-
-
-def page_head(title: str, *, reloads: bool = False) -> Html:
-    """Title and style of a page; one of a running search loads itself again."""
-    reload = element("meta", http_equiv="refresh", content=f"{REWRITE_INTERVAL_S:.0f}")
-    return element(
-        "head",
-        element("meta", charset="utf-8"),
-        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        reload if reloads else Html(""),
-        # An empty icon, or a browser asks the server for one.
-        element("link", rel="icon", href="data:,"),
-        element("title", f"{title} - convladder"),
-        Html(f"<style>{_own_file('report.css')}</style>"),
-    )
-
-
-def _own_file(name: str) -> str:
-    return resources.files("search.report").joinpath(name).read_text()
-
-
-@cache
-def _plotly_script() -> str:
-    from plotly.offline import get_plotlyjs
-
-    return str(get_plotlyjs())

@@ -1,9 +1,13 @@
-// Draws the page's figures, in its colours; draws them again when the colours change.
+// Unpacks plotly and draws the page's figures in its colours; draws them again when the colours change.
 "use strict";
 (() => {
-  const read = (element) => JSON.parse(element.textContent);
-  const labels = read(document.getElementById("data-trial-labels"));
   const isTouch = matchMedia("(pointer: coarse)").matches;
+
+  const unpack = (id) => {
+    const packed = atob(document.getElementById(`packed-${id}`).textContent);
+    const bytes = Uint8Array.from(packed, (letter) => letter.charCodeAt(0));
+    return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).text();
+  };
 
   // "--name" stands for a CSS variable.
   const coloured = (value, style) => {
@@ -13,13 +17,13 @@
     return Object.fromEntries(Object.entries(value).map(([key, part]) => [key, coloured(part, style)]));
   };
 
-  const draw = () => {
+  const draw = ({ labels, figures }) => {
     const style = getComputedStyle(document.documentElement);
     const family = getComputedStyle(document.body).fontFamily;
     for (const plot of document.querySelectorAll(".plot")) {
-      const figure = coloured(read(document.getElementById(plot.id.replace("plot-", "data-"))), style);
+      const figure = coloured(figures[plot.id.replace("plot-", "")], style);
       for (const trace of figure.data) {
-        // One text a trial, shared by all its points.
+        // One text per trial, shared by all its points.
         if (trace.meta === "trials") trace.hovertext = trace.customdata.map((number) => labels[number]);
       }
       figure.layout.font.family = family;
@@ -29,6 +33,17 @@
     document.documentElement.dataset.drawn = "true";
   };
 
-  draw();
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+  const start = async () => {
+    const data = JSON.parse(await unpack("data"));
+    const script = document.createElement("script");
+    script.textContent = await unpack("plotly");
+    document.head.append(script);
+    draw(data);
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => draw(data));
+  };
+
+  start().catch((error) => {
+    for (const plot of document.querySelectorAll(".plot")) plot.textContent = "This browser cannot draw the picture.";
+    console.error(error);
+  });
 })();

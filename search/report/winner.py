@@ -1,40 +1,56 @@
-"""The winner as the report shows it: its config in the space, its layers, its answers to the test images."""
+"""The winner: its config in the space, its layers, its answers to the test images."""
 
 from __future__ import annotations
 
+import base64
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model.config import CONFIG_KEYS, TrainConfig
 from model.profile import NetworkProfile, profile_network
+from search.analysis.results import Run
+from search.analysis.verdict import current_retrains
 from search.retrain.predictions import TestPredictions, predictions_path, read_predictions
-from search.setup.document import RunDocument
 from search.space.parameter import Parameter, Value
 from search.space.space import SearchSpace
 from search.study.record import TrialRecord
-from search.study.retrain_record import RetrainRecord
+
+_FIRST_RECIPE_KEY = "optimizer"
 
 
 @dataclass(frozen=True, kw_only=True)
 class ConfigEntry:
-    """One value of the winner's config and its place among what could be drawn."""
+    """One value of the winner's config and its place in the space."""
 
     key: str
     value: Value
-    default: Value | None
-    """Of the space; None where it has none."""
-    choices: tuple[Value, ...]
+    choices: tuple[Value, ...] = ()
     """Of a choice; empty for a range or a fixed value."""
-    low: float | None
-    high: float | None
-    position: float | None
-    """In its range from 0 (low) to 1 (high), on the scale it is drawn on; None without a range or outside it."""
-    is_log: bool
+    low: float | None = None
+    high: float | None = None
+    position: float | None = None
+    """In its range from 0 (low) to 1 (high), on the range's scale; None without a range or outside it."""
+    is_log: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mistake:
+    """A wrongly classified test image."""
+
+    index: int
+    label: str
+    predicted: str
+    confidence: float
+    """Probability of the predicted class."""
+    png: bytes
+
+    @property
+    def uri(self) -> str:
+        """The image as a data URI."""
+        return f"data:image/png;base64,{base64.b64encode(self.png).decode()}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,30 +59,23 @@ class Answers:
 
     class_names: tuple[str, ...]
     confusion: NDArray[np.int64]
-    """(K, K) counts: a row for each labelled class, a column for each predicted one."""
+    """(K, K) counts: one row per true class, one column per predicted class."""
     mistakes: list[Mistake]
-    """The most surely wrong, the surest first."""
+    """The most confident mistakes, the most confident first."""
 
     @property
     def class_accuracies(self) -> list[float | None]:
-        """Part of each class that was got right, fractions 0..1; None for a class without test images."""
+        """Accuracy on each class, 0..1; None for a class without test images."""
         totals = self.confusion.sum(axis=1)
         return [
             float(right / total) if total else None
             for right, total in zip(self.confusion.diagonal(), totals, strict=True)
         ]
 
-
-@dataclass(frozen=True, kw_only=True)
-class Mistake:
-    """A test image that was got wrong."""
-
-    index: int
-    label: str
-    predicted: str
-    confidence: float
-    """Probability given to the predicted class."""
-    png: bytes
+    @property
+    def plot_height(self) -> int:
+        """Pixels for a picture with one row per class."""
+        return max(300, 90 + 30 * len(self.class_names)) if len(self.class_names) <= 30 else 640
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,59 +88,57 @@ class Winner:
     profile: NetworkProfile
     answers: Answers | None
     """None before the retrain."""
-    retrain_losses: dict[str, list[float]]
-    """Training loss after each epoch of each retraining, by the retraining's name."""
+
+    @property
+    def entry_columns(self) -> tuple[list[ConfigEntry], list[ConfigEntry]]:
+        """The entries on the network, and those on its training."""
+        keys = [entry.key for entry in self.entries]
+        at = keys.index(_FIRST_RECIPE_KEY) if _FIRST_RECIPE_KEY in keys else len(keys)
+        return self.entries[:at], self.entries[at:]
 
 
-def describe_winner(
-    run_dir: Path,
-    document: RunDocument,
-    record: TrialRecord,
-    space: SearchSpace,
-    retrains: Mapping[str, RetrainRecord],
-) -> Winner:
-    """What is known of the winner; `retrains` are the record's retrainings by key."""
-    data = document.data
-    class_names = data.class_names
-    key = next((key for key, row in retrains.items() if row.config_name == "winner"), None)
-    predictions = None if key is None else read_predictions(predictions_path(run_dir, key))
+def describe_winner(run: Run, record: TrialRecord) -> Winner:
+    """The winner of a run, or its best trial so far."""
+    retrains = current_retrains(run.retrain_records, run.finals).values()
+    key = next((one.key for one in retrains if one.config_name == "winner"), None)
+    predictions = None if key is None else read_predictions(predictions_path(run.run_dir, key))
     return Winner(
         trial_number=record.number,
-        entries=[_entry(name, record.config[name], space) for name in CONFIG_KEYS if name in record.config],
+        entries=[_entry(name, record.config[name], run.space) for name in CONFIG_KEYS if name in record.config],
         profile=profile_network(
-            TrainConfig.from_flat(dict(record.config)), num_classes=len(class_names), image_size=data.image_size
+            TrainConfig.from_flat(dict(record.config)), num_classes=len(run.class_names), image_size=run.image_size
         ),
-        answers=None if predictions is None else _answers(predictions, class_names),
-        retrain_losses={_short_name(key): list(row.train_losses) for key, row in retrains.items() if row.train_losses},
+        answers=None if predictions is None else _answers(predictions, run.class_names),
     )
+
+
+def position_in(parameter: Parameter, value: Value) -> float | None:
+    """The place of a value in a range, 0..1, on the range's scale; None outside it and for a choice."""
+    low, high = parameter.low, parameter.high
+    if low is None or high is None or isinstance(value, str) or not low <= value <= high:
+        return None
+    if _is_log(parameter):
+        return math.log(value / low) / math.log(high / low)
+    return (value - low) / (high - low)
+
+
+def _is_log(parameter: Parameter) -> bool:
+    return parameter.kind in ("log", "log_int")
 
 
 def _entry(key: str, value: Value, space: SearchSpace) -> ConfigEntry:
     parameter = space.parameters.get(key)
     if parameter is None:
-        return ConfigEntry(
-            key=key, value=value, default=None, choices=(), low=None, high=None, position=None, is_log=False
-        )
+        return ConfigEntry(key=key, value=value)
     return ConfigEntry(
         key=key,
         value=value,
-        default=parameter.default,
         choices=parameter.values,
         low=parameter.low,
         high=parameter.high,
         position=position_in(parameter, value),
-        is_log=parameter.kind in ("log", "log_int"),
+        is_log=_is_log(parameter),
     )
-
-
-def position_in(parameter: Parameter, value: Value) -> float | None:
-    """Where a value lies in a range, on the scale it is drawn on; None outside it and for a choice."""
-    low, high = parameter.low, parameter.high
-    if low is None or high is None or isinstance(value, str) or not low <= value <= high:
-        return None
-    if parameter.kind in ("log", "log_int"):
-        return math.log(value / low) / math.log(high / low)
-    return (value - low) / (high - low)
 
 
 def _answers(predictions: TestPredictions, class_names: tuple[str, ...]) -> Answers:
@@ -149,8 +156,3 @@ def _answers(predictions: TestPredictions, class_names: tuple[str, ...]) -> Answ
         for index, png in predictions.pictures.items()
     ]
     return Answers(class_names=class_names, confusion=confusion, mistakes=mistakes)
-
-
-def _short_name(retrain_key: str) -> str:
-    _, name, number = retrain_key.split(":")
-    return name if number == "0" else f"{name}, seed {int(number) + 1}"

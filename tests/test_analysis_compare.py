@@ -9,14 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tomli_w
-from fabricated_run import add_retrains, add_trials, make_run
+from fabricated_run import add_retrains, add_trials, make_run, reread
+from rich.console import Console
 
 import tune_main
+from search.analysis.compare import Comparison, Section, compare_runs, comparison_lines
 from search.analysis.results import Run, load_run
-from search.display.display import Display
 from search.errors import UserError
-from search.report.comparison import Comparison, Section, compare_runs
-from search.report.comparison_page import both_curves, comparison_page, write_comparison
+from search.report.comparison_page import comparison_page, write_comparison
+from search.report.pictures import compared_curves
 from search.retrain.predictions import predictions_path, read_predictions
 from search.study.study import RunStudy
 
@@ -27,7 +28,7 @@ def run_of(
     run = make_run(folder, lambda study: add_trials(study, num_trials), **settings)  # type: ignore[arg-type]
     if accuracy is not None:
         add_retrains(run, accuracies={"winner": accuracy, "seed": 0.6}, num_seeds=num_seeds)
-    return run
+    return reread(run)
 
 
 @pytest.fixture
@@ -57,7 +58,7 @@ def test_the_verdict_is_the_paired_difference_on_the_test_images(tmp_path: Path,
         f"The network of second is {100 * gains.mean():.2f} points better than that of first "
         f"(95 % interval {100 * (gains.mean() - margin):.2f} to {100 * (gains.mean() + margin):.2f})."
     )
-    shown = values(comparison, "what came of it", "test accuracy")
+    shown = values(comparison, "result", "test accuracy")
     assert shown == tuple(f"{100 * right.mean():.2f} %" for right in rights)
 
 
@@ -68,7 +69,7 @@ def test_the_other_way_round_the_verdict_names_the_same_network(tmp_path: Path) 
 
 def test_a_small_difference_may_be_chance(tmp_path: Path) -> None:
     verdict = compare_runs(*(run_of(tmp_path / str(acc), accuracy=acc) for acc in (0.8, 0.803))).verdict
-    assert verdict.endswith("which may be chance.") or "same number" in verdict
+    assert verdict.endswith("possibly by chance.") or "same number" in verdict
 
 
 def test_several_seeds_are_compared_by_their_means(tmp_path: Path) -> None:
@@ -82,24 +83,24 @@ def test_other_images_do_not_compare(tmp_path: Path) -> None:
     data = second.document.data.model_copy(update={"fingerprint": "e" * 64})
     object.__setattr__(second, "document", second.document.model_copy(update={"data": data}))
     comparison = compare_runs(first, second)
-    assert comparison.verdict == "The runs were made on different images, so their accuracies do not compare."
-    assert values(comparison, "what was asked for", "data: fingerprint") == ("f" * 64, "e" * 64)
+    assert comparison.verdict == "The runs used different images, so their accuracies cannot be compared."
+    assert values(comparison, "settings and data", "data: fingerprint") == ("f" * 64, "e" * 64)
 
 
 def test_a_run_without_a_winner_has_its_place(tmp_path: Path) -> None:
     comparison = compare_runs(run_of(tmp_path / "a", accuracy=0.7), make_run(tmp_path / "b", lambda study: None))
-    assert comparison.verdict == "There is no test accuracy to compare yet: b has no retrained winner."
-    assert values(comparison, "what came of it", "test accuracy")[1] == "-"
+    assert comparison.verdict == "No test accuracies to compare yet: no retrained winner in b."
+    assert values(comparison, "result", "test accuracy")[1] == "-"
     assert comparison.curves[1] is None
-    assert "both" not in comparison_page(comparison).split("<script>")[0].split("<h1>")[0]
+    assert 'class="plot"' not in comparison_page(comparison)
 
 
 def test_only_what_differs_is_told_of_settings_spaces_and_configs(tmp_path: Path, comparison: Comparison) -> None:
-    asked = section(comparison, "what was asked for")
+    asked = section(comparison, "settings and data")
     assert {row.name for row in asked.rows} == {"seed", "min_receptive_field"}
-    assert asked.same > 5
+    assert asked.num_same > 5
     assert section(comparison, "search spaces").rows == []
-    assert section(comparison, "search spaces").same > 20
+    assert section(comparison, "search spaces").num_same > 20
 
 
 def test_spaces_are_told_in_words(tmp_path: Path) -> None:
@@ -118,7 +119,7 @@ def test_spaces_are_told_in_words(tmp_path: Path) -> None:
 
 
 def test_costs_are_those_of_the_record(comparison: Comparison) -> None:
-    epochs = values(comparison, "what it cost", "epochs in trials")
+    epochs = values(comparison, "cost", "epochs in trials")
     assert [curve.costs[-1] for curve in comparison.curves if curve] == [float(text) for text in epochs]
 
 
@@ -129,14 +130,18 @@ def test_runs_of_one_name_are_told_by_their_paths(tmp_path: Path) -> None:
 
 
 def test_the_figure_has_a_line_for_each_run(comparison: Comparison) -> None:
-    traces = both_curves(comparison)["data"]
+    picture = compared_curves.picture(comparison)
+    assert picture is not None
+    traces = picture.plots[0].figure["data"]
     assert [trace["name"] for trace in traces] == ["first", "second"]
-    assert traces[1]["y"] == comparison.curves[1].best  # type: ignore[union-attr]
+    assert traces[1]["y"] == comparison.curves[1].scores  # type: ignore[union-attr]
 
 
 def test_the_terminal_shows_every_section(comparison: Comparison) -> None:
     stream = io.StringIO()
-    Display(stream).comparison(comparison)
+    console = Console(file=stream, soft_wrap=True)
+    for line in comparison_lines(comparison):
+        console.print(line)
     text = stream.getvalue()
     assert text.startswith(comparison.verdict)
     assert all(f"\n{section.title}\n" in text for section in comparison.sections)

@@ -1,18 +1,19 @@
-"""How the report's pictures look: layout, colours, and the points that stand for trials.
+"""The look of all pictures: layout, colours, and the points that stand for trials.
 
-A colour such as "--winner" names a CSS variable of the page, so that one figure suits light and dark. The page's
-script puts colours in, and hover labels where a trace says `meta = "trials"` and names trials in `customdata`.
+Figures are plotly figures as plain dicts. A colour such as "--winner" names a CSS variable of the page, so that one
+figure suits light and dark. The page's script fills in the colours, and hover labels for each trace with
+`meta = "trials"` and trial numbers in `customdata`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
-from typing import Any
+from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
-from search.report.trials import TrialView
+from search.study.record import TrialRecord
 
 Figure = dict[str, Any]
 Trace = dict[str, Any]
@@ -27,10 +28,37 @@ STATUS_COLOURS = {
 }
 
 
+class Plot(NamedTuple):
+    """One drawing."""
+
+    name: str
+    """Unique on the page."""
+    figure: Figure
+    height: int
+    """Pixels."""
+    label: str
+    """Read out by screen readers."""
+
+
+class Picture(NamedTuple):
+    """One or more plots under a title and a sentence; without a plot, the sentence says why."""
+
+    title: str
+    sentence: str
+    plots: tuple[Plot, ...] = ()
+    is_half: bool = False
+    """Whether a wide page shows it beside the next picture."""
+
+
+def single(name: str, title: str, sentence: str, figure: Figure, *, height: int, is_half: bool = False) -> Picture:
+    """A picture of one plot."""
+    return Picture(title, sentence, (Plot(name, figure, height, sentence),), is_half)
+
+
 def trial_points(
-    name: str, trials: Sequence[TrialView], xs: Sequence[Any], ys: Sequence[Any], colour: str, *, opacity: float
+    name: str, trials: Sequence[TrialRecord], xs: Sequence[Any], ys: Sequence[Any], colour: str, *, opacity: float
 ) -> Trace:
-    """A point a trial, with its label."""
+    """One labelled point per trial."""
     return {
         "type": "scatter", "mode": "markers", "name": name, "x": list(xs), "y": list(ys),
         "marker": {"color": colour, "size": 7, "opacity": opacity}, "meta": "trials",
@@ -39,7 +67,7 @@ def trial_points(
 
 
 def base_layout(x_title: str, y_title: str) -> Figure:
-    """What all pictures have in common; axis titles are plotly text."""
+    """The layout that all pictures share. Axis titles must be safe, see `safe_text`."""
     axis = {"gridcolor": "--grid", "linecolor": "--line", "zeroline": False, "ticks": ""}
     return {
         "xaxis": {**axis, "title": {"text": x_title, "standoff": 8}},
@@ -55,6 +83,13 @@ def base_layout(x_title: str, y_title: str) -> Figure:
     }
 
 
+def accuracy_layout(x_title: str, y_title: str) -> Figure:
+    """`base_layout` with accuracies, in percent, on the vertical axis."""
+    layout = base_layout(x_title, y_title)
+    layout["yaxis"]["tickformat"] = "~%"
+    return layout
+
+
 def as_lists(matrix: NDArray[Any]) -> list[list[Any]]:
     """A matrix as nested lists."""
     nested: list[list[Any]] = matrix.tolist()
@@ -62,5 +97,5 @@ def as_lists(matrix: NDArray[Any]) -> list[list[Any]]:
 
 
 def safe_text(text: str) -> str:
-    """A name for plotly, which reads a little HTML in texts."""
+    """A name escaped for plotly, which renders some HTML in texts."""
     return escape(text, quote=False)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from fabricated_run import add_finals, add_retrains, add_trials, finalist_numbers, make_run
-from search.schedulers.audit import Audit
-from test_search_report import all_failed
+from fabricated_run import add_finals, add_retrains, add_trials, finalist_numbers, make_run, reread
+from test_report_page import all_failed
 
-from search.report.comparison import compare_runs
+from search.analysis.compare import compare_runs
 from search.report.comparison_page import write_comparison
 from search.report.page import write_report
+
+if TYPE_CHECKING:
+    from browser import Page
 
 browser = pytest.importorskip("browser", reason="websocket-client is not installed")
 pytestmark = [
@@ -22,27 +25,24 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[browser.Page]:
+def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     with browser.opened_browser(tmp_path_factory.mktemp("browser")) as opened:
         yield opened
 
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    audit, settings = Audit(fraction=0.2), {"retrain_top": 2, "retrain_seeds": 3, "audit": 0.2}
     folder = tmp_path_factory.mktemp("runs") / "run"
-    run = make_run(folder, lambda study: add_trials(study, 30, audit=audit), **settings)
+    run = make_run(folder, lambda study: add_trials(study, 30), retrain_top=2, retrain_seeds=3)
     add_finals(run, dict.fromkeys(finalist_numbers(run), (0.8, 0.81, 0.79)))
     add_retrains(run, accuracies={"winner": 0.9, "seed": 0.8, "default": 0.85}, num_seeds=3)
-    write_report(run)
+    write_report(reread(run))
     return run.run_dir / "report.html"
 
 
 @pytest.mark.parametrize("is_dark", [False, True])
 @pytest.mark.parametrize("width", [1280, 390])
-def test_the_page_is_drawn_without_errors_or_requests(
-    page: browser.Page, report: Path, width: int, is_dark: bool
-) -> None:
+def test_the_page_is_drawn_without_errors_or_requests(page: Page, report: Path, width: int, is_dark: bool) -> None:
     page.show(report, width=width, is_dark=is_dark)
     assert page.complaints == []
     assert page.requests == [report.as_uri()]
@@ -54,7 +54,7 @@ def test_the_page_is_drawn_without_errors_or_requests(
     assert (sum(map(int, background[4:-1].split(","))) < 3 * 128) == is_dark
 
 
-def test_the_pictures_change_colour_with_the_scheme(page: browser.Page, report: Path) -> None:
+def test_the_pictures_change_colour_with_the_scheme(page: Page, report: Path) -> None:
     page.show(report, width=1280, is_dark=False)
     colour = "document.querySelector('#plot-curves .legendtext').style.fill"
     light = page.evaluate(colour)
@@ -64,7 +64,7 @@ def test_the_pictures_change_colour_with_the_scheme(page: browser.Page, report: 
     assert page.complaints == []
 
 
-def test_a_point_tells_its_trial(page: browser.Page, report: Path) -> None:
+def test_a_point_shows_its_trial(page: Page, report: Path) -> None:
     page.show(report, width=1280, is_dark=False)
     page.evaluate("Plotly.Fx.hover('plot-params', [{curveNumber: 0, pointNumber: 0}])")
     words = page.evaluate("document.querySelector('#plot-params .hovertext').textContent")
@@ -72,17 +72,17 @@ def test_a_point_tells_its_trial(page: browser.Page, report: Path) -> None:
     assert "activation" in words
 
 
-def test_a_page_without_pictures_is_no_error(page: browser.Page, tmp_path: Path) -> None:
+def test_a_page_without_pictures_has_no_errors(page: Page, tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", all_failed)
     write_report(run)
     page.show(run.run_dir / "report.html", width=390, is_dark=True)
     assert page.complaints == []
-    assert "No trial ended with a score" in page.evaluate("document.querySelector('h1').textContent")
+    assert "No trial has a score" in page.evaluate("document.querySelector('h1').textContent")
 
 
 @pytest.mark.parametrize(("width", "is_dark"), [(1280, False), (390, True)])
 def test_a_comparison_is_drawn_without_errors_or_requests(
-    page: browser.Page, tmp_path: Path, width: int, is_dark: bool
+    page: Page, tmp_path: Path, width: int, is_dark: bool
 ) -> None:
     runs = [make_run(tmp_path / name, lambda study: add_trials(study, 9)) for name in ("a", "b")]
     path = tmp_path / "both.html"

@@ -114,7 +114,7 @@ def test_the_command_says_what_was_checked(run: Run, capsys: pytest.CaptureFixtu
 def test_bad_places_are_refused_in_one_line(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["export", str(run.run_dir), "--format", "torch-export"]
     assert tune_main.main([*command, "--out", "no/such/model.pt2"]) == 2
-    assert "--out no/such/model.pt2: no/such is no folder" in capsys.readouterr().err
+    assert "--out no/such/model.pt2: no/such is not a folder" in capsys.readouterr().err
     (run.run_dir / "model.safetensors").unlink()
     assert tune_main.main(command) == 2
     assert "the winner has not been retrained" in capsys.readouterr().err

@@ -10,7 +10,6 @@ import pytest
 import torch
 from PIL import Image
 from retrained_run import make_retrained_run, some_digits
-from safetensors.torch import load_file, save_file
 
 import tune_main
 from model.augment import normalise
@@ -64,16 +63,6 @@ def test_the_statistics_are_of_all_images_that_were_retrained_on(run: Run) -> No
     assert list(mean) != list(run.document.data.mean)
 
 
-def test_a_folder_without_the_statistics_takes_those_of_the_search(run: Run) -> None:
-    path = run.run_dir / "model.safetensors"
-    save_file(load_file(path), path)  # as they were written before
-    data = run.document.data
-    expected = Classifier(run.load_network(), mean=data.mean, std=data.std)
-    images = some_digits(3).examples.images
-    with torch.inference_mode():
-        np.testing.assert_array_equal(run.predict(images), expected(torch.from_numpy(images)).numpy())
-
-
 def test_the_classifier_normalises_as_the_training_does(run: Run) -> None:
     images = torch.from_numpy(some_digits(5).examples.images)
     mean, std = (0.1, 0.2, 0.3), (0.4, 0.5, 0.6)
@@ -119,7 +108,7 @@ def test_a_file_that_is_no_image_is_named(run: Run, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("model.safetensors", None, "model.safetensors is not there: the winner has not been retrained"),
+        ("model.safetensors", None, "model.safetensors does not exist: the winner has not been retrained"),
         ("model.safetensors", "torn", "model.safetensors is damaged"),
         ("best_config.toml", None, "best_config.toml cannot be read (No such file or directory)"),
         ("best_config.toml", "c1_width = 'x", "best_config.toml does not fit model.safetensors"),
@@ -138,7 +127,7 @@ def test_a_folder_that_is_not_whole_is_told_in_one_line(
     assert len(err.splitlines()) == 1
 
 
-@pytest.mark.parametrize(("make", "message"), [(None, "is not there"), (Path.mkdir, "is a folder")])
+@pytest.mark.parametrize(("make", "message"), [(None, "does not exist"), (Path.mkdir, "is a folder")])
 def test_a_path_that_is_no_file_is_told_in_one_line(
     run: Run, tmp_path: Path, make: object, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,0 +1,35 @@
+"""Jinja for the summary and the pages, with a run's numbers in words as filters."""
+
+from __future__ import annotations
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from search.analysis import wording
+from search.text import duration, percent, points, value_text
+
+
+def environment(package: str, *, autoescape: bool) -> Environment:
+    """An environment for the folder `templates` of a package. A name that was not passed is an error."""
+    made = Environment(
+        loader=PackageLoader(package),
+        autoescape=autoescape,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    made.filters |= {
+        "percent": percent,
+        "points": points,
+        "duration": duration,
+        "value": value_text,
+        "count": lambda number: "-" if number is None else f"{number:,.0f}",
+        "millions": lambda number: f"{number / 1e6:.1f} M",
+        "estimate": wording.estimate_cell,
+        "difference": wording.difference_cell,
+        "interval": wording.gain_interval,
+        "accuracy_interval": wording.accuracy_interval,
+        "gain_note": wording.gain_note,
+    }
+    made.globals |= {"interval_text": wording.interval_text}
+    return made
