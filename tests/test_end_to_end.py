@@ -63,9 +63,9 @@ def test_the_report_has_the_winners_answers_to_the_test_images(run_dir: Path) ->
     [retrain] = load_run(run_dir).retrains.to_dict("records")
     assert predictions.is_right.mean() == pytest.approx(retrain["test_accuracy"])
     page = (run_dir / "report.html").read_text()
-    assert f"{100 * retrain['test_accuracy']:.2f}\u00a0% of the test images right" in page
-    assert 'id="data-confusion"' in page
-    assert 'id="data-retrain"' in page
+    assert f"{100 * retrain['test_accuracy']:.2f}\u00a0%" in page
+    assert 'id="plot-confusion"' in page
+    assert 'id="plot-retrain"' in page
 
 
 def test_trials_have_a_row_each_with_a_reason_for_every_stop(run_dir: Path) -> None:

@@ -169,9 +169,9 @@ def test_digits_that_stand_in_for_cifar10_make_short_trials(tmp_path: Path) -> N
     no_folder.write_text("CIFAR-10 cannot be put here")
     stand_in = prepared(dataset="auto", data_dir=no_folder)
     assert stand_in.data.name == "digits"
-    assert len(stand_in.arrays.train_indices) == stand_in.settings.search_examples == 512
+    assert len(stand_in.images.train_indices) == stand_in.settings.search_examples == 512
     assert "NOT CIFAR-10" in stand_in.warnings[0]
     assert any(warning.startswith("trials train on 512 of the training images") for warning in stand_in.warnings)
     asked = prepared(dataset="auto", data_dir=no_folder, search_examples=600)
-    assert len(asked.arrays.train_indices) == 600
+    assert len(asked.images.train_indices) == 600
     assert len(prepared(dataset="digits").arrays.train_indices) > 1000
