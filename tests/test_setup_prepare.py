@@ -174,4 +174,4 @@ def test_digits_that_stand_in_for_cifar10_make_short_trials(tmp_path: Path) -> N
     assert any(warning.startswith("trials train on 512 of the training images") for warning in stand_in.warnings)
     asked = prepared(dataset="auto", data_dir=no_folder, search_examples=600)
     assert len(asked.images.train_indices) == 600
-    assert len(prepared(dataset="digits").arrays.train_indices) > 1000
+    assert len(prepared(dataset="digits").images.train_indices) > 1000
