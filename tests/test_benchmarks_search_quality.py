@@ -61,7 +61,9 @@ def scores(*reports: tuple[str, int, float, float]) -> Iterator[Score]:
 
 
 def found(*reports: tuple[str, int, float, float]) -> Outcome:
-    return outcome(scores(*reports), num_epochs=2, top_score=0.9, best_score=1.0, budget=100, patience=100)
+    return outcome(
+        scores(*reports), num_epochs=2, top_score=0.9, best_score=1.0, median_score=0.5, budget=100, patience=100
+    )
 
 
 def test_the_furthest_trial_is_handed_over_and_the_better_of_equals() -> None:
@@ -73,18 +75,31 @@ def test_the_furthest_trial_is_handed_over_and_the_better_of_equals() -> None:
 
 def test_regrets_are_read_when_each_budget_is_spent() -> None:
     reports = [(str(index), 2, 0.5 + index / 100, 0.5 + index / 100) for index in range(21)]
-    assert found(*reports).regrets == (pytest.approx(0.41), pytest.approx(0.31), None, None)
+    # After 2, 4, 10 and 20 reports the selected config ends at 0.51, 0.53, 0.59 and 0.69; best minus median is 0.5.
+    assert found(*reports).regrets == (*map(pytest.approx, (0.98, 0.94, 0.82, 0.62)), None)
+
+
+def test_a_search_that_loses_what_it_found_stays_found_from_its_last_find_on() -> None:
+    top, poor = ("a", 1, 0.1, 0.95), ("b", 2, 0.2, 0.2)
+    assert found(top, poor).found_after == 0.5
+    assert found(top, poor).stays_found_after is None
+    again = found(top, poor, ("c", 2, 0.95, 0.95), ("d", 1, 0.1, 0.1))
+    assert (again.found_after, again.stays_found_after) == (0.5, 1.5)
+    assert found(top, ("e", 1, 0.0, 0.0)).stays_found_after == 0.5
+
+
+def followed(budget: float, patience: float) -> Outcome:
+    reports = scores(*[("a", 1, 0.0, 0.0)] * 4, ("b", 2, 1.0, 1.0), *[("c", 2, 1.0, 1.0)] * 20)
+    return outcome(reports, num_epochs=2, top_score=0.9, best_score=1, median_score=0, budget=budget, patience=patience)
 
 
 def test_nothing_after_the_budget_counts() -> None:
-    def followed(budget: float, patience: float) -> Outcome:
-        reports = scores(*[("a", 1, 0.0, 0.0)] * 4, ("b", 2, 1.0, 1.0), *[("c", 2, 1.0, 1.0)] * 20)
-        return outcome(reports, num_epochs=2, top_score=0.9, best_score=1, budget=budget, patience=patience)
-
     assert followed(2, 2).found_after is None
     assert followed(2, 3).found_after == followed(12, 12).found_after == 2.5
-    assert followed(2, 3).regrets == (None,) * 4
-    assert followed(5, 12).regrets == (0.0, None, None, None)
+    assert followed(2, 3).stays_found_after is None, "it was found in the time of patience"
+    assert followed(12, 12).stays_found_after == 2.5
+    assert followed(1.5, 2).regrets == (1.0, 1.0, None, None, None)
+    assert followed(5, 12).regrets == (1.0, 1.0, 0.0, None, None)
 
 
 def test_a_pools_rows_are_drawn_as_the_space_draws_them_and_only_once(problem: Problem) -> None:
@@ -162,11 +177,17 @@ def test_what_was_replayed_before_is_not_replayed_again(problem: Problem, tmp_pa
     assert {len(outcomes) for outcomes in three.values()} == {3}
     assert len(path.read_text().splitlines()) == 6
     assert {one.found_after for outcomes in again.values() for one in outcomes} == {0.5}
+    path.write_text(path.read_text().replace('"stays_found_after"', '"other"'))
+    with pytest.raises(SystemExit, match="--keep"):
+        KeptOutcomes(path)
 
 
 def test_a_summary_compares_medians_and_seeds(tmp_path: Path) -> None:
     def runs(*lengths: float | None) -> list[Outcome]:
-        return [Outcome(found_after=length, regrets=(0.1, None, None, None)) for length in lengths]
+        return [
+            Outcome(found_after=length, stays_found_after=length, regrets=(0.1, None, None, None, None))
+            for length in lengths
+        ]
 
     outcomes = {
         "one": {"ours": runs(1, 2, 3), "slow": runs(4, 8, 12), "lost": runs(None, None, 20)},
@@ -179,6 +200,9 @@ def test_a_summary_compares_medians_and_seeds(tmp_path: Path) -> None:
     assert summary["best_rival"] == {"one": "slow", "two": "lost"}
     assert summary["times_less_than_best_rival"] == pytest.approx(math.sqrt(4 * 2))
     assert summary["problems"]["one"]["lost"]["not_found"] == pytest.approx(2 / 3)
+    assert summary["problems"]["one"]["lost"]["not_staying"] == pytest.approx(2 / 3)
+    assert summary["problems"]["one"]["lost"]["stays_median"] is None
+    assert summary["problems"]["one"]["slow"]["stays_median"] == 8
     assert "the best rival of each" in text_table(summary)
     write_picture(tmp_path / "picture.html", summary)
     assert "plotly" in (tmp_path / "picture.html").read_text()[:5000].lower()

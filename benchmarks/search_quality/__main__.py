@@ -17,6 +17,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 
 from benchmarks.conditions import write_result
@@ -113,6 +114,7 @@ def _run(tables: Path, job: Job) -> Outcome:
         num_epochs=problem.num_epochs,
         top_score=problem.top_score,
         best_score=float(problem.final_scores.max()),
+        median_score=float(np.median(problem.final_scores)),
         budget=job.budget,
         patience=job.patience,
     )

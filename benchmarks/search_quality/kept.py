@@ -1,12 +1,13 @@
-"""Outcomes kept as lines of JSON, so that a long comparison can be cut off, gone on with and added to."""
+"""Outcomes kept as lines of JSON, so that a long comparison can be interrupted, continued and extended."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
-from benchmarks.search_quality.measure import Outcome
+from benchmarks.search_quality.measure import REGRET_BUDGETS, Outcome
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,7 @@ class KeptOutcomes:
                 file.write(json.dumps({"job": asdict(job), "outcome": asdict(outcome)}) + "\n")
 
 
-def _outcome(values: dict[str, object]) -> Outcome:
-    found_after, regrets = values["found_after"], values["regrets"]
-    assert found_after is None or isinstance(found_after, float)
-    assert isinstance(regrets, list)
-    return Outcome(found_after=found_after, regrets=tuple(regrets))
+def _outcome(values: dict[str, Any]) -> Outcome:
+    if values.keys() != {field.name for field in fields(Outcome)} or len(values["regrets"]) != len(REGRET_BUDGETS):
+        raise SystemExit("--keep: the file holds outcomes of another version of this benchmark. Give another file.")
+    return Outcome(**{**values, "regrets": tuple(values["regrets"])})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -54,12 +55,14 @@ def text_table(summary: Mapping[str, Any]) -> str:
         lines.append(f"{problem}: full trainings until a top 1 % config is handed over")
         for name, row in sorted(rows.items(), key=lambda item: item[1]["median"]):
             regrets = ", ".join("-" if value is None else f"{value:.3g}" for value in row["regrets"])
+            stays = row["stays_median"]
             lines.append(
                 f"  {name:28} {row['median']:6.1f} ({row['low']:.1f} to {row['high']:.1f}), not found "
-                f"{100 * row['not_found']:3.0f} %, regret {regrets}"
+                f"{100 * row['not_found']:3.0f} %, stays found from {'-' if stays is None else f'{stays:.1f}'}, not "
+                f"{100 * row['not_staying']:3.0f} %, regret {regrets}"
             )
     lines.append(
-        f"regrets: medians after {', '.join(map(str, REGRET_BUDGETS))} full trainings, in the units of the scores"
+        f"regrets: medians after {', '.join(map(str, REGRET_BUDGETS))} full trainings, in units of best minus median"
     )
     lines.append("how many times less ours needs (of medians; of paired seeds; geometric means over the problems)")
     for name, ratio in summary["times_less"].items():
@@ -92,12 +95,16 @@ def write_picture(path: Path, summary: Mapping[str, Any]) -> None:
 
 
 def _row(runs: Sequence[Outcome], values: np.ndarray[Any, Any]) -> dict[str, Any]:
+    stays = [math.inf if run.stays_found_after is None else run.stays_found_after for run in runs]
+    median_stays = float(np.median(stays))
     regrets = zip(*(run.regrets for run in runs), strict=True)
     return {
         "median": float(np.median(values)),
         "low": float(np.quantile(values, 0.05)),
         "high": float(np.quantile(values, 0.95)),
         "not_found": sum(run.found_after is None for run in runs) / len(runs),
+        "stays_median": median_stays if math.isfinite(median_stays) else None,
+        "not_staying": sum(run.stays_found_after is None for run in runs) / len(runs),
         "regrets": [None if None in column else float(np.median(column)) for column in regrets],
     }
 
