@@ -1,4 +1,4 @@
-"""Where and with what a measurement was made, and the file it is kept in."""
+"""The machine and versions of a measurement, and the file that a benchmark writes."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import json
 import os
 import platform
 import subprocess
+import sys
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,8 @@ def conditions() -> dict[str, Any]:
 
 
 def write_result(path: Path, result: dict[str, Any]) -> None:
-    """`result` with its conditions as JSON, by rename."""
+    """Writes `result` with its conditions as JSON, by rename, and prints the machine's load."""
+    print("load average over 1, 5 and 15 min:", *(f"{load:.2f}" for load in os.getloadavg()), file=sys.stderr)
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".tmp")
     unfinished.write_text(json.dumps({"conditions": conditions(), **result}, indent=1) + "\n")
@@ -44,7 +46,7 @@ def write_result(path: Path, result: dict[str, Any]) -> None:
 
 
 def parser(description: str) -> argparse.ArgumentParser:
-    """With the options that every benchmark takes."""
+    """A parser with the options that every benchmark takes."""
     made = argparse.ArgumentParser(description=description)
     made.add_argument("--out", type=Path, required=True, help="JSON file for the result")
     made.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="CPU threads (all)")
