@@ -49,7 +49,7 @@ def brief(events: Iterator[Event]) -> list[tuple[float, int, str, int, bool]]:
 
 def test_reports_arrive_in_the_order_of_time_and_a_free_worker_takes_the_next_trial() -> None:
     searcher = Listed([{"epochs": 2, "epoch_s": 3.0}, {"epochs": 2, "epoch_s": 2.0}, {"epochs": 1, "epoch_s": 1.0}])
-    events = brief(simulate(searcher, FIFOScheduler(), train, num_workers=2))
+    events = brief(simulate(searcher, FIFOScheduler(), train, num_workers=2))  # type: ignore[no-untyped-call]
     assert events == [
         (2.0, 1, "00001", 1, False),
         (3.0, 0, "00000", 1, False),
@@ -62,14 +62,14 @@ def test_reports_arrive_in_the_order_of_time_and_a_free_worker_takes_the_next_tr
 
 def test_a_searcher_without_a_suggestion_is_asked_again_after_the_next_report() -> None:
     searcher = Listed([{"epochs": 1, "epoch_s": 5.0}, None, {"epochs": 1, "epoch_s": 1.0}])
-    events = brief(simulate(searcher, FIFOScheduler(), train, num_workers=2))
+    events = brief(simulate(searcher, FIFOScheduler(), train, num_workers=2))  # type: ignore[no-untyped-call]
     assert [(time_s, worker) for time_s, worker, *_ in events] == [(5.0, 0), (6.0, 0)]
 
 
 @pytest.mark.parametrize(("num_trials", "num_events"), [(0, 0), (2, 2), (None, 4)])
 def test_no_more_suggestions_are_taken_than_asked_for(num_trials: int | None, num_events: int) -> None:
     searcher = Listed([{"epochs": 1, "epoch_s": 1.0}] * 4)
-    events = list(simulate(searcher, FIFOScheduler(), train, num_workers=3, num_trials=num_trials))
+    events = list(simulate(searcher, FIFOScheduler(), train, num_workers=3, num_trials=num_trials))  # type: ignore[no-untyped-call]
     assert len(events) == num_events
 
 
