@@ -59,6 +59,6 @@ def test_a_trial_goes_on_on_another_node(fault: str, tmp_path: Path, undisturbed
 def test_without_any_node_left_the_search_ends_and_can_go_on(tmp_path: Path, undisturbed: list[dict[str, Any]]) -> None:
     code, line = search(tmp_path, "all")
     assert code == 1
-    assert line == "no node of Ray's on which a trial fits has answered for 30 s"
+    assert "for 30 s, no node" in line
     trials = story(tmp_path, "none")
     assert [{**trial, "num_workers": 1} for trial in trials] == undisturbed

@@ -47,7 +47,7 @@ def run_onto_a_full_disk(
     assert code == 1, output
     (line,) = [line for line in output.splitlines() if line.startswith("tune_main.py: error: ")]
     assert "Traceback" not in output
-    assert "Go on with: python tune_main.py --resume results/tiny" in output
+    assert "Resume with: python tune_main.py --resume results/tiny" in output
     (disk / "ballast").unlink()
     with started(folder, "--resume", "results/tiny", environment=environment) as run:
         code, output = run.wait()
@@ -62,7 +62,7 @@ def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
     run_dir = tmp_path / "results" / "tiny"
     with small_disk(tmp_path / "results", "80m") as disk:
         line = run_onto_a_full_disk(tmp_path, disk, lambda: num_epochs(run_dir) >= 3)
-        assert "bytes left; the run may need" in line
+        assert "bytes free; the run may need" in line
         assert num_epochs(run_dir) > 3
 
 
@@ -75,7 +75,7 @@ def test_a_disk_that_fills_while_retraining_loses_nothing(tmp_path: Path) -> Non
             lambda: list(checkpoints.glob("retrain*/*.safetensors")),
             *("--trials", 1, "--epochs", 30, "--grace-period", 30),
         )
-        assert "bytes left; the run may need" in line
+        assert "bytes free; the run may need" in line
 
 
 def test_a_full_disk_under_the_record_alone_loses_nothing(tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_a_full_temporary_folder_loses_nothing(tmp_path: Path) -> None:
             refused, output = run.wait()
         assert refused == 2
         assert "the temporary folder" in output
-        assert "Make room or set TMPDIR to another." in output
+        assert "set TMPDIR to another folder" in output
         (disk / "ballast").unlink()
         with started(tmp_path, "--resume", "results/tiny", environment=environment) as run:
             code, output = run.wait()

@@ -15,7 +15,7 @@ from search import load_run
 
 pytestmark = pytest.mark.faults
 STOP_WITHIN_S = 15 * float(os.environ.get("FAULTS_SLOWNESS", "1"))
-RESUME_HINT = "Go on with: python tune_main.py --resume results/tiny"
+RESUME_HINT = "Resume with: python tune_main.py --resume results/tiny"
 
 
 @pytest.mark.parametrize(

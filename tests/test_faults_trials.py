@@ -15,9 +15,10 @@ import torch
 from ray import cloudpickle
 from tiny_space import TINY
 
-from model.split_images import ImageTensors
+from model.split_images import ImageArrays, ImageTensors
 from search import load_run
 from search.errors import RunFailed
+from search.machine.slots import Slots
 from search.run import run_search
 from search.settings import SearchSettings
 from search.tune import tuner
@@ -79,8 +80,12 @@ def hopeless(
 def search_with(train: Any, settings: SearchSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     """A whole run, but for what its workers do."""
     folder = settings.results_dir.parent
-    run_trials = functools.partial(tuner.run_trials, train=functools.partial(train, folder))
-    monkeypatch.setattr(tuner, "run_trials", run_trials)
+    make_trainable = tuner.make_trainable
+
+    def make_troubled(_train: Any, images: ImageArrays, plan: TrialPlan, slots: Slots) -> Any:
+        return make_trainable(functools.partial(train, folder), images, plan, slots)
+
+    monkeypatch.setattr(tuner, "make_trainable", make_troubled)
     run_search(settings)
 
 

@@ -34,7 +34,7 @@ def test_a_trial_that_hangs_fails_alone(tmp_path: Path) -> None:
     trials = load_run(run_dir).trials
     failed = trials[trials.status == "failed"]
     assert len(failed) == 1
-    assert failed.error.item() == f"no epoch ended within {timeout_s} s (--trial-timeout), so it was killed"
+    assert failed.error.item() == f"killed because no epoch ended within {timeout_s} s (--trial-timeout)"
     assert (trials.status != "failed").sum() == 1
 
 
@@ -64,7 +64,7 @@ def test_two_runs_at_once_and_a_lock_that_frees_itself(tmp_path: Path) -> None:
     with started(tmp_path, *arguments) as first:
         wait_until(lambda: num_epochs(run_dir) >= 1)
         for second_arguments, message in (
-            (arguments, "results/tiny exists already. Give another --name, or go on with it: --resume results/tiny."),
+            (arguments, "results/tiny exists already. Give another --name, or resume it: --resume results/tiny."),
             (["--resume", "results/tiny"], f"is in use by process {first.process.pid} on {os.uname().nodename}. Wait"),
         ):
             with started(tmp_path, *second_arguments) as second:
@@ -94,11 +94,17 @@ def test_images_that_changed_since_the_run_began_are_named(tmp_path: Path) -> No
         run.process.wait()
     shutil.copytree(images, tmp_path / "as they were")
     for change, message in (
-        (lambda: (images / "cat" / "07.png").write_bytes(encode_png(random_image(16))), "another data set (sha256"),
-        (lambda: (images / "cat" / "07.png").rename(images / "dog" / "99.png"), "another data set (sha256"),
+        (
+            lambda: (images / "cat" / "07.png").write_bytes(encode_png(random_image(16))),
+            "the data set (sha256 of its images) was",
+        ),
+        (
+            lambda: (images / "cat" / "07.png").rename(images / "dog" / "99.png"),
+            "the data set (sha256 of its images) was",
+        ),
         (lambda: os.truncate(images / "dog" / "11.png", 300), "11.png"),
         (lambda: os.truncate(images / "dog" / "11.png", 0), "11.png"),
-        (lambda: shutil.rmtree(images / "dog"), "one class only"),
+        (lambda: shutil.rmtree(images / "dog"), "has only one class"),
     ):
         change()
         with started(tmp_path, "--resume", "results/tiny") as run:
