@@ -11,7 +11,8 @@ tune: $(VENV)/.installed
 	$(BIN)/python tune_main.py $(ARGS)
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -m "not faults" $(PARALLEL)
+	$(BIN)/python -m pytest -m "not faults" $(PARALLEL) --cov=model --cov=search --cov-report=
+	@echo "lines covered, subprocesses not counted: $$($(BIN)/coverage report --format=total) %"
 
 # The five faults that matter most: driver, worker or Ray's node killed, disk full, Ctrl-C.
 test-core-faults: $(VENV)/.installed-dev
