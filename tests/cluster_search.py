@@ -14,7 +14,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -107,7 +107,7 @@ def cluster_of_three(scratch: Path) -> Iterator[Nodes]:
     finally:
         nodes.thaw()
         ray.shutdown()
-        nodes.cluster.shutdown()
+        shut_down(nodes.cluster)
 
 
 def start_cluster() -> Cluster:
@@ -122,10 +122,16 @@ def start_cluster() -> Cluster:
         except Exception as error:  # Ray raises plain Exceptions here
             print(f"start {attempt}: {error}", file=sys.stderr)
             ray.shutdown()
-            cluster.shutdown()
+            shut_down(cluster)
         else:
             return cluster
     raise SystemExit("the cluster did not start")
+
+
+def shut_down(cluster: Cluster) -> None:
+    """Ends all nodes."""
+    end: Callable[[], None] = cluster.shutdown  # Ray does not annotate it
+    end()
 
 
 def images() -> ImageArrays:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,16 +13,17 @@ from search_worlds import search
 from search.analysis.summary import write_results
 from search.report.page import write_report
 from search.schedulers.time_budget import Budget
-from search.study import study as study_room
 from search.study.ranking import rank_trials
 from search.study.study import RunStudy
 
 
 def turn_back(study: RunStudy) -> None:
     """As if the clock had been set back an hour at every epoch: later is earlier, and ends lie before starts."""
-    for record in study.trials():
-        frozen = study.storage._get_trial(study._trial_id(record.number))  # type: ignore[attr-defined]
+    study_id = study.storage.get_study_id_from_name(study.name)
+    trials = study.storage.get_all_trials(study_id, deepcopy=False)
+    for record, frozen in zip(study.trials(), trials, strict=True):
         if frozen.datetime_complete is not None:
+            assert frozen.datetime_start is not None
             frozen.datetime_complete = frozen.datetime_start - timedelta(hours=1 + record.number)
         for epoch, metrics in record.epoch_metrics.items():
             moment = {**metrics, "recorded_at": 1_800_000_000.0 - 3600 * (10 * record.number + epoch)}
@@ -50,7 +52,7 @@ def test_a_search_decides_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
         now[0] -= 1000.0
         return now[0]
 
-    monkeypatch.setattr(study_room.time, "time", back)
+    monkeypatch.setattr(time, "time", back)
     search(turned, 5)
     search(turned, 8)
     assert [(record.config, record.status, record.rungs) for record in turned.trials()] == [

@@ -6,8 +6,9 @@ import functools
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -25,8 +26,9 @@ from search.tune import tuner
 from search.worker.trainable import Report, TrialPlan, train_trial
 
 pytestmark = pytest.mark.faults
-# Workers cannot import this file.
-cloudpickle.register_pickle_by_value(sys.modules[__name__])
+# Workers cannot import this file. Ray does not annotate the function.
+register: Callable[[ModuleType], None] = cloudpickle.register_pickle_by_value
+register(sys.modules[__name__])
 
 
 def settings_in(folder: Path, **values: Any) -> SearchSettings:

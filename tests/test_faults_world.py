@@ -125,8 +125,8 @@ def test_a_cluster_that_ray_address_names_is_never_joined(tmp_path: Path) -> Non
     home.mkdir()
     too_long = tmp_path / ("x" * 80)
     too_long.mkdir()
-    address = {"RAY_ADDRESS": "192.0.2.77:6379", "HOME": str(home), "TMPDIR": str(too_long)}
-    with started(tmp_path, *new_run(tmp_path, "--trials", 1, "--epochs", 60), environment=address) as run:
+    environment = {"RAY_ADDRESS": "192.0.2.77:6379", "HOME": str(home), "TMPDIR": str(too_long)}
+    with started(tmp_path, *new_run(tmp_path, "--trials", 1, "--epochs", 60), environment=environment) as run:
         wait_until(lambda: num_epochs(run_dir) >= 1 or run.process.poll() is not None)
         raylet = run.pid_of("raylet")
         assert raylet is not None
@@ -145,8 +145,8 @@ def test_a_cluster_that_ray_address_names_is_never_joined(tmp_path: Path) -> Non
         code, output = run.wait()
         assert code == 0, output
     assert not temp.parent.exists()
-    token = home / ".ray" / "auth_token"
-    assert not token.exists() or stat.S_IMODE(token.stat().st_mode) & 0o077 == 0
+    token_file = home / ".ray" / "auth_token"
+    assert not token_file.exists() or stat.S_IMODE(token_file.stat().st_mode) & 0o077 == 0
 
 
 def environment_of(pid: int) -> dict[str, str]:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from itertools import chain, islice, pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
-import sqlalchemy as sa
 from run_documents import make_document
 from search_worlds import SPACE, Rungs, search
+from watched_database import before_each_commit, in_database, torn_states
 from watched_storage import Killed, WatchedStorage, dies_after
 
 from search.schedulers.asha import decide
@@ -33,7 +32,8 @@ Undisturbed = tuple[Rungs, list[dict[str, Any]], list[bytes]]
 def story(study: RunStudy) -> list[dict[str, Any]]:
     """Everything that a record says of its trials, but for the clock; the ranking last."""
     rows = []
-    states = [trial.state for trial in study.storage.get_all_trials(study._study_id, deepcopy=False)]
+    study_id = study.storage.get_study_id_from_name(study.name)
+    states = [trial.state for trial in study.storage.get_all_trials(study_id, deepcopy=False)]
     for record, state in zip(study.trials(), states, strict=True):
         row = {name: value for name, value in vars(record).items() if name not in ("started", "ended", "epoch_metrics")}
         row["epoch_metrics"] = {
@@ -108,15 +108,15 @@ def test_trials_that_an_extended_promotion_stopped_stay_stopped_and_count_at_the
 
 def test_a_kill_before_a_commit_to_a_database_changes_nothing(undisturbed: Undisturbed, tmp_path: Path) -> None:
     path, left_by_kill = tmp_path / "study.db", []
-    with _in_database(path) as study:
-        _before_each_commit(study, lambda: left_by_kill.append(path.read_bytes()))
+    with in_database(path) as study:
+        before_each_commit(study, lambda: left_by_kill.append(path.read_bytes()))
         search(study, NUM_TRIALS, rungs=undisturbed[0])
         assert story(study) == undisturbed[1]
     assert len(left_by_kill) == len(undisturbed[2])
     for kill in range(7, len(left_by_kill), STRIDE_IN_DATABASE):
         copy = tmp_path / f"{kill}.db"
         copy.write_bytes(left_by_kill[kill])
-        with _in_database(copy) as study:
+        with in_database(copy) as study:
             search(study, NUM_TRIALS, rungs=undisturbed[0])
             assert story(study) == undisturbed[1], f"killed before commit {kill}"
 
@@ -125,20 +125,20 @@ def test_a_database_copied_while_it_is_written_is_whole_or_refused(undisturbed: 
     """A copy that has some pages from before a commit and some from after it."""
     rungs, expected, _ = undisturbed
     path, left_by_kill = tmp_path / "study.db", []
-    with _in_database(path) as study:
-        _before_each_commit(study, lambda: left_by_kill.append(path.read_bytes()))
+    with in_database(path) as study:
+        before_each_commit(study, lambda: left_by_kill.append(path.read_bytes()))
         search(study, NUM_TRIALS, rungs=rungs)
     folder = tmp_path / "copy"
     folder.mkdir(mode=0o755)
     (folder / "run.toml").write_text(make_document().to_toml())
     num_refused = num_equal = 0
     for before, after in islice(pairwise(left_by_kill), 7, None, STRIDE_IN_DATABASE):
-        for torn in _torn(before, after):
+        for torn in torn_states(before, after):
             (folder / "study.db").write_bytes(torn)
             if resume_problems(folder):
                 num_refused += 1
                 continue
-            with _in_database(folder / "study.db") as study:
+            with in_database(folder / "study.db") as study:
                 search(study, NUM_TRIALS, rungs=rungs)
                 assert story(study) == expected
             num_equal += 1
@@ -221,48 +221,3 @@ def _decisions_in_order(scores: list[tuple[int, int, float]], rungs: Rungs) -> d
                 expected[number, epoch] = decide(epoch, value, earlier, rungs.reduction_factor)
                 earlier.append(value)
     return expected
-
-
-def _torn(before: bytes, after: bytes) -> Iterator[bytes]:
-    """Both ways to mix two states of a database at each page that differs."""
-    size = 4096
-    starts = range(0, len(after), size)
-    different = [start for start in starts if before[start : start + size] != after[start : start + size]]
-    for cut in different[1:]:
-        yield after[:cut] + before[cut:]
-        yield before[:cut] + after[cut:]
-
-
-def _hurry(connection: Any, _record: Any) -> None:
-    """A killed process loses nothing that it handed to the system; only a power cut would."""
-    connection.execute("PRAGMA synchronous = OFF")
-
-
-@contextmanager
-def _in_database(path: Path) -> Iterator[RunStudy]:
-    sa.event.listen(sa.Engine, "connect", _hurry)
-    study = RunStudy.in_database(f"sqlite:///{path}", "run")
-    try:
-        yield study
-    finally:
-        sa.event.remove(sa.Engine, "connect", _hurry)
-        study.storage.remove_session()
-        study.storage._backend.engine.dispose()  # type: ignore[attr-defined]
-
-
-def _before_each_commit(study: RunStudy, call: Callable[[], None]) -> None:
-    """Calls just before every transaction that writes to a trial is committed."""
-    engine = study.storage._backend.engine  # type: ignore[attr-defined]
-    has_written = False
-
-    @sa.event.listens_for(engine, "before_cursor_execute")
-    def note(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
-        nonlocal has_written
-        has_written = has_written or statement.startswith(("INSERT", "UPDATE", "DELETE"))
-
-    @sa.event.listens_for(engine, "commit")
-    def commit(connection: Any) -> None:
-        nonlocal has_written
-        if has_written:
-            has_written = False
-            call()

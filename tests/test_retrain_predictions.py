@@ -39,7 +39,7 @@ def test_a_file_brings_back_answers_and_pictures(tmp_path: Path) -> None:
 def test_pictures_are_few_and_small(tmp_path: Path) -> None:
     num = NUM_PICTURES + 5
     examples = Examples(np.zeros((num, 200, 200, 3), dtype=np.uint8), np.ones(num, dtype=np.int64))
-    write_predictions(tmp_path / "one.parquet", examples, np.tile(np.float32([1, 0]), (num, 1)))
+    write_predictions(tmp_path / "one.parquet", examples, np.tile(np.array([1, 0], dtype=np.float32), (num, 1)))
     kept = read_predictions(tmp_path / "one.parquet")
     assert kept is not None
     assert len(kept.pictures) == NUM_PICTURES
@@ -53,7 +53,7 @@ def test_no_file_means_no_answers(tmp_path: Path) -> None:
 @pytest.mark.parametrize("wrong", [True, False])
 def test_a_single_image_is_enough(tmp_path: Path, wrong: bool) -> None:
     examples = Examples(np.zeros((1, 4, 4, 3), dtype=np.uint8), np.array([int(wrong)]))
-    write_predictions(tmp_path / "one.parquet", examples, np.float32([[0.9, 0.1]]))
+    write_predictions(tmp_path / "one.parquet", examples, np.array([[0.9, 0.1]], dtype=np.float32))
     kept = read_predictions(tmp_path / "one.parquet")
     assert kept is not None
     assert len(kept.pictures) == wrong

@@ -96,6 +96,7 @@ def test_a_finished_retrain_is_recorded_and_not_done_again(data: TrainingData, t
     row, epochs = run(tmp_path, study, data)
     assert epochs == [1, 2, 3, 4]
     assert row.epochs_trained == 4
+    assert row.test_accuracy is not None
     assert 0 <= row.test_accuracy <= 1
     assert study.retrains() == [row]
     assert run(tmp_path, study, data) == (row, [])

@@ -17,6 +17,7 @@ from test_worker_trainable import TINY, images
 from model.engine import Engine
 from model.training import EpochMetrics, Training, train_epochs
 from search.samplers.memory_limit import MemoryLimit
+from search.settings import Scheduler
 from search.space.parameter import Parameter
 from search.space.space import SearchSpace
 from search.study.record import OUT_OF_MEMORY, NewTrial, TrialRecord, TrialStatus
@@ -47,7 +48,7 @@ def small_device(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trainable, "train_epochs", epochs)
 
 
-def parts(study: RunStudy, kind: str, *, is_learning: bool = True) -> tuple[StudySearcher, StudyScheduler]:
+def parts(study: RunStudy, kind: Scheduler, *, is_learning: bool = True) -> tuple[StudySearcher, StudyScheduler]:
     scheduler = StudyScheduler(Rungs(max_epochs=MAX_EPOCHS, scheduler=kind), study)
     searcher = build_searcher(
         SPACE,
@@ -93,7 +94,7 @@ def sizes(study: RunStudy, status: TrialStatus) -> list[int]:
 
 @pytest.mark.usefixtures("small_device")
 @pytest.mark.parametrize("kind", ["asha", "promotion"])
-def test_no_config_that_needs_as_much_is_trained_again(kind: str, tmp_path: Path) -> None:
+def test_no_config_that_needs_as_much_is_trained_again(kind: Scheduler, tmp_path: Path) -> None:
     study = RunStudy.in_memory()
     search(tmp_path, lambda: parts(study, kind), lives=1000)
     records = study.trials()

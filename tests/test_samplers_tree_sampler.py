@@ -31,7 +31,7 @@ def crossing(params: Mapping[str, Any], epoch: int) -> float:
     """What is best after one epoch, at x = 0.9, is bad after the last, where x = 0.2 and kind b are best."""
     share = (epoch - 1) / (EPOCHS[-1] - 1)
     late = 1 - 2 * (params["x"] - 0.2) ** 2 - 0.3 * (params["kind"] != "b")
-    return (1 - share) * (params["x"] - 0.4) + share * late
+    return float((1 - share) * (params["x"] - 0.4) + share * late)
 
 
 def record(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import random
+from fractions import Fraction
 from itertools import combinations
+from typing import Any
 
 import pytest
 from search_worlds import Rungs, build_searcher, search, stub
@@ -14,6 +17,7 @@ from search.space.parameter import Parameter
 from search.space.space import SearchSpace
 from search.study.record import NewTrial, RungDecision, TrialStatus
 from search.study.study import RunStudy
+from search.tune.searcher import StudySearcher
 from search.tune.trial_scheduler import StudyScheduler
 
 RUNGS = Rungs(max_epochs=9, grace_period=1, reduction_factor=3, scheduler="promotion")  # rungs 1 and 3
@@ -41,9 +45,7 @@ def test_one_in_so_many_is_due_best_first(num_scores: int, num_due: int) -> None
     promotions = PromotionRule(RUNGS, study)
     best_first = sorted(range(num_scores), key=lambda number: -scores[number])
     assert [promotions.promote() for _ in range(num_due + 1)] == [*best_first[:num_due], None]
-    assert [promotions.is_paused(number) for number in best_first] == [False] * num_due + [True] * (
-        num_scores - num_due
-    )
+    assert [number for number in best_first if promotions.is_paused(number)] == best_first[num_due:]
 
 
 def test_a_promotion_is_recorded_with_what_it_took() -> None:
@@ -115,16 +117,16 @@ def test_when_time_ran_out_the_cutoff_is_the_best_of_the_rung() -> None:
     assert promotions.close(is_in_time=False, num_underway=0) == 1
     ends(study, promotions, 1, 0.95)
     assert promotions.close(is_in_time=False, num_underway=0) is None
-    cutoffs = {number: study.trial(number).rungs[0].cutoff for number in (0, 2, 3, 4, 5)}
-    assert set(cutoffs.values()) == {0.9}
+    assert {study.trial(number).rungs[0].cutoff for number in (0, 2, 3, 4, 5)} == {0.9}
 
 
-def at_length(*curves: list[float]) -> PromotionRule:
-    """Full-length trials with these scores at epochs 1, 3 and 9, and one that waits for every other epoch."""
-    study = study_of(*([early, early, middle, *[middle] * 5, end] for early, middle, end in curves))
-    for number, (*_, end) in enumerate(curves):
-        study.finish(number, TrialStatus.COMPLETED, value=end)
-    return PromotionRule(RUNGS, study)
+def sends_to_end(study: RunStudy, promotions: PromotionRule, num_others: int) -> bool:
+    """Whether the next promotion is a full training, once this many more trials have trained an epoch each."""
+    for _ in range(num_others):
+        promotions.reach(study.add_trial(NewTrial(config={}, seed=0)), 1, 0.0)
+    promoted = promotions.promote()
+    assert promoted is not None
+    return study.trial(promoted).rungs[-1].is_sent_to_end
 
 
 @pytest.mark.parametrize(
@@ -144,29 +146,29 @@ def test_the_rungs_are_doubted_as_often_as_they_ranked_full_length_trials_the_wr
         study = study_of(*([early, early, middle, *[middle] * 5, end] for early, middle, end in curves))
         for number, (*_, end) in enumerate(curves):
             study.finish(number, TrialStatus.COMPLETED, value=end)
-        promotions = PromotionRule(RUNGS, study)
-        for index in range(count):
-            study.add_trial(NewTrial(config={}, seed=0))
-            promotions.reach(len(curves) + index, 1, 0.0)
-        promoted = promotions.promote()
-        assert promoted is not None
-        assert study.trial(promoted).rungs[-1].is_sent_to_end is is_due
+        assert sends_to_end(study, PromotionRule(RUNGS, study), count) is is_due
 
 
-def test_the_doubt_is_the_same_whether_trials_ended_before_or_since() -> None:
+@pytest.mark.parametrize("num_trials", [2, 7, 12])
+@pytest.mark.parametrize("is_resumed", [False, True])
+def test_the_doubt_is_the_same_whether_trials_ended_before_or_since(num_trials: int, is_resumed: bool) -> None:
     chance = random.Random(0)
-    curves = [[chance.random() for _ in range(9)] for _ in range(12)]
-    study = study_of(*curves)
-    promotions = PromotionRule(RUNGS, study)
-    for number in chance.sample(range(12), 12):
-        ends(study, promotions, number, 0.0)
-        assert promotions._doubt_in_rungs() == PromotionRule(RUNGS, study)._doubt_in_rungs()
+    curves = [[chance.random() for _ in range(9)] for _ in range(num_trials)]
     num_wrong = sum(
         (one[epoch - 1] - other[epoch - 1]) * (one[-1] - other[-1]) < 0
         for one, other in combinations(curves, 2)
         for epoch in (1, 3)
     )
-    assert promotions._doubt_in_rungs() == (1 + num_wrong / 2) / (3 + 66)
+    doubt = Fraction(2 + num_wrong, 2 * (3 + math.comb(num_trials, 2)))
+    cost = 9 * (num_trials + 1)
+    num_others = math.ceil(cost / doubt - cost)
+    for count, is_due in ((num_others - 1, False), (num_others, True)):
+        study = study_of(*curves)
+        promotions = PromotionRule(RUNGS, study)
+        for number in chance.sample(range(num_trials), num_trials):
+            ends(study, promotions, number, 0.0)
+        rule = PromotionRule(RUNGS, study) if is_resumed else promotions
+        assert sends_to_end(study, rule, count) is is_due
 
 
 def test_a_trial_sent_to_the_end_is_the_furthest_and_best_and_waits_no_more() -> None:
@@ -196,37 +198,34 @@ def test_the_main_jobs_defaults_bring_several_trials_to_the_end_and_give_every_o
     assert sum(record.epochs_trained for record in healthy) < 0.4 * settings.num_trials * settings.max_epochs
 
 
-def test_a_stop_without_its_status_is_made_up_for() -> None:
-    study = study_of([0.5], [0.9])
-    study.record_rung(0, RungDecision(epoch=1, score=0.5, cutoff=0.9, num_scores=2, is_stopped=True))
-    promotions = StudyScheduler(RUNGS, study).promotions
-    assert promotions is not None
-    assert study.trial(0).status is TrialStatus.STOPPED
-    assert [promotions.is_paused(number) for number in (0, 1)] == [False, True]
-
-
-def test_an_end_without_its_status_is_made_up_for() -> None:
-    study = study_of([0.1] * 9)
+def test_a_stop_or_an_end_without_its_status_is_made_up_for() -> None:
+    study = study_of([0.5], [0.9], [0.1] * 9)
+    study.record_rung(0, RungDecision(epoch=1, score=0.5, cutoff=0.9, num_scores=3, is_stopped=True))
     scheduler = StudyScheduler(RUNGS, study)
-    assert isinstance(scheduler, StudyScheduler)
-    assert study.trial(0).status is TrialStatus.COMPLETED
-    assert scheduler.is_over(0)
+    assert scheduler.promotions is not None
+    assert (study.trial(0).status, study.trial(2).status) == (TrialStatus.STOPPED, TrialStatus.COMPLETED)
+    assert [scheduler.promotions.is_paused(number) for number in range(3)] == [False, True, False]
+    assert [scheduler.is_over(number) for number in (0, 2)] == [True, True]
+
+
+def suggested(searcher: StudySearcher, trial_id: str) -> dict[str, Any]:
+    assignment = searcher.suggest(trial_id)
+    assert isinstance(assignment, dict)
+    return assignment
 
 
 def test_a_trial_that_waits_is_not_over_and_comes_again_with_its_epochs() -> None:
     study = RunStudy.in_memory()
     scheduler = StudyScheduler(RUNGS, study)
-    assert isinstance(scheduler, StudyScheduler)
     searcher = build_searcher(SPACE, study, 0, promotions=scheduler.promotions, num_trials=4)
-    proposed = [searcher.suggest(f"t{index}") for index in range(4)]
+    proposed = [suggested(searcher, f"t{index}") for index in range(4)]
     for index, assignment in enumerate(proposed):
-        assert isinstance(assignment, dict)
         report = {"epoch": 1, "val_accuracy": 0.5 - 0.1 * index}
         action = scheduler.on_trial_result(None, stub(f"t{index}", assignment), report)  # type: ignore[arg-type]
         assert (action, scheduler.is_over(index)) == ("STOP", False)
         searcher.on_trial_complete(f"t{index}")
     again = [searcher.suggest(f"t{index}") for index in range(4, 7)]
-    assert again == [{**assignment, "epochs_recorded": 1} for assignment in proposed[:3]]  # type: ignore[dict-item]
+    assert again == [{**assignment, "epochs_recorded": 1} for assignment in proposed[:3]]
     # The first was due at its rung; the others go to the end, as workers are idle and three trials have to.
     assert [study.trial(number).rungs[-1].is_sent_to_end for number in range(3)] == [False, True, True]
     assert searcher.suggest("t7") is None  # what they will report decides of the fourth
@@ -235,10 +234,8 @@ def test_a_trial_that_waits_is_not_over_and_comes_again_with_its_epochs() -> Non
 def test_once_time_is_up_only_the_best_goes_on() -> None:
     study = study_of([0.5], [0.9], [0.6], [0.7], [0.8], [0.1])
     scheduler = StudyScheduler(RUNGS, study)
-    assert isinstance(scheduler, StudyScheduler)
     searcher = build_searcher(SPACE, study, 0, promotions=scheduler.promotions, may_start=lambda: False)
-    best = searcher.suggest("a")
-    assert isinstance(best, dict)
+    best = suggested(searcher, "a")
     assert best["trial_number"] == 1
     assert searcher.suggest("b") is None  # what a will reach decides
     actions = [

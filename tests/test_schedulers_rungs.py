@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +12,7 @@ from search_worlds import Rungs, stub
 
 from search.schedulers.asha import decide
 from search.schedulers.rungs import RungTable, misranked_pairs, rung_epochs, rungs_of
-from search.study.record import TrialStatus
+from search.study.record import NewTrial, TrialStatus
 from search.study.study import RunStudy
 from search.tune.trial_scheduler import StudyScheduler
 
@@ -59,7 +58,7 @@ def test_decisions_are_those_of_rays_bracket(reduction_factor: int) -> None:
     recorded: list[float] = []
     for index in range(200):
         score = rng.choice([rng.random(), round(rng.random(), 1)])
-        action = bracket.on_result(SimpleNamespace(trial_id=str(index)), 1, score)
+        action = bracket.on_result(stub(str(index), {}), 1, score)  # type: ignore[arg-type]
         assert decide(1, score, recorded, reduction_factor).is_stopped == (action == TrialScheduler.STOP)
         recorded.append(score)
 
@@ -69,7 +68,7 @@ def test_a_whole_search_stops_as_with_rays_scheduler(rungs: Rungs) -> None:
     """Reports of 40 trials, interleaved at random; both schedulers hear the same until either stops a trial."""
     rng = random.Random(5)
     study = RunStudy.in_memory()
-    ours = StudyScheduler(rungs, study)  # type: ignore[arg-type]
+    ours = StudyScheduler(rungs, study)
     theirs = AsyncHyperBandScheduler(
         time_attr="epoch",
         metric="val_accuracy",
@@ -80,7 +79,7 @@ def test_a_whole_search_stops_as_with_rays_scheduler(rungs: Rungs) -> None:
     )
     trials = [stub(str(number), {"trial_number": number}) for number in range(40)]
     for _ in trials:
-        study.add_trial(_new_trial())
+        study.add_trial(NewTrial(config={}, seed=0))
     for trial in trials:
         theirs.on_trial_add(None, trial)  # type: ignore[arg-type]
     epochs = dict.fromkeys(range(len(trials)), 0)
@@ -98,20 +97,14 @@ def test_a_whole_search_stops_as_with_rays_scheduler(rungs: Rungs) -> None:
     assert statuses.count(TrialStatus.COMPLETED) == 40 - num_stopped > 0
 
 
-def _new_trial():  # type: ignore[no-untyped-def]
-    from search.study.record import NewTrial
-
-    return NewTrial(config={}, seed=0)
-
-
 def test_misranked_pairs_are_those_whose_order_turned_between_rung_and_end() -> None:
     study = RunStudy.in_memory()
     for early, end in ((0.1, 0.9), (0.2, 0.8), (0.3, 0.7), (0.4, 0.95), (0.3, 0.7)):
-        number = study.add_trial(_new_trial())
+        number = study.add_trial(NewTrial(config={}, seed=0))
         study.record_epoch(number, epoch=1, val_accuracy=early, metrics={})
         study.record_epoch(number, epoch=4, val_accuracy=end, metrics={})
         study.finish(number, TrialStatus.COMPLETED, value=end)
-    stopped = study.add_trial(_new_trial())
+    stopped = study.add_trial(NewTrial(config={}, seed=0))
     study.record_epoch(stopped, epoch=1, val_accuracy=0.5, metrics={})
     study.finish(stopped, TrialStatus.STOPPED)
     # By hand: the first three fall as they rise (3 pairs), the fifth equals the third (2 more); ties count as right.

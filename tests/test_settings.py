@@ -82,10 +82,10 @@ def test_a_changed_copy_is_checked_and_leaves_the_original() -> None:
 
 
 def test_settings_are_immutable_values() -> None:
-    settings = SearchSettings(run_name="r", results_dir="x")
+    settings = SearchSettings.model_validate({"run_name": "r", "results_dir": "x"})
     assert settings.results_dir == Path("x")
     with pytest.raises(ValueError, match="frozen"):
-        settings.seed = 1  # type: ignore[misc]
+        settings.seed = 1
     assert pickle.loads(pickle.dumps(settings)) == settings
     assert len({settings, settings.changed(), settings.changed(seed=1)}) == 2
 

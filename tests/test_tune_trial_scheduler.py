@@ -26,7 +26,7 @@ def study_of(num_trials: int) -> RunStudy:
 
 
 def scheduler_of(study: RunStudy) -> StudyScheduler:
-    return StudyScheduler(RUNGS, study)  # type: ignore[arg-type]
+    return StudyScheduler(RUNGS, study)
 
 
 def report(scheduler: StudyScheduler, number: int, **result: Any) -> str:
@@ -132,7 +132,7 @@ def test_its_pickle_holds_nothing_of_the_record() -> None:
 def test_a_trial_whose_idle_worker_died_is_suggested_again_a_few_times() -> None:
     """Ray itself restarts no trial that dies as PENDING; see `on_trial_error`."""
     study = RunStudy.in_memory()
-    scheduler = StudyScheduler(RUNGS, study)  # type: ignore[arg-type]
+    scheduler = StudyScheduler(RUNGS, study)
     searcher = build_searcher(SPACE, study, SEED, num_trials=1, max_concurrent=1)
     for death in range(3):
         proposed = searcher.suggest(f"t{death}")

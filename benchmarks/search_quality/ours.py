@@ -81,15 +81,7 @@ def our_search(
         promotions=promotions,
     )
     curves: dict[int, list[float]] = {}
-
-    def train(assignment: Mapping[str, Any]) -> Iterator[Step]:
-        number = assignment["trial_number"]
-        if number not in curves:
-            curves[number] = problem.curve(assignment["config"]).tolist()
-        for epoch in range(assignment["epochs_recorded"] + 1, problem.num_epochs + 1):
-            yield Step(seconds=1.0, result={"epoch": epoch, "val_accuracy": curves[number][epoch - 1]})
-
-    for event in simulate(searcher, trial_scheduler, train, num_workers=num_workers):
+    for event in simulate(searcher, trial_scheduler, partial(_train, problem, curves), num_workers=num_workers):
         number = event.config["trial_number"]
         yield Score(
             trial=str(number),
@@ -97,6 +89,15 @@ def our_search(
             score=event.result["val_accuracy"],
             final_score=curves[number][-1],
         )
+
+
+def _train(problem: Problem, curves: dict[int, list[float]], assignment: Mapping[str, Any]) -> Iterator[Step]:
+    """Reports the epochs that the record lacks; keeps the trial's whole curve in `curves` by trial number."""
+    number = assignment["trial_number"]
+    if number not in curves:
+        curves[number] = problem.curve(assignment["config"]).tolist()
+    for epoch in range(assignment["epochs_recorded"] + 1, problem.num_epochs + 1):
+        yield Step(seconds=1.0, result={"epoch": epoch, "val_accuracy": curves[number][epoch - 1]})
 
 
 def _sampler(space: SearchSpace, *, seed: int, epochs: Collection[int] | None, pool: Pool | None) -> Sampler:
