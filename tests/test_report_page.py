@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import gzip
-import html.parser
-import json
 import random
 import re
 from collections.abc import Callable
@@ -13,7 +9,6 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-import plotly.graph_objects as go
 import pytest
 from fabricated_run import (
     CLASS_NAMES,
@@ -29,65 +24,13 @@ from fabricated_run import (
     reread,
 )
 from plotly.offline import get_plotlyjs
+from report_pages import check_page, figures_of, one_trial, unpacked, write_page
 
-from search.analysis.results import Run
 from search.analysis.summary import summary_text
-from search.errors import UserError
-from search.report.page import LivePage, write_report
 from search.report.pictures.style import Picture, Plot
 from search.report.rendering import render
 from search.study.record import NewTrial, RungDecision, TrialStatus
 from search.study.study import RunStudy
-
-
-def write_page(run: Run, *, is_running: bool = False) -> str:
-    """The page of the run as it is now."""
-    write_report(reread(run), is_running=is_running)
-    return (run.run_dir / "report.html").read_text()
-
-
-def unpacked(page: str, name: str) -> str:
-    """One of the packed texts in the page."""
-    [packed] = re.findall(f'<script type="text/plain" id="packed-{name}">([A-Za-z0-9+/=]*)</script>', page)
-    return gzip.decompress(base64.b64decode(packed)).decode()
-
-
-def figures_of(page: str) -> dict[str, dict[str, Any]]:
-    """The page's figures by name."""
-    figures: dict[str, dict[str, Any]] = json.loads(unpacked(page, "data"))["figures"]
-    return figures
-
-
-class Balance(html.parser.HTMLParser):
-    """Fails where an element is closed that is not open."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.open: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag not in ("meta", "img", "link"):
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-
-def check_page(page: str) -> None:
-    """Balanced elements, finite numbers, and a place for every figure, each valid for plotly."""
-    balance = Balance()
-    balance.feed(page)
-    assert not balance.open
-    text = re.sub(r"<(style|script)\b.*?</\1>", "", page, flags=re.DOTALL)
-    assert not re.search(r"\b(nan|NaN|None|Infinity)\b", text)
-    figures = figures_of(page)
-    assert re.findall(r'id="plot-([^"]+)"', page) == list(figures)
-    for figure in figures.values():
-        go.Figure(json.loads(re.sub(r'"--[a-z0-9-]+"', '"#123456"', json.dumps(figure))))
-
-
-def one_trial(study: RunStudy) -> None:
-    add_trials(study, 1)
 
 
 def all_failed(study: RunStudy) -> None:
@@ -273,37 +216,6 @@ def test_no_name_becomes_markup(tmp_path: Path) -> None:
         "&lt;script&gt;alert('cat')&lt;/script&gt;",
         "a &amp; b",
     ]
-
-
-def test_an_old_page_stays_until_the_new_one_is_whole(tmp_path: Path) -> None:
-    run = make_run(tmp_path / "run", one_trial)
-    write_report(run)
-    (run.run_dir / "space.toml").unlink()
-    with pytest.raises(UserError, match=r"space\.toml cannot be read"):
-        write_report(reread(run))
-    assert (run.run_dir / "report.html").exists()
-
-
-def test_a_live_page_is_written_seldom_and_its_end_always(tmp_path: Path) -> None:
-    run = make_run(tmp_path / "run", one_trial)
-    RunStudy.in_database(f"sqlite:///{tmp_path / 'run' / 'study.db'}", "run")
-    path, warnings = run.run_dir / "report.html", list[str]()
-    page = LivePage(run.run_dir, warnings.append)
-    page.update()
-    assert "running" in path.read_text()
-    path.unlink()
-    page.update()  # too soon
-    assert not path.exists()
-    page.finish()
-    assert path.exists()
-    assert warnings == []
-
-
-def test_a_live_page_that_fails_stops_nothing(tmp_path: Path) -> None:
-    warnings = list[str]()
-    LivePage(tmp_path / "no run", warnings.append).finish()
-    assert len(warnings) == 1
-    assert warnings[0].startswith("report.html could not be written: UserError: ")
 
 
 def test_numbers_that_are_none_never_reach_the_page() -> None:
