@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Watchers:
-    """Everybody who is told how the trials go on."""
+    """Everything that is notified of the trials' progress, and that may end the search."""
 
     display: Display
     page: LivePage

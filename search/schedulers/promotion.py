@@ -76,7 +76,7 @@ class PromotionRule:
             num_due = len(self._table.scores(epoch)) // self._reduction_factor
             for number in self._table.ranked(epoch)[:num_due]:
                 if self._paused.get(number) == epoch:
-                    return self._let_go_on(number, num_best=num_due)
+                    return self._resume(number, num_best=num_due)
         return None
 
     def close(self, *, is_in_time: bool, num_underway: int) -> int | None:
@@ -84,8 +84,8 @@ class PromotionRule:
 
         The best paused trials are sent to the end until `NUM_FINALISTS` have trained the full length, or one if time
         ran out (not `is_in_time`). Running trials count toward that number wherever they are, so that a worker need not
-        idle to see how far they come. Once none is running, all paused trials are stopped. If time ran out, trials may
-        be paused that were due; to go on, they had to be the best of their rung.
+        idle to see how far they come. Once none is running, all paused trials are stopped. If time ran out, some of
+        them were due for promotion, so the cutoff recorded is the best score of their rung.
         """
         num_missing = (NUM_FINALISTS if is_in_time else 1) - self._num_finalists - num_underway
         if num_missing > 0 and (best := self._best_within_limits()) is not None:
@@ -123,9 +123,9 @@ class PromotionRule:
     def _send_to_end(self, number: int) -> int:
         self._sent_to_end.add(number)
         num_best = 1 + self._table.ranked(self._paused[number]).index(number)
-        return self._let_go_on(number, num_best=num_best, is_sent_to_end=True)
+        return self._resume(number, num_best=num_best, is_sent_to_end=True)
 
-    def _let_go_on(self, number: int, *, num_best: int, is_sent_to_end: bool = False) -> int:
+    def _resume(self, number: int, *, num_best: int, is_sent_to_end: bool = False) -> int:
         decision = self._decision(number, num_best, is_stopped=False)
         self._study.record_rung(number, dataclasses.replace(decision, is_sent_to_end=is_sent_to_end))
         del self._paused[number]
