@@ -125,3 +125,16 @@ def test_checkpoints_cost_a_twentieth_of_the_time(monkeypatch: pytest.MonkeyPatc
     assert not pace.is_due()
     now[0] += 0.2
     assert pace.is_due()
+
+
+def test_a_trial_that_never_starts_is_overdue_from_its_first_begin() -> None:
+    now = 0.0
+    clock = TrialClock(60.0, now=lambda: now)
+    clock.begin(3)
+    now = 50.0
+    clock.begin(3)
+    assert not clock.is_overdue(3)
+    now = 60.5
+    assert clock.is_overdue(3)
+    clock.progress(3)
+    assert not clock.is_overdue(3)

@@ -14,6 +14,10 @@ class TrialClock:
         self._now = now
         self._last_progress: dict[int, float] = {}
 
+    def begin(self, trial_number: int) -> None:
+        """A worker was given the trial; only the first call counts."""
+        self._last_progress.setdefault(trial_number, self._now())
+
     def progress(self, trial_number: int) -> None:
         """A trial has started or finished an epoch."""
         self._last_progress[trial_number] = self._now()

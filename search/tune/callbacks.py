@@ -78,7 +78,12 @@ class TimeoutCallback(StateIsInStudy, Callback):
 
     def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         for trial in trials:
-            if trial.status == Trial.RUNNING and self._clock.is_overdue(trial.config["trial_number"]):
+            number = trial.config["trial_number"]
+            has_worker = trial.temporary_state.ray_actor is not None
+            # A trial that gets a used worker is pending until that worker answers, which a frozen one never does.
+            if trial.status == Trial.PENDING and has_worker:
+                self._clock.begin(number)
+            if trial.status in (Trial.RUNNING, Trial.PENDING) and self._clock.is_overdue(number):
                 self._kill(trial)
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
