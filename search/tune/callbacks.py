@@ -94,6 +94,10 @@ class TimeoutCallback(StateIsInStudy, Callback):
     ) -> None:
         self._clock.progress(trial.config["trial_number"])
 
+    def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        # Its worker died. The time until the next one starts is not the trial's.
+        self._clock.end(trial.config["trial_number"])
+
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         self._clock.end(trial.config["trial_number"])
 
