@@ -45,8 +45,8 @@ def run_onto_a_full_disk(
         code, output = run.wait()
         run.assert_nothing_is_left()
     assert code == 1, output
-    (line,) = [line for line in output.splitlines() if line.startswith("tune_main.py: error: ")]
-    assert "Traceback" not in output
+    assert "Traceback" not in output, output
+    (line,) = [line for line in output.splitlines() if line.startswith("tune_main.py: error: ")] or [output]
     assert "Resume with: python tune_main.py --resume results/tiny" in output
     (disk / "ballast").unlink()
     with started(folder, "--resume", "results/tiny", environment=environment) as run:

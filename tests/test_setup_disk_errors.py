@@ -8,12 +8,18 @@ from pathlib import Path
 
 import optuna
 import pytest
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import InvalidRequestError, OperationalError
 
 from search.errors import RunFailed
 from search.settings import SearchSettings
 from search.setup import disk_errors as disk_errors_module
 from search.setup.disk_errors import disk_errors
+
+
+def while_handling(handled: Exception, error: Exception) -> Exception:
+    """The second error as it looks when it came up in an `except` block of the first."""
+    error.__context__ = handled
+    return error
 
 
 @pytest.mark.parametrize(
@@ -25,6 +31,8 @@ from search.setup.disk_errors import disk_errors
         (sqlite3.OperationalError("database or disk is full"), "disk is full.*Make room, then resume"),
         (optuna.exceptions.StorageInternalError("disk I/O error"), "disk I/O error"),
         (OperationalError("SELECT", {}, Exception("database disk image is malformed")), "study.db is damaged"),
+        (while_handling(sqlite3.OperationalError("disk is full"), InvalidRequestError("rollback")), "disk is full"),
+        (while_handling(OSError(errno.ENOSPC, "No space left"), RuntimeError("stop")), "No space left"),
     ],
 )
 def test_an_error_of_the_disk_is_one_line(error: Exception, expected: str, tmp_path: Path) -> None:
@@ -48,6 +56,14 @@ def test_a_full_temporary_folder_is_named(tmp_path: Path, monkeypatch: pytest.Mo
         disk_errors(SearchSettings(run_name="r", results_dir=tmp_path)),
     ):
         raise OSError(errno.ENOSPC, "No space left")
+
+
+def test_the_line_of_an_error_that_is_explained_already_stays(tmp_path: Path) -> None:
+    with (
+        pytest.raises(RunFailed, match="Ray failed"),
+        disk_errors(SearchSettings(run_name="r", results_dir=tmp_path)),
+    ):
+        raise while_handling(OSError(errno.ENOSPC, "No space left"), RunFailed("Ray failed"))
 
 
 def test_other_errors_pass(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import DBAPIError
 
-from search.errors import RunFailed
+from search.errors import RunFailed, UserError
 from search.files import DISK_ERRORS
 from search.machine.temporary_folder import short_temp_dir
 from search.settings import SearchSettings
@@ -24,20 +24,35 @@ _DAMAGE_TEXTS = ("malformed", "not a database")
 
 @contextlib.contextmanager
 def disk_errors(settings: SearchSettings) -> Iterator[None]:
-    """Turns errors of the disk and the database into RunFailed; others are bugs of this program and pass."""
+    """Turns errors of the disk and the database into RunFailed; others are bugs of this program and pass.
+
+    An error that came up while a disk error was handled counts as one, too: with no room left, a database cannot even
+    roll back.
+    """
     try:
         yield
-    except (OSError, StorageInternalError, DBAPIError, sqlite3.Error) as error:
-        text = _explain(error, settings)
+    except (RunFailed, UserError):
+        raise
+    except Exception as error:
+        text = next(filter(None, (_explain(one, settings) for one in _chain(error))), None)
         if text is None:
             raise
         raise RunFailed(text) from error
 
 
-def _explain(error: Exception, settings: SearchSettings) -> str | None:
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """The error and what caused it, the newest first."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _explain(error: BaseException, settings: SearchSettings) -> str | None:
     """The line; None for any other error."""
     if isinstance(error, OSError):
         return _with_space(error.strerror or str(error), settings) if error.errno in DISK_ERRORS else None
+    if not isinstance(error, (StorageInternalError, DBAPIError, sqlite3.Error)):
+        return None
     reason = str(error.__cause__ or error).splitlines()[0]
     if settings.storage is not None:
         return f"--storage {settings.storage}: {reason}"
