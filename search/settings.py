@@ -32,7 +32,13 @@ class SearchSettings(BaseModel):
         "trials", SEARCH, "trials to train; configs over the limits do not count", default=20, ge=1
     )
     max_epochs: int = option(
-        "epochs", SEARCH, "epochs of a full training, in a trial and in the retrain", default=25, ge=1, is_fixed=True
+        "epochs",
+        SEARCH,
+        "epochs of a full training, in a trial and in the retrain",
+        default=25,
+        default_text="25; up to 100 with fewer than 1,000 training images",
+        ge=1,
+        is_fixed=True,
     )
     scheduler: Scheduler = option(
         "scheduler",
@@ -43,7 +49,13 @@ class SearchSettings(BaseModel):
         is_fixed=True,
     )
     grace_period: int = option(
-        "grace-period", SEARCH, "epochs that every trial trains before the first rung", default=3, ge=1, is_fixed=True
+        "grace-period",
+        SEARCH,
+        "epochs that every trial trains before the first rung",
+        default=3,
+        default_text="3; in proportion where --epochs is more than 25 by default",
+        ge=1,
+        is_fixed=True,
     )
     reduction_factor: int | None = option(
         "reduction-factor",
@@ -184,8 +196,8 @@ class SearchSettings(BaseModel):
         return self
 
     def changed(self, **values: Any) -> SearchSettings:
-        """A copy with other values, checked as new settings are."""
-        return type(self)(**{**dict(self), **values})
+        """A copy with other values, checked as new settings are. Defaults stay known as defaults."""
+        return type(self)(**{**{name: getattr(self, name) for name in self.model_fields_set}, **values})
 
     def resolved(self, device: str) -> SearchSettings:
         """A copy with numbers for the values that depend on `device` (cpu, cuda or mps) and scheduler."""

@@ -23,6 +23,7 @@ from search.machine.packing import choose_slots
 from search.machine.slots import Slots
 from search.settings import SearchSettings
 from search.setup.document import DataRecord, HardwareRecord, RunDocument
+from search.setup.few_images import few_images_notes, lengthened_for_few_images
 from search.setup.images import shortened_for_stand_in, split_images
 from search.space.network_space import network_space
 from search.space.space import SearchSpace
@@ -123,20 +124,23 @@ def prepare(settings: SearchSettings, *, kept: Machine | None = None, deadline: 
     """
     space_text = _read_space(settings)
     device, warnings = choose_device(settings)
-    settings = settings.resolved(device)
+    asked = settings = settings.resolved(device)
     data = load_training_data(
         settings.dataset, image_size=settings.image_size, seed=settings.seed, data_dir=settings.data_dir
     )
     settings = shortened_for_stand_in(settings, data, device)
+    settings = lengthened_for_few_images(settings, len(data.examples))
     images = split_images(settings, data)
-    image_size = int(images.images.shape[1])
+    image_size, num_train = int(images.images.shape[1]), len(images.train_indices)
     space = network_space(
         space_text,
         max_params=settings.max_params,
         min_receptive_field=settings.min_receptive_field,
         num_classes=images.num_classes,
         image_size=image_size,
+        num_train=num_train,
     )
+    warnings += few_images_notes(asked, settings, space, num_train)
     if settings.search_examples is not None:
         part = f"{settings.search_examples:,} of the training images"
         warnings.append(f"trials train on {part} (--search-examples); the retrain uses all")

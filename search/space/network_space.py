@@ -13,6 +13,7 @@ from typing import Any
 from model.config import CONFIG_KEYS, TrainConfig
 from model.profile import limit_violations
 from search.errors import SpaceError
+from search.space.batch_scaling import scale_batches
 from search.space.parameter import Parameter, Value
 from search.space.space import SearchSpace, parse_entries, parse_toml
 
@@ -23,9 +24,18 @@ NUM_PROBES = 100
 
 
 def network_space(
-    text: str | None, *, max_params: int, min_receptive_field: int, num_classes: int, image_size: int
+    text: str | None,
+    *,
+    max_params: int,
+    min_receptive_field: int,
+    num_classes: int,
+    image_size: int,
+    num_train: int | None = None,
 ) -> SearchSpace:
     """The search space over every key of TrainConfig, for square images of `image_size` pixels.
+
+    num_train: training images of a trial; where they are few, the default space's batches are smaller (see
+    `scale_batches`), unless the user's file names batches or learning rates.
 
     text: a user's space file, or None for the default space. Its entries replace those of the default space; an entry
     without `default` keeps the default space's, if that is one of its values. Missing keys keep the default space's
@@ -40,17 +50,21 @@ def network_space(
         "num_classes": num_classes,
         "image_size": image_size,
     }
-    parameters, fixed = _lay_over_default(text)
+    parameters, fixed = _lay_over_default(text, num_train)
     space = SearchSpace(parameters, fixed, partial(_config_violations, limits=limits))
     _check_values(space)
     _check_limits_can_be_kept(space)
     return space
 
 
-def _lay_over_default(text: str | None) -> tuple[dict[str, Parameter], dict[str, Value]]:
+def default_entries() -> tuple[dict[str, Parameter], dict[str, Value]]:
+    """The searched and the fixed keys of the default space."""
+    return parse_entries(parse_toml(DEFAULT_SPACE_FILE.read_text(encoding="utf-8")), CONFIG_KEYS)
+
+
+def _lay_over_default(text: str | None, num_train: int | None) -> tuple[dict[str, Parameter], dict[str, Value]]:
     """The user's entries, completed from the base; in the order of CONFIG_KEYS, so that files are easy to compare."""
-    default_entries = parse_toml(DEFAULT_SPACE_FILE.read_text(encoding="utf-8"))
-    default_parameters, default_fixed = parse_entries(default_entries, CONFIG_KEYS)
+    default_parameters, default_fixed = default_entries()
     entries = parse_toml(text or "")
     base = entries.pop("base", "default")
     if base not in BASES:
@@ -64,6 +78,8 @@ def _lay_over_default(text: str | None) -> tuple[dict[str, Parameter], dict[str,
     given = set(entries)
     if base == "none":
         default_parameters, default_fixed = {}, TrainConfig().flat()
+    elif num_train is not None and not given & {"batch_size", "lr", "adamw_lr"}:
+        default_parameters = scale_batches(default_parameters, num_train)
     parameters |= {key: parameter for key, parameter in default_parameters.items() if key not in given}
     fixed |= {key: value for key, value in default_fixed.items() if key not in given}
     return (

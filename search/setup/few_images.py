@@ -1,0 +1,46 @@
+"""Longer trainings where an epoch has few images, and what a run says of everything it adapted to them."""
+
+from __future__ import annotations
+
+import math
+
+from search.settings import SearchSettings
+from search.space.batch_scaling import scale_batches
+from search.space.network_space import default_entries
+from search.space.space import SearchSpace
+
+MIN_IMAGES_PER_TRAINING = 25_000
+"""Images that a full training sees by default, in all its epochs, up to `MAX_EPOCHS`."""
+MAX_EPOCHS = 100
+
+
+def lengthened_for_few_images(settings: SearchSettings, num_images: int) -> SearchSettings:
+    """The settings with more epochs where an epoch of `num_images` has few optimizer steps, unless they were given.
+
+    The first rung stands at the same share of the training.
+    """
+    usual = settings.max_epochs
+    if "max_epochs" in settings.model_fields_set or usual * num_images >= MIN_IMAGES_PER_TRAINING:
+        return settings
+    epochs = min(MAX_EPOCHS, math.ceil(MIN_IMAGES_PER_TRAINING / num_images))
+    lengths = {"max_epochs": epochs}
+    if "grace_period" not in settings.model_fields_set:
+        lengths["grace_period"] = round(settings.grace_period * epochs / usual)
+    return settings.changed(**lengths)
+
+
+def few_images_notes(asked: SearchSettings, settings: SearchSettings, space: SearchSpace, num_train: int) -> list[str]:
+    """A line for each change. `asked`: the settings before; `num_train`: training images of a trial."""
+    notes = []
+    if settings.max_epochs != asked.max_epochs:
+        notes.append(
+            f"few images: a full training takes {settings.max_epochs} epochs instead of {asked.max_epochs} (--epochs)"
+        )
+    usual, _ = default_entries()
+    sizes = space.parameters.get("batch_size")
+    if sizes != usual["batch_size"] and sizes == scale_batches(usual, num_train)["batch_size"]:
+        notes.append(
+            f"few images: batches of {' or '.join(map(str, sizes.values))} are searched, with learning rates in "
+            "proportion (`batch_size` in a --space file)"
+        )
+    return notes

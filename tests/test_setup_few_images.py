@@ -1,0 +1,44 @@
+"""Longer trainings where there are few images, and what the run says of that."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from search.settings import SearchSettings
+from search.setup.few_images import few_images_notes, lengthened_for_few_images
+from search.space.network_space import network_space
+
+LIMITS = {"max_params": 1_000_000, "min_receptive_field": 44, "num_classes": 2, "image_size": 32}
+
+
+@pytest.mark.parametrize(
+    ("num_images", "lengths"),
+    [(50_000, (25, 3)), (1_000, (25, 3)), (999, (26, 3)), (370, (68, 8)), (100, (100, 12)), (10, (100, 12))],
+)
+def test_a_training_sees_25_000_images_in_at_most_100_epochs(num_images: int, lengths: tuple[int, int]) -> None:
+    settings = lengthened_for_few_images(SearchSettings(run_name="r").resolved("cpu"), num_images)
+    assert (settings.max_epochs, settings.grace_period) == lengths
+
+
+def test_lengths_that_were_given_stay(tmp_path: Path) -> None:
+    given = SearchSettings(run_name="r", max_epochs=25, results_dir=tmp_path).resolved("cpu")
+    assert lengthened_for_few_images(given, 100) == given
+    with_grace = lengthened_for_few_images(SearchSettings(run_name="r", grace_period=5), 100)
+    assert (with_grace.max_epochs, with_grace.grace_period) == (100, 5)
+
+
+def test_every_change_is_told_with_its_values() -> None:
+    asked = SearchSettings(run_name="r")
+    space = network_space(None, **LIMITS, num_train=333)
+    epochs, batches = few_images_notes(asked, lengthened_for_few_images(asked, 370), space, 333)
+    assert "68 epochs instead of 25" in epochs
+    assert "16 or 32" in batches
+
+
+def test_nothing_is_told_of_what_was_not_changed() -> None:
+    asked = SearchSettings(run_name="r")
+    assert few_images_notes(asked, asked, network_space(None, **LIMITS, num_train=45_000), 45_000) == []
+    own = network_space("batch_size = 64", **LIMITS, num_train=333)
+    assert few_images_notes(asked, asked, own, 333) == []
