@@ -100,9 +100,8 @@ def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float |
     return float(stats.spearmanr(first, second).statistic)
 
 
-def chance_threshold(num_classes: int, num_examples: int) -> float:
-    """The accuracy that guessing among `num_classes` exceeds once in about 700 tries: 1/K plus 3 standard errors."""
-    chance = 1 / num_classes
+def chance_threshold(chance: float, num_examples: int) -> float:
+    """The accuracy that guessing exceeds once in about 700 tries: `chance`, its mean, plus 3 standard errors."""
     return float(chance + 3 * np.sqrt(chance * (1 - chance) / num_examples))
 
 

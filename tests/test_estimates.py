@@ -132,6 +132,6 @@ def test_rank_correlation(first: list[float], second: list[float], expected: flo
 
 
 def test_chance_is_left_behind_at_three_standard_errors() -> None:
-    assert chance_threshold(10, 900) == pytest.approx(0.1 + 3 * 0.01)
-    assert chance_threshold(2, 100) == pytest.approx(0.5 + 3 * 0.05)
+    assert chance_threshold(1 / 10, 900) == pytest.approx(0.1 + 3 * 0.01)
+    assert chance_threshold(1 / 2, 100) == pytest.approx(0.5 + 3 * 0.05)
     assert chance_threshold(1, 100) == 1

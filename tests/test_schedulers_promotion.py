@@ -248,3 +248,28 @@ def test_once_time_is_up_only_the_best_goes_on() -> None:
     assert [record.status for record in study.trials()] == [
         TrialStatus.COMPLETED if number == 1 else TrialStatus.STOPPED for number in range(6)
     ]
+
+
+def test_a_rung_where_all_are_at_chance_decides_nothing() -> None:
+    study = study_of([0.5], [0.6])
+    promotions = PromotionRule(RUNGS, study, chance=0.61)
+    assert not promotions.is_paused(0)
+    assert not promotions.is_paused(1)
+    assert study.trial(1).rungs == (
+        RungDecision(epoch=1, score=0.6, cutoff=None, num_scores=2, is_stopped=False, is_at_chance=True),
+    )
+    study.add_trial(NewTrial(config={"x": 0.5}, seed=2))
+    study.record_epoch(2, epoch=1, val_accuracy=0.62, metrics={})
+    assert promotions.reach(2, 1, 0.62)
+    assert promotions.is_paused(2)
+    assert study.trial(2).rungs == ()
+
+
+def test_a_trial_that_went_on_from_a_rung_at_chance_pauses_at_the_next() -> None:
+    study = study_of([0.1])
+    promotions = PromotionRule(RUNGS, study, chance=0.11)
+    for epoch, score in ((2, 0.1), (3, 0.4)):
+        study.record_epoch(0, epoch=epoch, val_accuracy=score, metrics={})
+        promotions.reach(0, epoch, score)
+    assert promotions.is_paused(0)
+    assert PromotionRule(RUNGS, study, chance=0.11).is_paused(0)

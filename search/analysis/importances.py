@@ -59,7 +59,7 @@ def equal_epoch(
         trials=trials,
         scores=scores,
         chance=1 / num_classes,
-        threshold=chance_threshold(num_classes, num_val),
+        threshold=chance_threshold(1 / num_classes, num_val),
         importances={},
     )
     if compared.is_telling:

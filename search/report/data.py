@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import datetime
+from collections import Counter
 from dataclasses import dataclass
 
 from search.analysis.cost import Cost, cost_of
@@ -44,6 +45,13 @@ class ReportData:
     def stops(self) -> list[tuple[TrialRecord, RungDecision]]:
         """The stopped trials, each with the decision that stopped it."""
         return [(trial, stop) for trial in self.trials if (stop := stop_of(trial)) is not None]
+
+    @property
+    def blind_rungs(self) -> dict[int, int]:
+        """How many trials went on from a rung because no score there was above chance, by the rung's epoch."""
+        return dict(
+            sorted(Counter(rung.epoch for trial in self.trials for rung in trial.rungs if rung.is_at_chance).items())
+        )
 
     @property
     def failures(self) -> list[TrialRecord]:

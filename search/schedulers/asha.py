@@ -6,6 +6,7 @@ score is among the best 1 / reduction_factor of the scores recorded there so far
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -18,12 +19,14 @@ from search.study.study import RunStudy
 class StoppingRule:
     """Stops trials at rungs, by the scores in the record: a resumed run decides as an undisturbed one would."""
 
-    def __init__(self, settings: RungSettings, study: RunStudy) -> None:
-        """Also makes the decisions that a kill cut off, each on all scores of its rung."""
+    def __init__(self, settings: RungSettings, study: RunStudy, *, chance: float = 0.0) -> None:
+        """`chance`: a score below may be a guess; a rung where all are below stops no trial.
+
+        Also makes the decisions that a kill cut off, each on all scores of its rung."""
         self._study = study
         self._reduction_factor = reduction_factor_of(settings)
         records = study.trials()
-        self._table = RungTable(rungs_of(settings), records)
+        self._table = RungTable(rungs_of(settings), records, chance=chance)
         for record in undecided(records, self._table.epochs):
             self.reach(record.number, record.epochs_trained, record.val_accuracies[record.epochs_trained])
 
@@ -32,8 +35,10 @@ class StoppingRule:
         if epoch not in self._table.epochs:
             return False
         others = [recorded for other, recorded in self._table.scores(epoch).items() if other != number]
-        decision = decide(epoch, score, others, self._reduction_factor)
         self._table.add(number, epoch, score)
+        decision = decide(epoch, score, others, self._reduction_factor)
+        if self._table.is_at_chance(epoch):
+            decision = dataclasses.replace(decision, cutoff=None, is_stopped=False, is_at_chance=True)
         self._study.record_rung(number, decision)
         if decision.is_stopped:
             self._study.finish(number, TrialStatus.STOPPED)

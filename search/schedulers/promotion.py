@@ -25,12 +25,13 @@ NUM_FINALISTS = 3
 class PromotionRule:
     """Decides which paused trial goes on, and, when the search ends, which are stopped. Writes into the record."""
 
-    def __init__(self, settings: RungSettings, study: RunStudy) -> None:
+    def __init__(self, settings: RungSettings, study: RunStudy, *, chance: float = 0.0) -> None:
+        """`chance`: a score below may be a guess; no trial pauses at a rung where all are below."""
         self._study = study
         self._reduction_factor = reduction_factor_of(settings)
         self._max_epochs = settings.max_epochs
         records = study.trials()
-        self._table = RungTable(rungs_of(settings), records)
+        self._table = RungTable(rungs_of(settings), records, chance=chance)
         self._epochs = {record.number: record.epochs_trained for record in records}
         self._sent_to_end = {record.number for record in records if any(rung.is_sent_to_end for rung in record.rungs)}
         self._final_scores: dict[int, float] = {}
@@ -45,11 +46,9 @@ class PromotionRule:
         for record in records:
             if record.status is TrialStatus.COMPLETED:
                 self._note_completed(record)
-        self._paused = {
-            record.number: record.epochs_trained
-            for record in undecided(records, self._table.epochs)
-            if record.number not in self._sent_to_end
-        }
+        self._paused: dict[int, int] = {}
+        for record in undecided(records, self._table.epochs):
+            self._pause(record.number, record.epochs_trained)
 
     def is_paused(self, number: int) -> bool:
         """Whether the trial stands at a rung and has neither gone on nor ended."""
@@ -60,8 +59,7 @@ class PromotionRule:
         self._epochs[number] = epoch
         if epoch in self._table.epochs:
             self._table.add(number, epoch, score)
-            if number not in self._sent_to_end:
-                self._paused[number] = epoch
+            self._pause(number, epoch)
         return number in self._paused
 
     def complete(self, number: int) -> None:
@@ -100,6 +98,26 @@ class PromotionRule:
         self.stopped = sorted(self._paused)
         self._paused.clear()
         return None
+
+    def _pause(self, number: int, epoch: int) -> None:
+        """Pauses a trial at a rung, unless it was sent to the end or the rung says nothing."""
+        if number in self._sent_to_end:
+            return
+        if not self._table.is_at_chance(epoch):
+            self._paused[number] = epoch
+            return
+        scores = self._table.scores(epoch)
+        self._study.record_rung(
+            number,
+            RungDecision(
+                epoch=epoch,
+                score=scores[number],
+                cutoff=None,
+                num_scores=len(scores),
+                is_stopped=False,
+                is_at_chance=True,
+            ),
+        )
 
     def _is_full_training_due(self) -> bool:
         """Whether one more full training stays within the share of all epochs that full trainings may take."""

@@ -52,8 +52,10 @@ def rung_epochs(grace_period: int, spacing: int, max_epochs: int) -> tuple[int, 
 class RungTable:
     """The scores of all trials at the rungs, from the record and then from each report."""
 
-    def __init__(self, epochs: Sequence[int], records: Iterable[TrialRecord] = ()) -> None:
+    def __init__(self, epochs: Sequence[int], records: Iterable[TrialRecord] = (), *, chance: float = 0.0) -> None:
+        """`chance`: a score below may be a guess."""
         self.epochs = tuple(epochs)
+        self._chance = chance
         self._scores: dict[int, dict[int, float]] = {epoch: {} for epoch in epochs}
         for record in records:
             for epoch, scores in self._scores.items():
@@ -67,6 +69,10 @@ class RungTable:
     def scores(self, epoch: int) -> Mapping[int, float]:
         """The scores at one rung by trial number, in the order of arrival."""
         return self._scores[epoch]
+
+    def is_at_chance(self, epoch: int) -> bool:
+        """Whether no score at a rung is above chance, so that its ranking says nothing."""
+        return max(self._scores[epoch].values(), default=0.0) < self._chance
 
     def ranked(self, epoch: int) -> list[int]:
         """Trial numbers at one rung, the best score first; of equal scores the lower number."""

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
+
 from model.config import SEED_CONFIG, TrainConfig
 from model.data import TrainingData, load_training_data
 from model.engine import STEPS_PER_TRAINING, Engine, choose_engine
@@ -18,6 +20,7 @@ from model.profile import profile_network
 from model.seeds import derive_seed
 from model.split_images import ImageArrays
 from search.errors import UserError
+from search.estimates import chance_threshold
 from search.machine.hardware import choose_device, describe_hardware, describe_versions, num_cpus
 from search.machine.packing import choose_slots
 from search.machine.slots import Slots
@@ -91,6 +94,16 @@ class Preparation:
     def baselines(self) -> dict[int, NewTrial]:
         """The given trials by number, which are retrained as well; empty with --no-baseline."""
         return dict(enumerate(self.given_trials)) if self.settings.baseline else {}
+
+    @property
+    def chance_accuracy(self) -> float:
+        """What guessing the largest class may reach on the validation images: its share plus three standard errors.
+
+        With very few images, halfway from that share to 1.
+        """
+        labels = self.images.labels[self.images.val_indices]
+        share = float(np.bincount(labels).max() / len(labels))
+        return min(chance_threshold(share, len(labels)), (1 + share) / 2)
 
     @property
     def retrain_epochs_of_trial(self) -> float:

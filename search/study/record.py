@@ -40,6 +40,8 @@ class RungDecision:
     is_stopped: bool
     is_sent_to_end: bool = False
     """Whether the trial goes on to the last epoch, whatever later rungs say."""
+    is_at_chance: bool = False
+    """Whether no score at the rung was above chance, so that it decided nothing and the trial went on."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -29,15 +29,17 @@ class StudyScheduler(StateIsInStudy, FIFOScheduler):
     again when it is due.
     """
 
-    def __init__(self, settings: RungSettings, study: RunStudy) -> None:
-        """Also finishes the writes that a kill cut off."""
+    def __init__(self, settings: RungSettings, study: RunStudy, *, chance: float = 0.0) -> None:
+        """`chance`: a score below may be a guess; rungs where all are below decide nothing.
+
+        Also finishes the writes that a kill cut off."""
         super().__init__()  # type: ignore[no-untyped-call]
         self._study = study
         self._max_epochs = settings.max_epochs
         finish_interrupted_ends(study, settings.max_epochs)
-        self.promotions = PromotionRule(settings, study) if settings.scheduler == "promotion" else None
+        self.promotions = PromotionRule(settings, study, chance=chance) if settings.scheduler == "promotion" else None
         """The rule that lets paused trials go on; None where trials are stopped instead."""
-        self._rule = self.promotions or StoppingRule(settings, study)
+        self._rule = self.promotions or StoppingRule(settings, study, chance=chance)
         self._epochs_recorded = {record.number: record.epochs_trained for record in study.trials()}
         self._num_restarts: Counter[int] = Counter()
         self._reasons_to_kill: dict[int, str] = {}
