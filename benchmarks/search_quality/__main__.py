@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from concurrent.futures import Executor, ProcessPoolExecutor
 from dataclasses import asdict
@@ -36,7 +37,7 @@ SEARCHES: dict[str, Search] = {
     **RIVALS,
     **SYNE_TUNE,
 }
-SHUFFLED = "shuffled:"
+SHUFFLED = re.compile(r"shuffled(\d\d):")
 
 
 def main() -> None:
@@ -94,7 +95,10 @@ def build_parser() -> argparse.ArgumentParser:
     made.add_argument("--budget", type=float, default=50.0, help="length of a search in full trainings (50)")
     made.add_argument("--patience", type=float, default=100.0, help="its length as long as it has not found (100)")
     made.add_argument(
-        "--problems", nargs="+", metavar="NAME", help=f"only these; {SHUFFLED}NAME is a table with early ranks shuffled"
+        "--problems",
+        nargs="+",
+        metavar="NAME",
+        help="only these; shuffled50:NAME is a table whose scores until half of a training are those of other configs",
     )
     made.add_argument(
         "--searches", nargs="+", metavar="NAME", choices=list(SEARCHES), help="only these; the first counts as ours"
@@ -122,8 +126,9 @@ def _run(tables: Path, job: Job) -> Outcome:
 
 @lru_cache
 def _problem(tables: Path, name: str) -> Problem:
-    problem = load_problems(tables, [name.removeprefix(SHUFFLED)])[0]
-    return misled(problem, seed=0) if name.startswith(SHUFFLED) else problem
+    shuffled = SHUFFLED.match(name)
+    problem = load_problems(tables, [SHUFFLED.sub("", name)])[0]
+    return misled(problem, share=int(shuffled[1]) / 100, seed=0) if shuffled else problem
 
 
 if __name__ == "__main__":

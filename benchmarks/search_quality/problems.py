@@ -132,24 +132,23 @@ def load_problems(folder: Path, names: list[str] | None = None) -> list[Problem]
     return problems
 
 
-def misled(problem: Problem, *, seed: int) -> Problem:
-    """The same configs and ends, but what comes before the last fifth of a training is that of another config."""
+def misled(problem: Problem, *, share: float, seed: int) -> Problem:
+    """The same configs and ends, but the first `share` of each training is that of another config."""
     source = problem.source
     rng = np.random.default_rng(seed)
-    shuffled = _Shuffled(source, rng.permutation(source.num_configs))
-    return Problem(f"{problem.name} (early ranks shuffled)", shuffled)
+    shuffled = _Shuffled(source, rng.permutation(source.num_configs), round(share * source.num_steps))
+    return Problem(f"{problem.name} (shuffled until {share:.0%})", shuffled)
 
 
 class _Shuffled:
-    def __init__(self, source: Any, order: NDArray[np.int64]) -> None:
+    def __init__(self, source: Any, order: NDArray[np.int64], num_shuffled: int) -> None:
         self.space, self.configs = source.space, source.configs
         self.num_configs, self.num_steps = source.num_configs, source.num_steps
-        self._source, self._order = source, order
+        self._source, self._order, self._num_shuffled = source, order, num_shuffled
 
     def curve(self, row: int) -> NDArray[np.float64]:
-        begin = 4 * self.num_steps // 5
-        early = self._source.curve(self._order[row])[:begin]
-        return np.concatenate([early, self._source.curve(row)[begin:]])
+        early = self._source.curve(self._order[row])[: self._num_shuffled]
+        return np.concatenate([early, self._source.curve(row)[self._num_shuffled :]])
 
 
 def _load_module(path: Path) -> Any:

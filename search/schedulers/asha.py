@@ -7,6 +7,7 @@ score is among the best 1 / reduction_factor of the scores recorded there so far
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -19,7 +20,7 @@ from search.study.study import RunStudy
 class StoppingRule:
     """Stops trials at rungs, by the scores in the record: a resumed run decides as an undisturbed one would."""
 
-    def __init__(self, settings: RungSettings, study: RunStudy, *, chance: float = 0.0) -> None:
+    def __init__(self, settings: RungSettings, study: RunStudy, *, chance: float = -math.inf) -> None:
         """`chance`: a score below may be a guess; a rung where all are below stops no trial.
 
         Also makes the decisions that a kill cut off, each on all scores of its rung."""

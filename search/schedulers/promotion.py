@@ -25,7 +25,7 @@ NUM_FINALISTS = 3
 class PromotionRule:
     """Decides which paused trial goes on, and, when the search ends, which are stopped. Writes into the record."""
 
-    def __init__(self, settings: RungSettings, study: RunStudy, *, chance: float = 0.0) -> None:
+    def __init__(self, settings: RungSettings, study: RunStudy, *, chance: float = -math.inf) -> None:
         """`chance`: a score below may be a guess; no trial pauses at a rung where all are below."""
         self._study = study
         self._reduction_factor = reduction_factor_of(settings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 from typing import Protocol
@@ -52,7 +53,9 @@ def rung_epochs(grace_period: int, spacing: int, max_epochs: int) -> tuple[int, 
 class RungTable:
     """The scores of all trials at the rungs, from the record and then from each report."""
 
-    def __init__(self, epochs: Sequence[int], records: Iterable[TrialRecord] = (), *, chance: float = 0.0) -> None:
+    def __init__(
+        self, epochs: Sequence[int], records: Iterable[TrialRecord] = (), *, chance: float = -math.inf
+    ) -> None:
         """`chance`: a score below may be a guess."""
         self.epochs = tuple(epochs)
         self._chance = chance
@@ -72,7 +75,7 @@ class RungTable:
 
     def is_at_chance(self, epoch: int) -> bool:
         """Whether no score at a rung is above chance, so that its ranking says nothing."""
-        return max(self._scores[epoch].values(), default=0.0) < self._chance
+        return max(self._scores[epoch].values(), default=-math.inf) < self._chance
 
     def ranked(self, epoch: int) -> list[int]:
         """Trial numbers at one rung, the best score first; of equal scores the lower number."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from typing import Any
 
@@ -29,7 +30,7 @@ class StudyScheduler(StateIsInStudy, FIFOScheduler):
     again when it is due.
     """
 
-    def __init__(self, settings: RungSettings, study: RunStudy, *, chance: float = 0.0) -> None:
+    def __init__(self, settings: RungSettings, study: RunStudy, *, chance: float = -math.inf) -> None:
         """`chance`: a score below may be a guess; rungs where all are below decide nothing.
 
         Also finishes the writes that a kill cut off."""
