@@ -250,24 +250,24 @@ def test_once_time_is_up_only_the_best_goes_on() -> None:
     ]
 
 
-def test_a_rung_where_all_are_at_chance_decides_nothing() -> None:
+def test_a_rung_where_enough_trials_are_all_at_chance_decides_nothing() -> None:
     study = study_of([0.5], [0.6])
     promotions = PromotionRule(RUNGS, study, chance=0.61)
-    assert not promotions.is_paused(0)
-    assert not promotions.is_paused(1)
-    assert study.trial(1).rungs == (
-        RungDecision(epoch=1, score=0.6, cutoff=None, num_scores=2, is_stopped=False, is_at_chance=True),
+    assert promotions.is_paused(1)
+    for number, score, is_paused in ((2, 0.4, False), (3, 0.62, True)):
+        study.add_trial(NewTrial(config={"x": 0.5}, seed=number))
+        study.record_epoch(number, epoch=1, val_accuracy=score, metrics={})
+        assert promotions.reach(number, 1, score) is is_paused
+    assert study.trial(2).rungs == (
+        RungDecision(epoch=1, score=0.4, cutoff=None, num_scores=3, is_stopped=False, is_at_chance=True),
     )
-    study.add_trial(NewTrial(config={"x": 0.5}, seed=2))
-    study.record_epoch(2, epoch=1, val_accuracy=0.62, metrics={})
-    assert promotions.reach(2, 1, 0.62)
-    assert promotions.is_paused(2)
-    assert study.trial(2).rungs == ()
+    assert study.trial(3).rungs == ()
 
 
 def test_a_trial_that_went_on_from_a_rung_at_chance_pauses_at_the_next() -> None:
-    study = study_of([0.1])
+    study = study_of([0.1], [0.1], [0.1])
     promotions = PromotionRule(RUNGS, study, chance=0.11)
+    assert not promotions.is_paused(0)
     for epoch, score in ((2, 0.1), (3, 0.4)):
         study.record_epoch(0, epoch=epoch, val_accuracy=score, metrics={})
         promotions.reach(0, epoch, score)

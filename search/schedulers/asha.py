@@ -38,7 +38,7 @@ class StoppingRule:
         others = [recorded for other, recorded in self._table.scores(epoch).items() if other != number]
         self._table.add(number, epoch, score)
         decision = decide(epoch, score, others, self._reduction_factor)
-        if self._table.is_at_chance(epoch):
+        if self._table.is_at_chance(epoch, min_scores=self._reduction_factor):
             decision = dataclasses.replace(decision, cutoff=None, is_stopped=False, is_at_chance=True)
         self._study.record_rung(number, decision)
         if decision.is_stopped:

@@ -26,7 +26,8 @@ class PromotionRule:
     """Decides which paused trial goes on, and, when the search ends, which are stopped. Writes into the record."""
 
     def __init__(self, settings: RungSettings, study: RunStudy, *, chance: float = -math.inf) -> None:
-        """`chance`: a score below may be a guess; no trial pauses at a rung where all are below."""
+        """`chance`: a score below may be a guess; no trial pauses at a rung where enough
+        trials are all below."""
         self._study = study
         self._reduction_factor = reduction_factor_of(settings)
         self._max_epochs = settings.max_epochs
@@ -103,7 +104,7 @@ class PromotionRule:
         """Pauses a trial at a rung, unless it was sent to the end or the rung says nothing."""
         if number in self._sent_to_end:
             return
-        if not self._table.is_at_chance(epoch):
+        if not self._table.is_at_chance(epoch, min_scores=self._reduction_factor):
             self._paused[number] = epoch
             return
         scores = self._table.scores(epoch)

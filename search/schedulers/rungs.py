@@ -73,9 +73,10 @@ class RungTable:
         """The scores at one rung by trial number, in the order of arrival."""
         return self._scores[epoch]
 
-    def is_at_chance(self, epoch: int) -> bool:
-        """Whether no score at a rung is above chance, so that its ranking says nothing."""
-        return max(self._scores[epoch].values(), default=-math.inf) < self._chance
+    def is_at_chance(self, epoch: int, *, min_scores: int) -> bool:
+        """Whether a rung holds that many scores and none is above chance, so that its ranking says nothing."""
+        scores = self._scores[epoch].values()
+        return len(scores) >= min_scores and max(scores) < self._chance
 
     def ranked(self, epoch: int) -> list[int]:
         """Trial numbers at one rung, the best score first; of equal scores the lower number."""
