@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from search.schedulers.promotion import NUM_FINALISTS
+from search.schedulers.promotion import NUM_FINALISTS, PRIOR_PAIRS
 from search.schedulers.rungs import RungSettings, reduction_factor_of, rungs_of
 
 
@@ -47,8 +47,8 @@ def _promotion_epochs(settings: RungSettings, num_trials: int) -> float:
         return float(num_trials * max_epochs)
     counts = [num_trials / float(factor) ** index for index in range(len(rungs))]
     total: float = sum(count * (end - start) for count, (start, end) in zip(counts, pairwise((0, *rungs)), strict=True))
-    # At first, full trainings may take 1 / factor of all epochs; see PromotionRule.
-    due = total / ((factor - 1) * max_epochs)
+    # At first, full trainings may take 1 / PRIOR_PAIRS of all epochs; see PromotionRule.
+    due = total / ((PRIOR_PAIRS - 1) * max_epochs)
     missing = min(float(num_trials), max(NUM_FINALISTS, counts[-1] / factor, due))
     for index in reversed(range(len(rungs))):
         going_on = counts[index + 1] if index + 1 < len(counts) else 0.0

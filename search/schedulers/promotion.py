@@ -21,13 +21,16 @@ from search.study.study import RunStudy
 NUM_FINALISTS = 3
 """Full-length trials that a search ends with, at least: the best at a rung need not be the best at the end."""
 
+PRIOR_PAIRS = 3
+"""Before two full-length trials can be compared, rungs are taken to rank one pair in this many the wrong way round: of
+1/6, 1/3 and 1/2, the best over recorded curves whose rungs tell the truth and whose rungs mislead."""
+
 
 class PromotionRule:
     """Decides which paused trial goes on, and, when the search ends, which are stopped. Writes into the record."""
 
     def __init__(self, settings: RungSettings, study: RunStudy, *, chance: float = -math.inf) -> None:
-        """`chance`: a score below may be a guess; no trial pauses at a rung where enough
-        trials are all below."""
+        """`chance`: a score below may be a guess; no trial pauses at a rung where several are all below."""
         self._study = study
         self._reduction_factor = reduction_factor_of(settings)
         self._max_epochs = settings.max_epochs
@@ -129,10 +132,10 @@ class PromotionRule:
     def _doubt_in_rungs(self) -> float:
         """Chance that a rung ranks two trials the wrong way round, from all pairs of full-length trials.
 
-        The prior is one wrong pair in `reduction_factor`.
+        The prior is one wrong pair in `PRIOR_PAIRS`.
         """
         num_pairs = math.comb(len(self._final_scores), 2)
-        return (1 + self._num_misranked / max(1, len(self._table.epochs))) / (self._reduction_factor + num_pairs)
+        return (1 + self._num_misranked / max(1, len(self._table.epochs))) / (PRIOR_PAIRS + num_pairs)
 
     def _best_within_limits(self) -> int | None:
         """Of all paused trials, the one at the highest rung; of equals the one with the best score there."""
