@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -103,6 +104,23 @@ def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float |
 def chance_threshold(chance: float, num_examples: int) -> float:
     """The accuracy that guessing exceeds once in about 700 tries: `chance`, its mean, plus 3 standard errors."""
     return float(chance + 3 * np.sqrt(chance * (1 - chance) / num_examples))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreNoise:
+    """What accuracies on few images cannot tell. Without values, scores are exact."""
+
+    chance: float = -math.inf
+    """A score below may be a guess; see `chance_threshold`."""
+    num_examples: int | None = None
+    """Images that a score is measured on."""
+
+    def are_equal(self, first: float, second: float) -> bool:
+        """Whether two accuracies differ by less than the standard error of their difference."""
+        if self.num_examples is None:
+            return False
+        mean = (first + second) / 2
+        return abs(first - second) < math.sqrt(2 * mean * (1 - mean) / self.num_examples)
 
 
 def _is_constant(values: Sequence[float]) -> bool:

@@ -77,7 +77,7 @@ def search_trials(preparation: Preparation, study: RunStudy, watchers: Watchers)
 
     settings = preparation.settings
     # Made first: it finishes the writes that a kill cut off.
-    scheduler = StudyScheduler(settings, study, chance=preparation.chance_accuracy)
+    scheduler = StudyScheduler(settings, study, noise=preparation.score_noise)
     records = study.trials()
     if sum(_is_ended(record) for record in records) >= settings.num_trials:
         return

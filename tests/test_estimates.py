@@ -8,6 +8,7 @@ from scipy import stats
 
 from search.estimates import (
     Difference,
+    ScoreNoise,
     chance_threshold,
     estimate_gain,
     estimate_mean,
@@ -135,3 +136,11 @@ def test_chance_is_left_behind_at_three_standard_errors() -> None:
     assert chance_threshold(1 / 10, 900) == pytest.approx(0.1 + 3 * 0.01)
     assert chance_threshold(1 / 2, 100) == pytest.approx(0.5 + 3 * 0.05)
     assert chance_threshold(1, 100) == 1
+
+
+@pytest.mark.parametrize(("num_examples", "is_equal"), [(None, False), (100, True), (199, True), (201, False)])
+def test_accuracies_within_the_standard_error_of_their_difference_are_equal(
+    num_examples: int | None, is_equal: bool
+) -> None:
+    """Around 0.5, the standard error is sqrt(0.5 / n): 0.05 with 200 images."""
+    assert ScoreNoise(num_examples=num_examples).are_equal(0.475, 0.525) is is_equal

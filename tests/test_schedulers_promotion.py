@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from search_worlds import Rungs, build_searcher, search, stub
 
+from search.estimates import ScoreNoise
 from search.schedulers.promotion import NUM_FINALISTS, PromotionRule
 from search.settings import SearchSettings
 from search.space.parameter import Parameter
@@ -252,7 +253,7 @@ def test_once_time_is_up_only_the_best_goes_on() -> None:
 
 def test_a_rung_where_enough_trials_are_all_at_chance_decides_nothing() -> None:
     study = study_of([0.5], [0.6])
-    promotions = PromotionRule(RUNGS, study, chance=0.61)
+    promotions = PromotionRule(RUNGS, study, noise=ScoreNoise(chance=0.61))
     assert promotions.is_paused(1)
     for number, score, is_paused in ((2, 0.4, False), (3, 0.62, True)):
         study.add_trial(NewTrial(config={"x": 0.5}, seed=number))
@@ -266,10 +267,22 @@ def test_a_rung_where_enough_trials_are_all_at_chance_decides_nothing() -> None:
 
 def test_a_trial_that_went_on_from_a_rung_at_chance_pauses_at_the_next() -> None:
     study = study_of([0.1], [0.1], [0.1])
-    promotions = PromotionRule(RUNGS, study, chance=0.11)
+    promotions = PromotionRule(RUNGS, study, noise=ScoreNoise(chance=0.11))
     assert not promotions.is_paused(0)
     for epoch, score in ((2, 0.1), (3, 0.4)):
         study.record_epoch(0, epoch=epoch, val_accuracy=score, metrics={})
         promotions.reach(0, epoch, score)
     assert promotions.is_paused(0)
-    assert PromotionRule(RUNGS, study, chance=0.11).is_paused(0)
+    assert PromotionRule(RUNGS, study, noise=ScoreNoise(chance=0.11)).is_paused(0)
+
+
+def test_pairs_of_equal_ends_say_nothing_of_the_rungs() -> None:
+    """One of two rungs ranks them the wrong way round, but 100 images do not tell 0.50 from 0.55."""
+    curves = [[0.1, 0.2, 0.3], [0.2, 0.1, 0.35]]
+    for num_examples, num_others in ((100, 54), (10_000, 45)):
+        for count, is_due in ((num_others - 1, False), (num_others, True)):
+            study = study_of(*([early, early, middle, *[middle] * 5, end + 0.2] for early, middle, end in curves))
+            for number, (*_, end) in enumerate(curves):
+                study.finish(number, TrialStatus.COMPLETED, value=end + 0.2)
+            rule = PromotionRule(RUNGS, study, noise=ScoreNoise(num_examples=num_examples))
+            assert sends_to_end(study, rule, count) is is_due

@@ -10,6 +10,7 @@ from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
 from ray.tune.schedulers.async_hyperband import _Bracket
 from search_worlds import Rungs, stub
 
+from search.estimates import ScoreNoise
 from search.schedulers.asha import decide
 from search.schedulers.rungs import RungTable, misranked_pairs, rung_epochs, rungs_of
 from search.settings import Scheduler
@@ -132,7 +133,9 @@ def report(scheduler: StudyScheduler, number: int, score: float) -> str:
 @pytest.mark.parametrize("scheduler", ["asha", "promotion"])
 def test_with_enough_scores_all_at_chance_no_trial_is_stopped_at_the_rung(scheduler: Scheduler) -> None:
     study = RunStudy.in_memory()
-    rungs = StudyScheduler(Rungs(max_epochs=3, reduction_factor=2, scheduler=scheduler), study, chance=0.13)
+    rungs = StudyScheduler(
+        Rungs(max_epochs=3, reduction_factor=2, scheduler=scheduler), study, noise=ScoreNoise(chance=0.13)
+    )
     answers = []
     for number, score in enumerate((0.12, 0.11, 0.1, 0.5, 0.1)):
         study.add_trial(NewTrial(config={}, seed=number))

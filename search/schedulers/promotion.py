@@ -12,9 +12,9 @@ way round.
 from __future__ import annotations
 
 import dataclasses
-import math
 
-from search.schedulers.rungs import RungSettings, RungTable, reduction_factor_of, rungs_of, undecided
+from search.estimates import ScoreNoise
+from search.schedulers.rungs import EXACT, RungSettings, RungTable, reduction_factor_of, rungs_of, undecided
 from search.study.record import RungDecision, TrialRecord, TrialStatus
 from search.study.study import RunStudy
 
@@ -29,18 +29,21 @@ PRIOR_PAIRS = 3
 class PromotionRule:
     """Decides which paused trial goes on, and, when the search ends, which are stopped. Writes into the record."""
 
-    def __init__(self, settings: RungSettings, study: RunStudy, *, chance: float = -math.inf) -> None:
-        """`chance`: a score below may be a guess; no trial pauses at a rung where several are all below."""
+    def __init__(self, settings: RungSettings, study: RunStudy, *, noise: ScoreNoise = EXACT) -> None:
+        """`noise`: no trial pauses at a rung where several are all at chance, and equal ends tell nothing of rungs."""
         self._study = study
+        self._noise = noise
         self._reduction_factor = reduction_factor_of(settings)
         self._max_epochs = settings.max_epochs
         records = study.trials()
-        self._table = RungTable(rungs_of(settings), records, chance=chance)
+        self._table = RungTable(rungs_of(settings), records, noise=noise)
         self._epochs = {record.number: record.epochs_trained for record in records}
         self._sent_to_end = {record.number for record in records if any(rung.is_sent_to_end for rung in record.rungs)}
         self._final_scores: dict[int, float] = {}
         self._num_misranked = 0
         """Pairs of full-length trials that a rung ranked the wrong way round, summed over rungs."""
+        self._num_pairs = 0
+        """Pairs of full-length trials whose ends differ by more than noise."""
         self._num_finalists = 0
         """Full-length trials within the limits."""
         self.score_epochs = (*self._table.epochs, settings.max_epochs)
@@ -130,12 +133,11 @@ class PromotionRule:
         return cost <= self._doubt_in_rungs() * (others + cost)
 
     def _doubt_in_rungs(self) -> float:
-        """Chance that a rung ranks two trials the wrong way round, from all pairs of full-length trials.
+        """Chance that a rung ranks two trials the wrong way round, from pairs of full-length trials with unequal ends.
 
         The prior is one wrong pair in `PRIOR_PAIRS`.
         """
-        num_pairs = math.comb(len(self._final_scores), 2)
-        return (1 + self._num_misranked / max(1, len(self._table.epochs))) / (PRIOR_PAIRS + num_pairs)
+        return (1 + self._num_misranked / max(1, len(self._table.epochs))) / (PRIOR_PAIRS + self._num_pairs)
 
     def _best_within_limits(self) -> int | None:
         """Of all paused trials, the one at the highest rung; of equals the one with the best score there."""
@@ -160,10 +162,14 @@ class PromotionRule:
         self._sent_to_end.add(record.number)
         self._epochs[record.number] = record.epochs_trained
         final_score = record.val_accuracies[record.epochs_trained]
+        others = {
+            other: score for other, score in self._final_scores.items() if not self._noise.are_equal(score, final_score)
+        }
+        self._num_pairs += len(others)
         self._num_misranked += sum(
             (scores[record.number] - scores[other]) * (final_score - other_final_score) < 0
             for scores in map(self._table.scores, self._table.epochs)
-            for other, other_final_score in self._final_scores.items()
+            for other, other_final_score in others.items()
         )
         self._final_scores[record.number] = final_score
         self._num_finalists += record.is_within_limits

@@ -20,7 +20,7 @@ from model.profile import profile_network
 from model.seeds import derive_seed
 from model.split_images import ImageArrays
 from search.errors import UserError
-from search.estimates import chance_threshold
+from search.estimates import ScoreNoise, chance_threshold
 from search.machine.hardware import choose_device, describe_hardware, describe_versions, num_cpus
 from search.machine.packing import choose_slots
 from search.machine.slots import Slots
@@ -96,14 +96,16 @@ class Preparation:
         return dict(enumerate(self.given_trials)) if self.settings.baseline else {}
 
     @property
-    def chance_accuracy(self) -> float:
-        """What guessing the largest class may reach on the validation images: its share plus three standard errors.
+    def score_noise(self) -> ScoreNoise:
+        """What accuracies on the validation images cannot tell.
 
-        With very few images, halfway from that share to 1.
+        Guessing the largest class may reach its share plus three standard errors; with very few images, halfway from
+        that share to 1.
         """
         labels = self.images.labels[self.images.val_indices]
         share = float(np.bincount(labels).max() / len(labels))
-        return min(chance_threshold(share, len(labels)), (1 + share) / 2)
+        chance = min(chance_threshold(share, len(labels)), (1 + share) / 2)
+        return ScoreNoise(chance=chance, num_examples=len(labels))
 
     @property
     def retrain_epochs_of_trial(self) -> float:

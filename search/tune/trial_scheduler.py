@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from typing import Any
 
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
+from search.estimates import ScoreNoise
 from search.schedulers.asha import StoppingRule
 from search.schedulers.promotion import PromotionRule
-from search.schedulers.rungs import RungSettings, finish_interrupted_ends
+from search.schedulers.rungs import EXACT, RungSettings, finish_interrupted_ends
 from search.study.record import TrialStatus
 from search.study.study import RunStudy
 from search.tune.ray_state import StateIsInStudy
@@ -30,17 +30,17 @@ class StudyScheduler(StateIsInStudy, FIFOScheduler):
     again when it is due.
     """
 
-    def __init__(self, settings: RungSettings, study: RunStudy, *, chance: float = -math.inf) -> None:
-        """`chance`: a score below may be a guess; rungs where all are below decide nothing.
+    def __init__(self, settings: RungSettings, study: RunStudy, *, noise: ScoreNoise = EXACT) -> None:
+        """`noise`: what the scores cannot tell; such differences decide nothing.
 
         Also finishes the writes that a kill cut off."""
         super().__init__()  # type: ignore[no-untyped-call]
         self._study = study
         self._max_epochs = settings.max_epochs
         finish_interrupted_ends(study, settings.max_epochs)
-        self.promotions = PromotionRule(settings, study, chance=chance) if settings.scheduler == "promotion" else None
+        self.promotions = PromotionRule(settings, study, noise=noise) if settings.scheduler == "promotion" else None
         """The rule that lets paused trials go on; None where trials are stopped instead."""
-        self._rule = self.promotions or StoppingRule(settings, study, chance=chance)
+        self._rule = self.promotions or StoppingRule(settings, study, noise=noise)
         self._epochs_recorded = {record.number: record.epochs_trained for record in study.trials()}
         self._num_restarts: Counter[int] = Counter()
         self._reasons_to_kill: dict[int, str] = {}
