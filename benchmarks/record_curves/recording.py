@@ -1,0 +1,124 @@
+"""Trains what is missing in two processes and keeps each finished training as a line of JSON."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.record_curves.fidelities import FIDELITIES
+from benchmarks.record_curves.plan import Job
+from model.config import TrainConfig
+from model.engine import Engine
+from model.profile import profile_network
+from model.seeds import derive_seed
+from model.split_images import ImageArrays, on_device
+from model.training import DivergedError, Training, train_epochs
+
+NUM_PROCESSES = 2
+
+
+class Journal:
+    """A file with a line for the head of the recording and one for each finished training.
+
+    A recording that goes on keeps its head, with configs, engine and conditions, even if the default space has changed.
+    A line that was cut off by a kill is dropped.
+    """
+
+    def __init__(self, path: Path, head: Mapping[str, Any]) -> None:
+        """Starts the file, or goes on with it. SystemExit if its settings were others."""
+        self._path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        whole = path.read_bytes() if path.exists() else b""
+        lines = whole[: whole.rfind(b"\n") + 1].splitlines()
+        if lines:
+            os.truncate(path, sum(len(line) + 1 for line in lines))
+            self.head = json.loads(lines[0])
+            if self.head["settings"] != head["settings"]:
+                raise SystemExit(f"--out: {path.name} was recorded with {self.head['settings']}. Give another file.")
+        else:
+            path.write_text(json.dumps(head) + "\n")
+            self.head = dict(head)
+        self.rows: list[dict[str, Any]] = [json.loads(line) for line in lines[1:]]
+
+    def add(self, row: dict[str, Any]) -> None:
+        """Keeps a finished training; on the disk when this returns."""
+        self.rows.append(row)
+        with self._path.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    @property
+    def done(self) -> set[Job]:
+        """The trainings that need not be made again."""
+        return {Job(row["config"], row["fidelity"], row["seed"]) for row in self.rows}
+
+
+def train_missing(journal: Journal, jobs: Sequence[Job], images: ImageArrays) -> Iterator[dict[str, Any]]:
+    """Trains the jobs that the journal lacks, in order; yields each when it is kept."""
+    missing = [job for job in jobs if job not in journal.done]
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(NUM_PROCESSES, context, _start_worker, (images, journal.head)) as executor:
+        for future in as_completed([executor.submit(_train, job) for job in missing]):
+            journal.add(future.result())
+            yield journal.rows[-1]
+
+
+_worker: dict[str, Any] = {}
+
+
+def _start_worker(images: ImageArrays, head: dict[str, Any]) -> None:
+    """Gives way to everything else on the machine and ends with the parent, even if that is killed."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    os.nice(19)
+    threading.Thread(target=_follow_parent, daemon=True).start()
+    _worker.update(images=images, head=head)
+
+
+def _follow_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+def _train(job: Job) -> dict[str, Any]:
+    head = _worker["head"]
+    config = TrainConfig.from_flat(head["configs"][job.config])
+    return {**job._asdict(), **train_job(job, config, _worker["images"], head)}
+
+
+def train_job(job: Job, config: TrainConfig, images: ImageArrays, head: Mapping[str, Any]) -> dict[str, Any]:
+    """`scores`: validation accuracy after each epoch, fewer if it ended early; `seconds` of one core; `error` or None.
+
+    config: the full training's.
+    """
+    max_epochs, fidelity = head["settings"]["max_epochs"], FIDELITIES[job.fidelity]
+    images = fidelity.images(images, seed=head["settings"]["seed"])
+    config, scores = fidelity.config(config, max_epochs), []
+    error = None
+    start = time.process_time()
+    try:
+        profile_network(config, num_classes=images.num_classes, image_size=images.images.shape[1])
+        training = Training(
+            config,
+            on_device(images, torch.device("cpu")),
+            max_epochs=fidelity.num_epochs(max_epochs),
+            seed=derive_seed(head["settings"]["seed"], "config", job.config, job.seed),
+            engine=Engine(**head["engine"]),
+        )
+        for metrics in train_epochs(training):
+            scores.append(metrics.val_accuracy)
+    except (DivergedError, ValueError) as caught:  # ValueError: the images are too small for the network
+        error = str(caught)
+    return {"scores": scores, "seconds": time.process_time() - start, "error": error}
