@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from benchmarks.record_curves.variants import Kind
 from model.config import BLOCK_NAMES, BlockConfig, TrainConfig
 from model.decoding import resize_images
 from model.split_images import ImageArrays
@@ -17,11 +18,13 @@ MIN_BATCH = 16
 
 @dataclass(frozen=True, kw_only=True)
 class Fidelity:
-    """A training that differs from the full one in what it leaves out; its schedule is always complete."""
+    """A training that differs from the full one in what it leaves out, or in its kind."""
 
     name: str
     epochs: int | None = None
     """At most as many as the full training's; None: all of them."""
+    kind: Kind = "complete"
+    """complete: the schedule ends with the training. The others are in `variants`."""
     images_part: int = 1
     """Trains on one in this many images, stratified; validates on all validation images."""
     side_part: int = 1
@@ -32,7 +35,7 @@ class Fidelity:
     """Makes about as many optimizer steps as the full training: batch size and learning rates shrink by one share."""
 
     def num_epochs(self, max_epochs: int) -> int:
-        """Length of the training and of its schedule."""
+        """Length of the training."""
         return max_epochs if self.epochs is None else min(self.epochs, max_epochs)
 
     def cost(self, max_epochs: int) -> float:
@@ -75,9 +78,16 @@ FIRST = (
     Fidelity(name="images-3", images_part=3, keeps_steps=True),
     Fidelity(name="small-batch-4", epochs=4, keeps_steps=True),
     Fidelity(name="half-side", side_part=2),
-    Fidelity(name="half-width", width_part=2),
-    Fidelity(name="half-side-images-3", side_part=2, images_part=3, keeps_steps=True),
 )
 """Recorded first, in this order, for each config."""
-SECOND = (Fidelity(name="complete-1", epochs=1), Fidelity(name="complete-3", epochs=3))
+SECOND = (
+    Fidelity(name="half-width", width_part=2),
+    Fidelity(name="half-side-images-3", side_part=2, images_part=3, keeps_steps=True),
+    Fidelity(name="complete-1", epochs=1),
+    Fidelity(name="complete-3", epochs=3),
+    Fidelity(name="averaged-4", epochs=4, kind="averaged"),
+    Fidelity(name="cooled-4", epochs=4, kind="cooled"),
+    Fidelity(name="constant-4", epochs=4, kind="constant"),
+    Fidelity(name="constant", kind="constant"),
+)
 FIDELITIES = {fidelity.name: fidelity for fidelity in (*FIRST, *SECOND)}

@@ -17,12 +17,13 @@ import torch
 
 from benchmarks.record_curves.fidelities import FIDELITIES
 from benchmarks.record_curves.plan import Job
+from benchmarks.record_curves.variants import make_training
 from model.config import TrainConfig
 from model.engine import Engine
 from model.profile import profile_network
 from model.seeds import derive_seed
 from model.split_images import ImageArrays, on_device
-from model.training import DivergedError, Training, train_epochs
+from model.training import DivergedError
 
 NUM_PROCESSES = 2
 
@@ -105,20 +106,24 @@ def train_job(job: Job, config: TrainConfig, images: ImageArrays, head: Mapping[
     """
     max_epochs, fidelity = head["settings"]["max_epochs"], FIDELITIES[job.fidelity]
     images = fidelity.images(images, seed=head["settings"]["seed"])
-    config, scores = fidelity.config(config, max_epochs), []
+    config = fidelity.config(config, max_epochs)
+    scores: list[float | None] = []
     error = None
     start = time.process_time()
     try:
         profile_network(config, num_classes=images.num_classes, image_size=images.images.shape[1])
-        training = Training(
+        seed = derive_seed(head["settings"]["seed"], "config", job.config, job.seed)
+        training = make_training(
+            fidelity.kind,
             config,
             on_device(images, torch.device("cpu")),
-            max_epochs=fidelity.num_epochs(max_epochs),
-            seed=derive_seed(head["settings"]["seed"], "config", job.config, job.seed),
+            max_epochs=max_epochs,
+            num_epochs=fidelity.num_epochs(max_epochs),
+            seed=seed,
             engine=Engine(**head["engine"]),
         )
-        for metrics in train_epochs(training):
-            scores.append(metrics.val_accuracy)
+        while len(scores) < fidelity.num_epochs(max_epochs):
+            scores.append(training.train_epoch().val_accuracy)
     except (DivergedError, ValueError) as caught:  # ValueError: the images are too small for the network
         error = str(caught)
     return {"scores": scores, "seconds": time.process_time() - start, "error": error}
