@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import statistics
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from benchmarks.record_curves.report import (
     best_fifth_spearman,
     interval,
     markdown,
+    noise,
     report,
     share_kept,
     spearman,
@@ -110,6 +112,20 @@ def test_the_report_has_a_row_for_each_look_with_its_cost(tmp_path: Path) -> Non
     assert frame.loc["perfect", "share of seconds"] == pytest.approx(0.2)
     assert frame.loc["full, epoch 3", "share of seconds"] == pytest.approx(0.3)
     assert markdown(report(make(tmp_path))).count("\n") == 1 + len(frame)
+
+
+def test_the_noise_is_pooled_over_configs_with_several_seeds(tmp_path: Path) -> None:
+    assert noise(make(tmp_path))[1] == 0
+    ends = [[0.6, 0.62, 0.67], [0.5, 0.58], [0.4]]
+    rows = [
+        {"config": config, "fidelity": "full", "seed": seed, "scores": [0.1, end], "seconds": 1.0}
+        for config, seeds in enumerate(ends)
+        for seed, end in enumerate(seeds)
+    ]
+    deviation, num_configs = noise(make_table({"configs": [{}] * 3}, rows, {"full": 2}))
+    assert num_configs == 2
+    variances = [statistics.variance(seeds) for seeds in ends[:2]]
+    assert deviation == pytest.approx(statistics.mean(variances) ** 0.5, rel=1e-5)
 
 
 def test_a_table_is_a_problem_with_or_without_a_fidelity_before_the_full_training(tmp_path: Path) -> None:

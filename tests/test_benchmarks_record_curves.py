@@ -21,11 +21,14 @@ from torch import Tensor
 from benchmarks.record_curves.fidelities import FIDELITIES, FIRST, FULL, SECOND
 from benchmarks.record_curves.plan import (
     NUM_COMPARED,
+    NUM_REPEATED,
+    REPEAT_SEEDS,
     Job,
     default_space,
     draw_configs,
     is_inside,
     plan_jobs,
+    plan_repeats,
     recorded_images,
 )
 from benchmarks.record_curves.recording import Journal, train_job
@@ -98,6 +101,18 @@ def test_the_first_fidelities_of_40_configs_come_before_anything_else() -> None:
     assert jobs[NUM_COMPARED * len(FIRST)] == Job(0, SECOND[0].name, 0)
     assert {job.config for job in jobs[NUM_COMPARED * len(FIDELITIES) :]} == {NUM_COMPARED, NUM_COMPARED + 1}
     assert len(jobs) == len(set(jobs)) == len(FIDELITIES) * (NUM_COMPARED + 2)
+
+
+def test_the_best_configs_are_trained_on_more_seeds() -> None:
+    rows = [
+        {"config": place, "fidelity": name, "seed": 0, "scores": [1 - place / 100 * sign], "error": None}
+        for name, sign in (("full", 1), ("complete-4", -1))
+        for place in range(NUM_REPEATED + 3)
+    ]
+    rows[0] |= {"error": "diverged", "scores": []}
+    jobs = plan_repeats(rows)
+    assert [job.config for job in jobs[:: len(REPEAT_SEEDS)]] == list(range(1, NUM_REPEATED + 1))
+    assert {job.seed for job in jobs} == set(REPEAT_SEEDS)
 
 
 def test_a_diverged_training_and_too_small_images_are_kept_as_errors(images: ImageArrays) -> None:
@@ -217,10 +232,11 @@ def test_a_killed_recording_goes_on_and_its_curves_are_those_of_the_training(tmp
 
     head, *rows = [json.loads(line) for line in lines(journal_path)]
     jobs = [Job(row["config"], row["fidelity"], row["seed"]) for row in rows]
-    assert sorted(jobs) == sorted(plan_jobs(2, NAMES))
+    repeats = [Job(config, "full", seed) for config in (0, 1) for seed in REPEAT_SEEDS]
+    assert sorted(jobs) == sorted(plan_jobs(2, NAMES) + repeats)
     table = load_table(table_path)
-    assert table.scores["full"].shape == (2, 1, MAX_EPOCHS)
-    assert table.scores["complete-1"].shape == (2, 1, 1)
+    assert table.scores["full"].shape == (2, 1 + len(REPEAT_SEEDS), MAX_EPOCHS)
+    assert table.scores["complete-1"].shape == (2, 1 + len(REPEAT_SEEDS), 1)
     data = load_training_data("digits", image_size=8, seed=0, data_dir=tmp_path)
     images = recorded_images(data, num_train=120, num_val=50, seed=0)
     assert table.scores["full"][0, 0].tolist() == pytest.approx(full_training(images, head), abs=1e-6)

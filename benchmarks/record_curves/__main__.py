@@ -11,12 +11,13 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.conditions import conditions
 from benchmarks.record_curves.fidelities import FIDELITIES
-from benchmarks.record_curves.plan import default_space, draw_configs, plan_jobs, recorded_images
+from benchmarks.record_curves.plan import Job, default_space, draw_configs, plan_jobs, plan_repeats, recorded_images
 from benchmarks.record_curves.recording import Journal, train_missing
 from benchmarks.record_curves.table import make_table, save_table
 from model.data import DataError, TrainingData, load_training_data
@@ -33,18 +34,15 @@ def main() -> None:
         data = load_training_data(
             str(arguments.dataset), image_size=arguments.image_size, seed=_SEED, data_dir=Path("data")
         )
+        if (count := len(data.examples.labels)) < arguments.train + arguments.val:
+            raise SystemExit(f"--train {arguments.train} --val {arguments.val}: {count} images in all. Give fewer.")
         images = recorded_images(data, num_train=arguments.train, num_val=arguments.val, seed=_SEED)
     except DataError as error:
         raise SystemExit(str(error)) from None
     journal = Journal(arguments.out.with_suffix(".jsonl"), _head(arguments, data, images))
-    jobs = plan_jobs(arguments.configs, arguments.fidelities)
     _save(arguments, journal)
-    for row in train_missing(journal, jobs, images):
-        _save(arguments, journal)
-        end = f"{row['scores'][-1]:.4f}" if row["scores"] else "no score"
-        print(
-            f"config {row['config']}, {row['fidelity']}: {end} after {row['seconds']:.0f} s, {row['error']}", flush=True
-        )
+    _record(arguments, journal, plan_jobs(arguments.configs, arguments.fidelities), images)
+    _record(arguments, journal, plan_repeats(journal.rows), images)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -73,6 +71,14 @@ def _head(arguments: argparse.Namespace, data: TrainingData, images: ImageArrays
         "engine": dataclasses.asdict(engine),
         "conditions": conditions(),
     }
+
+
+def _record(arguments: argparse.Namespace, journal: Journal, jobs: Sequence[Job], images: ImageArrays) -> None:
+    for row in train_missing(journal, jobs, images):
+        _save(arguments, journal)
+        end = row["error"] or f"{row['scores'][-1]:.4f}"
+        job = f"config {row['config']}, {row['fidelity']}, seed {row['seed']}"
+        print(f"{job}: {end} after {row['seconds']:.0f} s", flush=True)
 
 
 def _save(arguments: argparse.Namespace, journal: Journal) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks.record_curves.fidelities import FIDELITIES, FIRST
+from benchmarks.record_curves.fidelities import FIDELITIES, FIRST, FULL
 from model.config import SEED_CONFIG
 from model.data import TrainingData, channel_statistics
 from model.split_images import ImageArrays
@@ -19,6 +19,8 @@ from search.space.space import SearchSpace
 
 NUM_COMPARED = 40
 """Configs that are recorded with the first fidelities before any other training."""
+
+NUM_REPEATED, REPEAT_SEEDS = 20, (1, 2, 3)
 
 
 class Job(NamedTuple):
@@ -78,6 +80,13 @@ def plan_jobs(num_configs: int, names: Sequence[str]) -> list[Job]:
     names = [name for name in FIDELITIES if name in names]
     jobs = [Job(config, name, seed=0) for config in range(num_configs) for name in names]
     return sorted(jobs, key=lambda job: (job.config >= NUM_COMPARED, job.fidelity not in first, job.config))
+
+
+def plan_repeats(rows: Sequence[Mapping[str, Any]]) -> list[Job]:
+    """Full trainings of the best configs on more seeds, which tell the noise of their ends."""
+    ended = [row for row in rows if row["fidelity"] == FULL.name and row["seed"] == 0 and not row["error"]]
+    best = sorted(ended, key=lambda row: -row["scores"][-1])[:NUM_REPEATED]
+    return [Job(row["config"], FULL.name, seed) for row in best for seed in REPEAT_SEEDS]
 
 
 def is_inside(space: SearchSpace, config: dict[str, Any]) -> bool:

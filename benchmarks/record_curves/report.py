@@ -126,6 +126,18 @@ def interval(measure: Measure, early: Scores, final: Scores) -> tuple[float, flo
     return float(found.low), float(found.high)
 
 
+def noise(table: CurveTable) -> tuple[float, int]:
+    """Standard deviation of a full training's end over seeds, pooled over the configs with several, and their number.
+
+    NaN if there are none. Diverged trainings are left out.
+    """
+    ends = table.scores[FULL.name][:, :, -1].astype(float)
+    repeated = ends[(~np.isnan(ends)).sum(axis=1) > 1]
+    if not len(repeated):
+        return math.nan, 0
+    return float(np.sqrt(np.nanmean(np.nanvar(repeated, axis=1, ddof=1)))), len(repeated)
+
+
 def markdown(frame: pd.DataFrame) -> str:
     """The report as a Markdown table."""
     titles = ["fidelity", "configs", *MEASURES, "epochs", "share of seconds"]
@@ -146,6 +158,9 @@ def main() -> None:
     final = table.ends(FULL.name)
     final = final[~np.isnan(final)]
     print(f"{len(final)} full trainings end at {final.min():.1%} to {final.max():.1%}, median {np.median(final):.1%}")
+    deviation, num_repeated = noise(table)
+    if num_repeated:
+        print(f"standard deviation over seeds: {deviation:.2%} ({num_repeated} configs)")
     print(markdown(report(table)))
 
 
