@@ -90,7 +90,8 @@ def test_the_correlations_are_those_of_pandas_and_scipy() -> None:
     assert (low, high) == pytest.approx(oracle.tolist(), abs=0.05)
 
 
-def test_the_report_has_a_row_for_each_look_with_its_cost(tmp_path: Path) -> None:
+def test_the_report_has_a_row_for_each_look_with_its_cost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.record_curves.report.NUM_RESAMPLES", 20)
     frame = report(make(tmp_path)).set_index("fidelity")
     assert list(frame.index) == [
         "full, epoch 1",

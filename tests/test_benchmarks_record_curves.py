@@ -44,7 +44,7 @@ from model.split_images import ImageArrays, on_device
 from model.training import Training, train_epochs
 
 MAX_EPOCHS = 2
-NAMES = ["full", "complete-1", "images-3", "half-width"]
+NAMES = ["full", "complete-1", "images-3"]
 HEAD = {"settings": {"max_epochs": MAX_EPOCHS, "seed": 0}, "engine": dataclasses.asdict(PLAIN)}
 
 
@@ -83,7 +83,7 @@ def test_a_part_of_the_images_has_all_classes_and_the_same_validation_images(ima
     assert sixth.val_indices is images.val_indices
     small = FIDELITIES["half-side"].images(images, seed=0)
     assert small.images.shape == (170, 4, 4, 3)
-    assert small.images.mean() == pytest.approx(images.images.mean(), rel=0.02)
+    assert small.images.mean() == pytest.approx(images.images.mean(), rel=0.05)
 
 
 def test_the_configs_are_the_baselines_and_then_a_fixed_list_within_the_limits(images: ImageArrays) -> None:
@@ -177,15 +177,17 @@ def test_an_averaged_network_is_the_mean_of_its_steps_with_the_statistics_of_its
 
 def test_a_line_cut_off_is_dropped_and_other_settings_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "curves.jsonl"
-    Journal(path, HEAD).add({"config": 0, "fidelity": "full", "seed": 0, "scores": [0.5], "seconds": 1.0})
+    first = Journal(path, {"train": 10}, lambda: {"configs": [1]})
+    first.add({"config": 0, "fidelity": "full", "seed": 0, "scores": [0.5], "seconds": 1.0})
     with path.open("a") as file:
         file.write('{"config": 1, "fidel')
-    journal = Journal(path, HEAD)
+    journal = Journal(path, {"train": 10}, lambda: {"configs": [2]})
+    assert journal.head == {"settings": {"train": 10}, "configs": [1]}, "a recording goes on with its own configs"
     assert journal.done == {Job(0, "full", 0)}
     journal.add({"config": 1, "fidelity": "full", "seed": 0, "scores": [0.6], "seconds": 1.0})
-    assert Journal(path, HEAD).rows == journal.rows
-    with pytest.raises(SystemExit, match="recorded with"):
-        Journal(path, {**HEAD, "settings": {"max_epochs": 3}})
+    assert Journal(path, {"train": 10}, dict).rows == journal.rows
+    with pytest.raises(SystemExit, match="'train': 10"):
+        Journal(path, {"train": 20}, dict)
 
 
 def options(out: Path) -> list[str]:
@@ -226,7 +228,7 @@ def test_a_killed_recording_goes_on_and_its_curves_are_those_of_the_training(tmp
     recording.wait()
     wait_until_gone(trainings)
     before = lines(journal_path)
-    assert 3 <= len(before) < 9
+    assert 3 <= len(before) < 7
     assert start(table_path).wait() == 0
     assert lines(journal_path)[: len(before)] == before
 

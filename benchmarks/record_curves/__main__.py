@@ -1,9 +1,9 @@
 """Records learning curves of the default space: `python -m benchmarks.record_curves --dataset FOLDER --out TABLE.npz`.
 
-Trains every config fully and in cheaper ways (fidelities) and keeps the validation accuracy of each epoch. Two
-processes of one thread give way to everything else. Kill it at any time and start it again with the same options: every
-finished training is a line of TABLE.jsonl, and the table is written from them. `python -m
-benchmarks.record_curves.report TABLE.npz` says what the cheaper trainings foretell.
+Trains every config fully and in cheaper ways (fidelities) in two processes of one thread, and keeps the validation
+accuracy of each epoch. Kill it at any time and start it again with the same options: every finished training is a line
+of TABLE.jsonl, and the table is written from them. `python -m benchmarks.record_curves.report TABLE.npz` says what the
+cheaper trainings foretell.
 """
 
 from __future__ import annotations
@@ -12,15 +12,17 @@ import argparse
 import dataclasses
 import signal
 from collections.abc import Sequence
+from concurrent.futures import Executor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from benchmarks.conditions import conditions
 from benchmarks.record_curves.fidelities import FIDELITIES
 from benchmarks.record_curves.plan import Job, default_space, draw_configs, plan_jobs, plan_repeats, recorded_images
-from benchmarks.record_curves.recording import Journal, train_missing
+from benchmarks.record_curves.recording import Journal, train_missing, training_processes
 from benchmarks.record_curves.table import make_table, save_table
-from model.data import DataError, TrainingData, load_training_data
+from model.data import DataError, load_training_data
 from model.engine import choose_engine
 from model.split_images import ImageArrays
 
@@ -39,10 +41,13 @@ def main() -> None:
         images = recorded_images(data, num_train=arguments.train, num_val=arguments.val, seed=_SEED)
     except DataError as error:
         raise SystemExit(str(error)) from None
-    journal = Journal(arguments.out.with_suffix(".jsonl"), _head(arguments, data, images))
+    sizes = {key: getattr(arguments, key) for key in ("configs", "max_epochs", "image_size", "train", "val")}
+    settings = {**sizes, "seed": _SEED, "images": data.fingerprint}
+    journal = Journal(arguments.out.with_suffix(".jsonl"), settings, partial(_head, images, arguments.configs))
     _save(arguments, journal)
-    _record(arguments, journal, plan_jobs(arguments.configs, arguments.fidelities), images)
-    _record(arguments, journal, plan_repeats(journal.rows), images)
+    with training_processes(images, journal.head) as processes:
+        _record(arguments, journal, plan_jobs(arguments.configs, arguments.fidelities), processes)
+        _record(arguments, journal, plan_repeats(journal.rows), processes)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -60,21 +65,19 @@ def build_parser() -> argparse.ArgumentParser:
     return made
 
 
-def _head(arguments: argparse.Namespace, data: TrainingData, images: ImageArrays) -> dict[str, Any]:
+def _head(images: ImageArrays, num_configs: int) -> dict[str, Any]:
     space = default_space(images)
-    settings = {key: getattr(arguments, key) for key in ("configs", "max_epochs", "image_size", "train", "val")}
     engine, _ = choose_engine("cpu", num_threads=1)
     return {
-        "settings": {**settings, "seed": _SEED, "images": data.fingerprint},
-        "configs": draw_configs(space, arguments.configs, seed=_SEED),
+        "configs": draw_configs(space, num_configs, seed=_SEED),
         "space": space.to_toml(),
         "engine": dataclasses.asdict(engine),
         "conditions": conditions(),
     }
 
 
-def _record(arguments: argparse.Namespace, journal: Journal, jobs: Sequence[Job], images: ImageArrays) -> None:
-    for row in train_missing(journal, jobs, images):
+def _record(arguments: argparse.Namespace, journal: Journal, jobs: Sequence[Job], processes: Executor) -> None:
+    for row in train_missing(journal, jobs, processes):
         _save(arguments, journal)
         end = row["error"] or f"{row['scores'][-1]:.4f}"
         job = f"config {row['config']}, {row['fidelity']}, seed {row['seed']}"

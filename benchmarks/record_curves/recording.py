@@ -8,8 +8,8 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +35,8 @@ class Journal:
     A line that was cut off by a kill is dropped.
     """
 
-    def __init__(self, path: Path, head: Mapping[str, Any]) -> None:
-        """Starts the file, or goes on with it. SystemExit if its settings were others."""
+    def __init__(self, path: Path, settings: Mapping[str, Any], make_head: Callable[[], Mapping[str, Any]]) -> None:
+        """Starts the file with settings and the rest of the head, or goes on with it; SystemExit if settings differ."""
         self._path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         whole = path.read_bytes() if path.exists() else b""
@@ -44,11 +44,11 @@ class Journal:
         if lines:
             os.truncate(path, sum(len(line) + 1 for line in lines))
             self.head = json.loads(lines[0])
-            if self.head["settings"] != head["settings"]:
+            if self.head["settings"] != settings:
                 raise SystemExit(f"--out: {path.name} was recorded with {self.head['settings']}. Give another file.")
         else:
-            path.write_text(json.dumps(head) + "\n")
-            self.head = dict(head)
+            self.head = {"settings": settings, **make_head()}
+            path.write_text(json.dumps(self.head) + "\n")
         self.rows: list[dict[str, Any]] = [json.loads(line) for line in lines[1:]]
 
     def add(self, row: dict[str, Any]) -> None:
@@ -65,23 +65,26 @@ class Journal:
         return {Job(row["config"], row["fidelity"], row["seed"]) for row in self.rows}
 
 
-def train_missing(journal: Journal, jobs: Sequence[Job], images: ImageArrays) -> Iterator[dict[str, Any]]:
+def training_processes(images: ImageArrays, head: Mapping[str, Any]) -> ProcessPoolExecutor:
+    """Two processes that hold the images."""
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(NUM_PROCESSES, context, initializer=_start_worker, initargs=(images, head))
+
+
+def train_missing(journal: Journal, jobs: Sequence[Job], processes: Executor) -> Iterator[dict[str, Any]]:
     """Trains the jobs that the journal lacks, in order; yields each when it is kept."""
     missing = [job for job in jobs if job not in journal.done]
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(NUM_PROCESSES, context, _start_worker, (images, journal.head)) as executor:
-        for future in as_completed([executor.submit(_train, job) for job in missing]):
-            journal.add(future.result())
-            yield journal.rows[-1]
+    for future in as_completed([processes.submit(_train, job) for job in missing]):
+        journal.add(future.result())
+        yield journal.rows[-1]
 
 
 _worker: dict[str, Any] = {}
 
 
-def _start_worker(images: ImageArrays, head: dict[str, Any]) -> None:
-    """Gives way to everything else on the machine and ends with the parent, even if that is killed."""
+def _start_worker(images: ImageArrays, head: Mapping[str, Any]) -> None:
+    """The process ends with its parent, even if that is killed."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    os.nice(19)
     threading.Thread(target=_follow_parent, daemon=True).start()
     _worker.update(images=images, head=head)
 
