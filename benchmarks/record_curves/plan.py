@@ -19,7 +19,6 @@ from search.space.space import SearchSpace
 
 NUM_COMPARED = 40
 """Configs that are recorded with the first fidelities before any other training."""
-
 NUM_REPEATED, REPEAT_SEEDS = 20, (1, 2, 3)
 
 

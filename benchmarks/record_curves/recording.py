@@ -110,23 +110,25 @@ def train_job(job: Job, config: TrainConfig, images: ImageArrays, head: Mapping[
     max_epochs, fidelity = head["settings"]["max_epochs"], FIDELITIES[job.fidelity]
     images = fidelity.images(images, seed=head["settings"]["seed"])
     config = fidelity.config(config, max_epochs)
+    try:
+        profile_network(config, num_classes=images.num_classes, image_size=images.images.shape[1])
+    except ValueError as refusal:  # the images are too small for the network
+        return {"scores": [], "seconds": 0.0, "error": str(refusal)}
     scores: list[float | None] = []
     error = None
     start = time.process_time()
+    training = make_training(
+        fidelity.kind,
+        config,
+        on_device(images, torch.device("cpu")),
+        max_epochs=max_epochs,
+        num_epochs=fidelity.num_epochs(max_epochs),
+        seed=derive_seed(head["settings"]["seed"], "config", job.config, job.seed),
+        engine=Engine(**head["engine"]),
+    )
     try:
-        profile_network(config, num_classes=images.num_classes, image_size=images.images.shape[1])
-        seed = derive_seed(head["settings"]["seed"], "config", job.config, job.seed)
-        training = make_training(
-            fidelity.kind,
-            config,
-            on_device(images, torch.device("cpu")),
-            max_epochs=max_epochs,
-            num_epochs=fidelity.num_epochs(max_epochs),
-            seed=seed,
-            engine=Engine(**head["engine"]),
-        )
         while len(scores) < fidelity.num_epochs(max_epochs):
             scores.append(training.train_epoch().val_accuracy)
-    except (DivergedError, ValueError) as caught:  # ValueError: the images are too small for the network
+    except DivergedError as caught:
         error = str(caught)
     return {"scores": scores, "seconds": time.process_time() - start, "error": error}
