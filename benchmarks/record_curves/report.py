@@ -59,9 +59,9 @@ def spearman(early: Scores, final: Scores) -> float:
 
 
 def best_fifth_spearman(early: Scores, final: Scores) -> float:
-    """Spearman's rho among the fifth of the configs that end best, rounded up."""
+    """Spearman's rho among the fifth of the configs that end best, rounded up; NaN for fewer than three."""
     best = np.argsort(-final, kind="stable")[: math.ceil(len(final) / 5)]
-    return spearman(early[best], final[best])
+    return spearman(early[best], final[best]) if len(best) > 2 else math.nan
 
 
 def share_kept(early: Scores, final: Scores, *, top: float) -> float:
@@ -112,7 +112,9 @@ def report(table: CurveTable) -> pd.DataFrame:
 
 
 def interval(measure: Measure, early: Scores, final: Scores) -> tuple[float, float]:
-    """Percentile bootstrap over configs."""
+    """Percentile bootstrap over configs; NaN where the measure is."""
+    if math.isnan(measure(early, final)):
+        return math.nan, math.nan
     found = stats.bootstrap(
         (early, final),
         measure,
@@ -143,10 +145,14 @@ def markdown(frame: pd.DataFrame) -> str:
     titles = ["fidelity", "configs", *MEASURES, "epochs", "share of seconds"]
     lines = ["| " + " | ".join(titles) + " |", "|" + "---|" * len(titles)]
     for row in frame.to_dict("records"):
-        measured = [f"{row[key]:.2f} ({row[f'{key}, low']:.2f} to {row[f'{key}, high']:.2f})" for key in MEASURES]
+        measured = [_with_interval(row[key], row[f"{key}, low"], row[f"{key}, high"]) for key in MEASURES]
         cells = [row["fidelity"], row["configs"], *measured, f"{row['epochs']:.1f}", f"{row['share of seconds']:.0%}"]
         lines.append("| " + " | ".join(map(str, cells)) + " |")
     return "\n".join(lines)
+
+
+def _with_interval(value: float, low: float, high: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.2f} ({low:.2f} to {high:.2f})"
 
 
 def main() -> None:
