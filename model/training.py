@@ -117,6 +117,10 @@ class Training:
             images_per_s=self.steps_per_epoch * self.batch_size / seconds,
         )
 
+    def learning_rate(self, step: int) -> float:
+        """The learning rate of optimizer step `step`, counted from 0 over all epochs."""
+        return learning_rate(self.config, step, steps_per_epoch=self.steps_per_epoch, max_epochs=self.max_epochs)
+
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """A snapshot: contiguous CPU tensors of networks and optimizer, and the epoch and settings they belong to."""
         return collect_tensors(self._networks(), self._optimizer), {"epoch": self.epoch, **self._identity()}
@@ -146,9 +150,7 @@ class Training:
         total_loss = torch.zeros((), device=self.engine.device)
         first_step = (epoch - 1) * self.steps_per_epoch
         for step in range(self.steps_per_epoch):
-            lr = learning_rate(
-                self.config, first_step + step, steps_per_epoch=self.steps_per_epoch, max_epochs=self.max_epochs
-            )
+            lr = self.learning_rate(first_step + step)
             set_learning_rate(self._optimizer, lr)
             part = slice(step * self.batch_size, (step + 1) * self.batch_size)
             total_loss += self._train_step(order[part], draws[part])

@@ -2,8 +2,9 @@
 
 python -m benchmarks.search_quality --tables FOLDER --out quality.json --picture quality.html
 
-FOLDER holds a `curve_tables.py` with `TABLES`, `Table` and, if it has tasks, `LCBench`. Each search runs on simulated
-workers with epochs as time, until `--budget` full trainings are spent, or `--patience` if it has not found by then.
+FOLDER holds a `curve_tables.py` with `TABLES`, `Table` and, if it has tasks, `LCBench`; or it is a table of
+`benchmarks.record_curves`. Each search runs on simulated workers with epochs as time, until `--budget` full trainings
+are spent, or `--patience` if it has not found by then.
 """
 
 from __future__ import annotations
@@ -89,7 +90,9 @@ def _keep(arguments: argparse.Namespace, outcomes: Outcomes, summary: dict[str, 
 
 def build_parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    made.add_argument("--tables", type=Path, required=True, help="folder with curve_tables.py")
+    made.add_argument(
+        "--tables", type=Path, required=True, help="folder with curve_tables.py, or a table of record_curves"
+    )
     made.add_argument("--seeds", type=int, default=30, help="searches of each kind on each problem (30)")
     made.add_argument("--workers", type=int, default=4, help="simulated workers (4)")
     made.add_argument("--budget", type=float, default=50.0, help="length of a search in full trainings (50)")
@@ -115,7 +118,7 @@ def _run(tables: Path, job: Job) -> Outcome:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     return outcome(
         SEARCHES[job.search](problem, job.seed, job.workers),
-        num_epochs=problem.num_epochs,
+        num_epochs=problem.unit_epochs,
         top_score=problem.top_score,
         best_score=float(problem.final_scores.max()),
         median_score=float(np.median(problem.final_scores)),

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.search_quality.recorded import RecordedCurves
 from search.space.parameter import Parameter
 from search.space.space import SearchSpace
 
@@ -26,11 +27,14 @@ NUM_REFERENCE_CONFIGS = 4000
 class Problem:
     """A space of configs with their learning curves, higher being better.
 
-    `source` is a `Table` (a pool of recorded configs) or a task (any config) as `curve_tables.py` makes them.
+    `source` is `RecordedCurves`, or a `Table` (both a pool of recorded configs) or a task (any config) as
+    `curve_tables.py` makes them.
     """
 
     name: str
     source: Any
+    num_full_epochs: int | None = None
+    """Length of the full training in which budgets are counted, if it is not that of the curves."""
 
     @cached_property
     def space(self) -> SearchSpace:
@@ -39,8 +43,13 @@ class Problem:
 
     @property
     def num_epochs(self) -> int:
-        """Length of a full training."""
+        """Length of the curves."""
         return int(self.source.num_steps)
+
+    @property
+    def unit_epochs(self) -> int:
+        """Length of a full training, the unit of budgets."""
+        return self.num_full_epochs or self.num_epochs
 
     @property
     def has_pool(self) -> bool:
@@ -123,7 +132,13 @@ class Pool:
 
 
 def load_problems(folder: Path, names: list[str] | None = None) -> list[Problem]:
-    """All problems of a folder with a `curve_tables.py`, or those named."""
+    """All problems of a folder with a `curve_tables.py`, or those named.
+
+    A table of `benchmarks.record_curves` is one problem, named like its file; NAME@FIDELITY is the same problem with
+    that fidelity before the full training.
+    """
+    if folder.suffix == ".npz":
+        return [_recorded(folder, name) for name in names or [folder.stem]]
     module = _load_module(folder / "curve_tables.py")
     problems = [Problem(name, module.Table(name)) for name in module.TABLES if not names or name in names]
     if hasattr(module, "LCBench"):
@@ -137,7 +152,7 @@ def misled(problem: Problem, *, share: float, seed: int) -> Problem:
     source = problem.source
     rng = np.random.default_rng(seed)
     shuffled = _Shuffled(source, rng.permutation(source.num_configs), round(share * source.num_steps))
-    return Problem(f"{problem.name} (shuffled until {share:.0%})", shuffled)
+    return Problem(f"{problem.name} (shuffled until {share:.0%})", shuffled, problem.num_full_epochs)
 
 
 class _Shuffled:
@@ -149,6 +164,16 @@ class _Shuffled:
     def curve(self, row: int) -> NDArray[np.float64]:
         early = self._source.curve(self._order[row])[: self._num_shuffled]
         return np.concatenate([early, self._source.curve(row)[self._num_shuffled :]])
+
+
+def _recorded(path: Path, name: str) -> Problem:
+    stem, _, fidelity = name.partition("@")
+    if stem != path.stem:
+        raise SystemExit(
+            f"--problems {name}: the table is named {path.stem}. Give {path.stem} or {path.stem}@FIDELITY."
+        )
+    source = RecordedCurves(path, fidelity or None)
+    return Problem(name, source, source.num_full_epochs)
 
 
 def _load_module(path: Path) -> Any:

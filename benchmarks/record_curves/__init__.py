@@ -1,0 +1,1 @@
+"""Learning curves of the default space, trained to the end and in cheaper ways."""
