@@ -143,7 +143,7 @@ def test_a_table_is_a_problem_with_or_without_a_fidelity_before_the_full_trainin
     assert before.curve(config)[:3].tolist() == pytest.approx([0.1, config["x"] / 2, config["x"] / 10])
     assert before.curve(config)[2:].tolist() == plain.curve(config).tolist()
     assert plain.curve(plain.rows[0])[4:].tolist() == [0.0] * 6, "diverged"
-    assert misled(before, seed=0).unit_epochs == NUM_EPOCHS
+    assert misled(before, share=0.8, seed=0).unit_epochs == NUM_EPOCHS
     scores = list(itertools.islice(our_search(before, 0, 2, scheduler="promotion"), 30))
     assert max(score.epoch for score in scores) <= before.num_epochs
     for name in ("curves@other", "other"):
