@@ -8,6 +8,7 @@ import pytest
 
 from search.settings import SearchSettings
 from search.setup.few_images import few_images_notes, lengthened_for_few_images
+from search.setup.images import val_fraction
 from search.space.network_space import network_space
 
 LIMITS = {"max_params": 1_000_000, "min_receptive_field": 44, "num_classes": 2, "image_size": 32}
@@ -42,3 +43,8 @@ def test_nothing_is_told_of_what_was_not_changed() -> None:
     assert few_images_notes(asked, asked, network_space(None, **LIMITS, num_train=45_000), 45_000) == []
     own = network_space("batch_size = 64", **LIMITS, num_train=333)
     assert few_images_notes(asked, asked, own, 333) == []
+
+
+@pytest.mark.parametrize(("num_images", "share"), [(50_000, 0.1), (5_000, 0.1), (2_500, 0.2), (1_000, 0.3), (370, 0.3)])
+def test_five_hundred_images_are_held_out_and_at_most_three_tenths(num_images: int, share: float) -> None:
+    assert val_fraction(num_images) == pytest.approx(share)

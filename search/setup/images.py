@@ -10,6 +10,9 @@ from search.errors import UserError
 from search.settings import SearchSettings
 
 VAL_FRACTION = 0.1
+MAX_VAL_FRACTION = 0.3
+MIN_VAL_EXAMPLES = 500
+"""Of fewer validation images, chance would decide more than the config; the standard error of 80 % is 1.8 points."""
 STAND_IN_EXAMPLES = 512
 """Training images of each trial on a CPU when the digits stand in for CIFAR-10."""
 
@@ -25,10 +28,15 @@ def shortened_for_stand_in(settings: SearchSettings, data: TrainingData, device:
     return settings.changed(search_examples=STAND_IN_EXAMPLES)
 
 
+def val_fraction(num_images: int) -> float:
+    """The share of the training images that is held out: a tenth, and up to three tenths of few images."""
+    return max(VAL_FRACTION, min(MAX_VAL_FRACTION, MIN_VAL_EXAMPLES / num_images))
+
+
 def split_images(settings: SearchSettings, data: TrainingData) -> ImageArrays:
     """The images with their split by the run's seed; the training part is cut to `search_examples`."""
     labels = data.examples.labels
-    split = stratified_split(labels, val_fraction=VAL_FRACTION, seed=settings.seed)
+    split = stratified_split(labels, val_fraction=val_fraction(len(labels)), seed=settings.seed)
     train = split.train_indices
     if settings.search_examples is not None:
         if settings.search_examples > len(train):
