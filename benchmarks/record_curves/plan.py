@@ -50,7 +50,7 @@ def recorded_images(data: TrainingData, *, num_train: int, num_val: int, seed: i
 
 
 def default_space(images: ImageArrays) -> SearchSpace:
-    """The default space with the default limits."""
+    """The default space with the default limits, its batches adapted to the images as in a search."""
     settings = SearchSettings(run_name="recorded")
     return network_space(
         None,
@@ -58,6 +58,7 @@ def default_space(images: ImageArrays) -> SearchSpace:
         min_receptive_field=settings.min_receptive_field,
         num_classes=images.num_classes,
         image_size=images.images.shape[1],
+        num_train=len(images.train_indices),
     )
 
 
