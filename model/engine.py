@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import functools
 import time
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -75,13 +76,17 @@ class Engine:
             torch.backends.cudnn.benchmark = True
 
 
-def give_back_memory() -> None:
-    """Return the pages of freed blocks to the system between two trainings. Does nothing without glibc.
+def give_back_memory(engine: Engine) -> None:
+    """Return freed blocks to the GPU, and to the system if it uses glibc, between two trainings.
 
     A training keeps its freed blocks (see `_keep_freed_memory`). Kept across trainings they pile up, because the
     blocks of one network do not fit the holes left by another: one worker held 13 GB after 30 trials, where a single
-    trial needed 4.
+    trial needed 4. On a GPU, blocks that one process keeps are missing to the trials beside it.
     """
+    if engine.device_type == "cuda":
+        torch.cuda.empty_cache()
+    elif engine.device_type == "mps":
+        torch.mps.empty_cache()
     if (libc := _libc()) is not None:
         libc.malloc_trim(0)
 
@@ -108,7 +113,8 @@ def choose_engine(
 
     Takes under 3 s on a CPU, where it measures one thread. precision="fp32" returns the plain path unmeasured.
     torch.compile is tried only on CUDA, because it was slower on CPUs, and chosen if it saves its compilation time
-    within `steps_per_training` steps; 0 skips it. The chosen engine is applied. ValueError for an unknown precision.
+    within `steps_per_training` steps; 0 skips it. The chosen engine is applied. An engine that cannot train here, for
+    example bf16 on an old GPU, is left out. ValueError for an unknown precision; RuntimeError if no engine can train.
     """
     if precision not in PRECISIONS:
         raise ValueError(f"`precision` must be one of {', '.join(PRECISIONS)}; got {precision!r}.")
@@ -119,21 +125,31 @@ def choose_engine(
     candidates = [plain, replace(plain, channels_last=True), fast]
     if precision == "bf16":
         candidates = [replace(fast, channels_last=False), fast]
-    measured: list[tuple[float, Engine]] = []
-    report: list[dict[str, Any]] = []
-    for engine in candidates:
-        limit = _HOPELESS * min((step_ms for step_ms, _ in measured), default=float("inf"))
-        report.append(_measure(engine, limit_ms=limit))
-        measured.append((report[-1]["step_ms"], engine))
-    best_ms, best = min(measured, key=lambda pair: pair[0])
+    measured = _measure_each(candidates)
+    best, best_row = min(measured, key=lambda pair: float(pair[1]["step_ms"]))
     if best.device_type == "cuda" and steps_per_training:
-        compiled = replace(best, compile=True)
-        row = _measure(compiled, limit_ms=float("inf"))
-        report.append(row)
-        if row["step_ms"] * steps_per_training + row["setup_ms"] < best_ms * steps_per_training:
-            best = compiled
+        with contextlib.suppress(RuntimeError):  # compilation needs a C compiler and a card that Triton supports
+            measured += _measure_each([replace(best, compile=True)])
+            compiled, row = measured[-1]
+            if row["step_ms"] * steps_per_training + row["setup_ms"] < best_row["step_ms"] * steps_per_training:
+                best = compiled
     best.apply()
-    return best, report
+    return best, [row for _, row in measured]
+
+
+def _measure_each(candidates: Sequence[Engine]) -> list[tuple[Engine, dict[str, Any]]]:
+    """The candidates that can train here, each with its measurement. If there is none, the error of the first."""
+    measured: list[tuple[Engine, dict[str, Any]]] = []
+    first_error: RuntimeError | None = None
+    for engine in candidates:
+        fastest_ms = min((row["step_ms"] for _, row in measured), default=float("inf"))
+        try:
+            measured.append((engine, _measure(engine, limit_ms=_HOPELESS * fastest_ms)))
+        except RuntimeError as error:
+            first_error = first_error or error.with_traceback(None)  # a traceback would keep the step's tensors
+    if not measured and first_error is not None:
+        raise first_error
+    return measured
 
 
 def measure_step(engine: Engine) -> dict[str, Any]:

@@ -77,7 +77,7 @@ class Training:
     ) -> None:
         """`on_step(epoch, step, steps_per_epoch)` is called after each step, counted from 1; it must be fast."""
         engine.apply()
-        give_back_memory()
+        give_back_memory(engine)
         self._on_step = on_step
         self.config, self.images, self.engine = config, images, engine
         self.max_epochs, self.seed = max_epochs, seed
@@ -86,7 +86,7 @@ class Training:
         self.batch_size = min(config.batch_size, num_train)
         self.steps_per_epoch = num_train // self.batch_size
         self.trained_network = self._build_network()
-        self._step_network = torch.compile(self.trained_network) if engine.compile else self.trained_network
+        self._step_network = self._compiled() if engine.compile else self.trained_network
         self._optimizer = build_optimizer(self.trained_network, config)
         self._average = ParameterAverage(self.trained_network, config.ema_decay) if config.ema_decay > 0 else None
         _, height, width, _ = images.images.shape
@@ -139,13 +139,17 @@ class Training:
     def _build_network(self) -> nn.Module:
         """Initialise the network from the seed, always on the CPU, without changing the caller's random state."""
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derive_seed(self.seed, "initial weights"))
+            torch.default_generator.manual_seed(derive_seed(self.seed, "initial weights"))  # the CPU's alone
             network = build_network(self.config, self.images.num_classes)
         return network.to(self.engine.device).to(memory_format=self.engine.memory_format)
 
+    def _compiled(self) -> nn.Module:
+        torch.compiler.reset()  # otherwise the ninth network of a process runs uncompiled, without a word
+        return torch.compile(self.trained_network)  # type: ignore[return-value]
+
     def _train_steps(self, epoch: int) -> tuple[float, float]:
         """Mean loss and last learning rate of one epoch."""
-        order, draws = self._draw_epoch(epoch)
+        order, draws = self.draw_epoch(epoch)
         self.trained_network.train()
         total_loss = torch.zeros((), device=self.engine.device)
         first_step = (epoch - 1) * self.steps_per_epoch
@@ -153,7 +157,7 @@ class Training:
             lr = self.learning_rate(first_step + step)
             set_learning_rate(self._optimizer, lr)
             part = slice(step * self.batch_size, (step + 1) * self.batch_size)
-            total_loss += self._train_step(order[part], draws[part])
+            total_loss += self.train_step(order[part], draws[part])
             if self._average:
                 self._average.update(first_step + step)
             if self._on_step:
@@ -163,7 +167,7 @@ class Training:
                 raise DivergedError(epoch, step + 1)
         return total_loss.item() / self.steps_per_epoch, lr
 
-    def _draw_epoch(self, epoch: int) -> tuple[Tensor, Draws]:
+    def draw_epoch(self, epoch: int) -> tuple[Tensor, Draws]:
         """Seed dropout and draw the order of the images and their augmentation, all at once on the device."""
         generator = np.random.default_rng(derive_seed(self.seed, "epoch", epoch))
         num_images = self.steps_per_epoch * self.batch_size
@@ -173,8 +177,8 @@ class Training:
         seed_dropout(self.trained_network, derive_seed(self.seed, "dropout", epoch))
         return order, self._augmentation.draw(num_images, generator)
 
-    def _train_step(self, indices: Tensor, draws: Draws) -> Tensor:
-        """One optimizer step. The loss stays on the device so that nothing waits for it."""
+    def train_step(self, indices: Tensor, draws: Draws) -> Tensor:
+        """One optimizer step on the images at `indices`. The loss stays on the device so that nothing waits for it."""
         images = self.images
         batch = augment(
             images.images.index_select(0, indices),

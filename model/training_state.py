@@ -39,7 +39,7 @@ def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _laid_out_as(parameter: Tensor, value: Tensor) -> Tensor:
-    """`value` in the parameter's memory layout, which a fused optimizer assumes; scalars unchanged."""
+    """A copy on the parameter's device, in its memory layout if the shapes agree: a fused optimizer assumes both."""
     if value.shape != parameter.shape:
-        return value.clone()
+        return value.to(parameter.device, copy=True)
     return torch.empty_like(parameter).copy_(value)

@@ -63,8 +63,8 @@ class Averaged(Branch):
         self._recompute_statistics()
         return found
 
-    def _train_step(self, indices: Tensor, draws: Draws) -> Tensor:
-        loss = super()._train_step(indices, draws)
+    def train_step(self, indices: Tensor, draws: Draws) -> Tensor:
+        loss = super().train_step(indices, draws)
         self._mean.update_parameters(self.trained_network)
         return loss
 
