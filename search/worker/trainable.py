@@ -7,10 +7,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from model.checkpoint import newest_checkpoint, save_checkpoint
 from model.config import TrainConfig
+from model.device_errors import is_device_lost, is_out_of_memory, telling_line
 from model.engine import Engine
 from model.split_images import ImageTensors
 from model.training import DivergedError, Training, train_epochs
@@ -46,7 +45,8 @@ def train_trial(assignment: Mapping[str, Any], images: ImageTensors, plan: Trial
     `assignment` is the searcher's suggestion. A report holds the fields of EpochMetrics; or `ended` ("diverged" or
     "failed") and `error`; or `disk_error` (an errno) and `error`, which is not the trial's fault. A failure is reported
     rather than raised: the same config would fail again, and a raised error looks like a dead worker, whose trial
-    starts again.
+    starts again. Only the error of a device that is lost to this process is raised, because every trial after it would
+    fail here, too.
     """
     try:
         for metrics in _epochs(assignment, images, plan):
@@ -56,15 +56,15 @@ def train_trial(assignment: Mapping[str, Any], images: ImageTensors, plan: Trial
     except Exception as error:
         if isinstance(error, OSError) and error.errno in DISK_ERRORS:
             report({"disk_error": error.errno, "error": f"a checkpoint could not be written: {error.strerror}"})
+        elif is_device_lost(plan.engine):
+            raise
         else:
             report({"ended": "failed", "error": error_line(error)})
 
 
 def error_line(error: Exception) -> str:
     """The error as one line."""
-    text = str(error).strip().splitlines()
-    is_memory = isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)
-    return f"{OUT_OF_MEMORY if is_memory else type(error).__name__}: {text[-1] if text else 'no message'}"
+    return f"{OUT_OF_MEMORY if is_out_of_memory(error) else type(error).__name__}: {telling_line(error)}"
 
 
 def _epochs(assignment: Mapping[str, Any], images: ImageTensors, plan: TrialPlan) -> Iterator[dict[str, Any]]:
