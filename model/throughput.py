@@ -1,8 +1,8 @@
 """A process that measures training speed on random images: `python -m model.throughput`.
 
-It reads one JSON object per line, {"config": flat config, "engine": Engine fields, "image_size": pixels, "seconds": s}
-and optionally "num_train", the images of an epoch. It answers with one line per request, the result of `measure`, or {}
-if the config cannot be trained or "seconds" is 0. Several such processes at once measure trials side by side.
+It reads one JSON object per line and answers each with one line: the result of `measure` or, for a request with the
+key "choose", of `choose`; {"error": why} if that cannot be trained here. Several such processes at once measure trials
+side by side. Whatever they do on a GPU ends with them.
 """
 
 from __future__ import annotations
@@ -14,37 +14,54 @@ import statistics
 import sys
 import time
 from collections.abc import Iterable
+from dataclasses import asdict
 from typing import Any
 
 import torch
 
 from model.config import TrainConfig
-from model.engine import Engine
+from model.device_errors import telling_line
+from model.engine import Engine, choose_engine, measure_step
 from model.split_images import ImageTensors
 from model.training import DivergedError, Training
 
-_STEPS_PER_EPOCH = 4
+_STEPS_PER_EPOCH = {"cpu": 4, "cuda": 50, "mps": 20}
+"""Enough that a GPU spends its time in steps and not at the ends of epochs, where it is waited for."""
 _MIN_EPOCHS = 2
 _RSS_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes per unit of ru_maxrss
 
 
-def measure(request: dict[str, Any]) -> dict[str, float]:
-    """Measure for at least `seconds` and two epochs after a warm-up epoch; an epoch is four steps by default.
+def choose(request: dict[str, Any]) -> dict[str, Any]:
+    """The fields of the engine to use, its measurements, the [free, total] bytes of memory that each of `gpus` GPUs had
+    before, and the bytes that the measurements needed.
 
-    `images_per_s` is by the wall clock. `image_s`, seconds per image, excludes other load on the machine: on a CPU it
-    is the computing time of the main thread in the fastest epoch. `slowdown` is wall time over computing time, at least
-    1. `memory_bytes` is the peak memory.
+    `choose` holds the arguments of `choose_engine`. An engine that needs no choice is measured, too: it may not work.
+    """
+    num_gpus = min(request["gpus"], torch.cuda.device_count())
+    memory = [torch.cuda.mem_get_info(index) for index in range(num_gpus)]
+    engine, rows = choose_engine(**request["choose"])
+    rows = rows or [measure_step(engine)]
+    return {"engine": asdict(engine), "rows": rows, "memory": memory, "needed": memory_bytes(engine)}
+
+
+def measure(request: dict[str, Any]) -> dict[str, float]:
+    """Measure {"config": flat config, "engine": Engine fields, "image_size": pixels, "seconds": s, "num_train": n}.
+
+    An epoch has n images, or a number of steps that suits the device. Measures for at least `seconds` and two epochs
+    after a warm-up epoch; 0 seconds are the warm-up alone. `images_per_s` is by the wall clock. `image_s`, seconds per
+    image, excludes other load on the machine: on a CPU it is the computing time of the main thread in the fastest
+    epoch. `slowdown` is wall time over computing time, at least 1. `memory_bytes` is the process's peak memory.
     """
     config = TrainConfig.from_flat(request["config"])
     engine = Engine(**request["engine"])
-    num_train = request.get("num_train", config.batch_size * _STEPS_PER_EPOCH)
+    num_train = request.get("num_train", config.batch_size * _STEPS_PER_EPOCH[engine.device_type])
     images = _random_images(num_train, request["image_size"], torch.device(engine.device))
     training = Training(config, images, max_epochs=1_000_000, seed=0, engine=engine)
     is_cpu = engine.device_type == "cpu"
     clock = time.thread_time if is_cpu else time.perf_counter
     _train_epoch(training)
     if not request["seconds"]:
-        return {}
+        return {"memory_bytes": memory_bytes(engine)}
     epochs_s: list[float] = []
     start = time.perf_counter()
     while (elapsed := time.perf_counter() - start) < request["seconds"] or len(epochs_s) < _MIN_EPOCHS:
@@ -92,9 +109,10 @@ def serve(requests: Iterable[str]) -> None:
     """Answer each request on standard output."""
     for line in requests:
         try:
-            answer = measure(json.loads(line))
-        except (RuntimeError, ValueError):  # from torch, usually out of memory
-            answer = {}
+            request = json.loads(line)
+            answer = choose(request) if "choose" in request else measure(request)
+        except (RuntimeError, ValueError) as error:  # from torch, usually out of memory
+            answer = {"error": telling_line(error)}
         sys.stdout.write(json.dumps(answer) + "\n")
         sys.stdout.flush()
 

@@ -15,6 +15,7 @@ from search.display.display import Display
 from search.errors import RunFailed, RunInterrupted, UserError
 from search.forecast.forecast import Forecast, Workload, make_forecast
 from search.forecast.wording import brief_line, plan_lines, verdict
+from search.machine.gpus import limited_to_visible_gpus
 from search.machine.signals import StopRequest
 from search.report.page import LivePage
 from search.retrain.stage import retrain_and_test
@@ -90,6 +91,7 @@ def resume_search(run_dir: Path, *, num_trials: int | None = None, display: Disp
         num_started = sum(record.status is not TrialStatus.REJECTED for record in study.trials())
         if settings.num_trials < num_started:
             raise UserError(f"--trials {num_trials}: this run has {num_started} already. Give that many or more.")
+        settings = limited_to_visible_gpus(settings, shown.warning)
         preparation = prepare(settings, kept=read_machine(run_dir))
         check_compatibility(study, preparation.settings, preparation.data_record, preparation.space)
         folder.write_settings(preparation.settings)

@@ -41,6 +41,8 @@ def test_cpu_candidates_go_from_one_trial_to_one_core_each(num_cpus: int, expect
 
 def test_gpu_candidates_share_the_cores() -> None:
     assert gpu_candidates(16, 2) == [(1, 8), (2, 4), (4, 2), (8, 1)]
+    assert gpu_candidates(16, 2, most=3) == [(1, 8), (2, 4), (3, 2)]
+    assert gpu_candidates(4, 8, most=1) == [(1, 1)]
 
 
 def test_trials_are_added_until_the_sum_stops_growing() -> None:

@@ -17,7 +17,7 @@ from model.engine import Engine
 from model.network import build_network
 from model.seeds import derive_seed
 from search.errors import SpaceError, UserError
-from search.machine.hardware import choose_device, num_gpus
+from search.machine.gpus import choose_device, num_gpus
 from search.machine.slots import Slots
 from search.settings import SearchSettings
 from search.setup.images import split_images
@@ -154,12 +154,12 @@ def test_a_missing_gpu_is_one_warning_or_an_error() -> None:
     assert len(warnings) == 1
     assert "--gpus 1 was asked for but NO GPU is visible" in warnings[0]
     assert choose_device(SearchSettings(run_name="run")) == ("cpu", [])
-    with pytest.raises(UserError, match=r"--gpus 1: no GPU is visible here. Leave out --strict to train on the CPU"):
+    with pytest.raises(UserError, match=r"--gpus 1: no GPU is visible here .*. Leave out --strict to train on the CPU"):
         choose_device(settings.changed(strict=True))
 
 
 def test_more_gpus_than_there_are_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("search.machine.hardware.num_gpus", lambda: 1)
+    monkeypatch.setattr("search.machine.gpus.num_gpus", lambda: 1)
     with pytest.raises(UserError, match=r"--gpus 2: only 1 visible here. Ask for 1 or fewer"):
         choose_device(SearchSettings(run_name="run", gpus=2))
 

@@ -12,9 +12,6 @@ from typing import Any
 import psutil
 import torch
 
-from search.errors import UserError
-from search.settings import SearchSettings
-
 PACKAGES = ("convladder", "torch", "torchvision", "ray", "optuna", "pandas", "numpy")
 
 
@@ -23,36 +20,22 @@ def num_cpus() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def num_gpus() -> int:
-    """GPUs that torch sees here; Apple's counts as one."""
-    if torch.cuda.is_available():
-        return torch.cuda.device_count()
-    return int(torch.backends.mps.is_available())
-
-
-def choose_device(settings: SearchSettings) -> tuple[str, list[str]]:
-    """The device to train on (cuda, mps or cpu), and warnings. UserError if more GPUs are asked for than there are."""
-    available = num_gpus()
-    if settings.gpus == 0:
-        return "cpu", []
-    if available == 0:
-        if settings.strict:
-            raise UserError(f"--gpus {settings.gpus}: no GPU is visible here. Leave out --strict to train on the CPU.")
-        return "cpu", [f"--gpus {settings.gpus} was asked for but NO GPU is visible: training on the CPU, far slower."]
-    if settings.gpus > available:
-        raise UserError(f"--gpus {settings.gpus}: only {available} visible here. Ask for {available} or fewer.")
-    return ("cuda" if torch.cuda.is_available() else "mps"), []
-
-
 def describe_hardware() -> dict[str, Any]:
     """Processor, cores, memory, GPUs and system."""
     return {
         "processor": _processor(),
         "cpu_cores": num_cpus(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
-        "gpus": tuple(torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())),
+        "gpus": gpu_names(),
         "system": platform.platform(),
     }
+
+
+def gpu_names() -> tuple[str, ...]:
+    """Names of the GPUs that torch can use through CUDA or ROCm."""
+    if not torch.cuda.is_available():  # with a driver that is too old, there are devices that have no name
+        return ()
+    return tuple(torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count()))
 
 
 def describe_versions() -> dict[str, str]:

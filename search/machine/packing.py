@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import math
-import os
-import select
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
-import model
 from model.config import TrainConfig
 from model.engine import Engine
 from search.errors import UserError
+from search.machine.measuring import measuring_processes
 from search.machine.slots import Slots
 from search.settings import SearchSettings
 
 MEASURE_S = 2.0
 BATCH_SIZE = 128
 """Smaller than in most configs, so that the fixed cost of a step shows."""
+MOST_PER_GPU = 8
 MIN_GROWTH = 1.03
 """Doubling the trials must speed up by this factor; less could be noise of so short a measurement."""
 
@@ -71,10 +66,10 @@ def cpu_candidates(num_cpus: int) -> list[tuple[int, int]]:
     return [(count, num_cpus // count) for count in [*counts, num_cpus]]
 
 
-def gpu_candidates(num_cpus: int, gpus: int, most: int = 8) -> list[tuple[int, int]]:
-    """1, 2, 4 ... trials on one GPU, and the CPU cores of each when all GPUs run as many."""
-    counts = [2**power for power in range(most.bit_length()) if 2**power <= most]
-    return [(count, max(1, num_cpus // (count * gpus))) for count in counts]
+def gpu_candidates(num_cpus: int, gpus: int, most: int = MOST_PER_GPU) -> list[tuple[int, int]]:
+    """1, 2, 4 ... `most` trials on one GPU, and the CPU cores of each when all GPUs run as many."""
+    counts = [2**power for power in range(most.bit_length()) if 2**power < most]
+    return [(count, max(1, num_cpus // (count * gpus))) for count in [*counts, most]]
 
 
 @contextlib.contextmanager
@@ -93,10 +88,14 @@ def throughput_processes(
                 "engine": asdict(replace(engine, num_threads=cpus_per_trial)),
                 "image_size": image_size,
             }
-            # A warm-up: all processes load their libraries before any is measured.
-            ask(num_trials, {**request, "num_train": BATCH_SIZE, "seconds": 0.0}, deadline)
-            answers = ask(num_trials, {**request, "seconds": MEASURE_S}, deadline)
-            if not all(answers):
+            # A warm-up: all processes load their libraries before any is measured. On a GPU it takes a step of the
+            # config's own batch, because trials have to share the card's memory.
+            batch_size = BATCH_SIZE if engine.device_type == "cpu" else config.batch_size
+            whole = {**request["config"], "batch_size": batch_size}
+            answers = ask(num_trials, {**request, "config": whole, "num_train": batch_size, "seconds": 0.0}, deadline)
+            if all("error" not in answer for answer in answers):
+                answers = ask(num_trials, {**request, "seconds": MEASURE_S}, deadline)
+            if any("error" in answer for answer in answers):
                 return Packing(num_trials=num_trials, cpus_per_trial=cpus_per_trial, images_per_s=0.0)
             return Packing(
                 num_trials=num_trials,
@@ -108,65 +107,6 @@ def throughput_processes(
             )
 
         yield measure
-
-
-Ask = Callable[[int, dict[str, Any], float], list[dict[str, float]]]
-"""(number of processes, request, deadline by time.monotonic()) -> the answer of each, {} without one."""
-
-
-@contextlib.contextmanager
-def measuring_processes() -> Iterator[Ask]:
-    """Yields the function that sends one request to several processes at once and returns their answers.
-
-    Processes start when first needed. One that dies, usually of too little memory, or is silent until the deadline
-    gives no answer; the next request replaces it.
-    """
-    processes: list[subprocess.Popen[str]] = []
-
-    def ask(num_processes: int, request: dict[str, Any], deadline: float) -> list[dict[str, float]]:
-        processes[:] = [_start_process() if process.poll() is not None else process for process in processes]
-        processes.extend(_start_process() for _ in range(num_processes - len(processes)))
-        return _ask(processes[:num_processes], request, deadline)
-
-    try:
-        yield ask
-    finally:
-        for process in processes:
-            process.kill()
-            process.communicate()
-
-
-def _start_process() -> subprocess.Popen[str]:
-    root = str(Path(model.__file__).parent.parent)
-    path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
-    return subprocess.Popen(
-        [sys.executable, "-m", "model.throughput"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        env={**os.environ, "PYTHONPATH": path},
-    )
-
-
-def _ask(
-    processes: Sequence[subprocess.Popen[str]], request: dict[str, Any], deadline: float
-) -> list[dict[str, float]]:
-    for process in processes:
-        with contextlib.suppress(BrokenPipeError):
-            assert process.stdin is not None
-            process.stdin.write(json.dumps(request) + "\n")
-            process.stdin.flush()
-    answers: list[dict[str, float]] = []
-    for process in processes:
-        assert process.stdout is not None
-        patience_s = None if math.isinf(deadline) else max(0.0, deadline - time.monotonic())
-        is_ready, _, _ = select.select([process.stdout], [], [], patience_s)
-        if not is_ready:
-            process.kill()
-        line = process.stdout.readline() if is_ready else ""
-        answers.append(json.loads(line) if line else {})
-    return answers
 
 
 def choose_slots(
@@ -195,7 +135,9 @@ def choose_slots(
     elif settings.trials_per_gpu is not None:
         return _gpu_slots(settings, settings.trials_per_gpu, num_cpus), []
     else:
-        candidates = gpu_candidates(num_cpus, settings.gpus)
+        # Ray fills one GPU after the other, so with more slots than trials some GPUs would stay idle.
+        fair = math.ceil(settings.num_trials / settings.gpus)
+        candidates = gpu_candidates(num_cpus, settings.gpus, min(fair, MOST_PER_GPU))
     with throughput_processes(config, engine, image_size, deadline=deadline) as measure:
         best, tried = measure_packings(candidates, measure)
     num_trials, cpus_per_trial = best.num_trials, best.cpus_per_trial

@@ -21,7 +21,8 @@ from model.seeds import derive_seed
 from model.split_images import ImageArrays
 from search.errors import UserError
 from search.estimates import ScoreNoise, chance_threshold
-from search.machine.hardware import choose_device, describe_hardware, describe_versions, num_cpus
+from search.machine.gpus import choose_device, choose_gpu_engine
+from search.machine.hardware import describe_hardware, describe_versions, num_cpus
 from search.machine.packing import choose_slots
 from search.machine.slots import Slots
 from search.settings import SearchSettings
@@ -161,7 +162,8 @@ def prepare(settings: SearchSettings, *, kept: Machine | None = None, deadline: 
         warnings.append(f"trials train on {part} (--search-examples); the retrain uses all")
     measurements: dict[str, list[dict[str, Any]]] = {}
     if kept is None or kept.engine.device != device:
-        kept, measurements = _measure_machine(settings, device, space, image_size, deadline)
+        kept, measurements, gpu_warnings = _measure_machine(settings, device, space, image_size, deadline)
+        warnings += gpu_warnings
     return Preparation(
         settings=settings,
         data=data,
@@ -177,19 +179,21 @@ def prepare(settings: SearchSettings, *, kept: Machine | None = None, deadline: 
 
 def _measure_machine(
     settings: SearchSettings, device: str, space: SearchSpace, image_size: int, deadline: float
-) -> tuple[Machine, dict[str, list[dict[str, Any]]]]:
-    engine, engine_rows = choose_engine(
-        device,
-        num_threads=num_cpus(),
-        precision=settings.precision,
-        steps_per_training=STEPS_PER_TRAINING if math.isinf(deadline) else 0,
-    )
+) -> tuple[Machine, dict[str, list[dict[str, Any]]], list[str]]:
+    """Engine and slots, what they were chosen by, and warnings."""
+    choose = {"num_threads": num_cpus(), "steps_per_training": STEPS_PER_TRAINING if math.isinf(deadline) else 0}
+    warnings: list[str] = []
+    if device == "cpu":
+        engine, engine_rows = choose_engine(device, precision=settings.precision, **choose)
+    else:
+        engine, engine_rows, warnings = choose_gpu_engine(settings, device, **choose)
     typical = TrainConfig.from_flat(space.default_config() or SEED_CONFIG.flat())
     slots, packings = choose_slots(
         settings, engine, typical, num_cpus=num_cpus(), image_size=image_size, deadline=deadline
     )
     machine = Machine(engine=dataclasses.replace(engine, num_threads=slots.cpus_per_trial), slots=slots)
-    return machine, {"engine": engine_rows, "packing": [dataclasses.asdict(packing) for packing in packings]}
+    measurements = {"engine": engine_rows, "packing": [dataclasses.asdict(packing) for packing in packings]}
+    return machine, measurements, warnings
 
 
 def describe_config(config: Mapping[str, Any], *, num_classes: int, image_size: int) -> dict[str, Any]:

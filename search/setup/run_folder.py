@@ -9,6 +9,7 @@ from typing import Any
 
 from search.errors import UserError
 from search.files import write_atomically
+from search.machine.hardware import gpu_names
 from search.settings import SearchSettings
 from search.setup.document import RunDocument, read_document
 from search.setup.preflight import UNBORN_FILES, is_unborn
@@ -74,7 +75,9 @@ def read_settings(run_dir: Path) -> SearchSettings:
     return settings.changed(results_dir=folder.parent, space=folder / "space.toml" if settings.space else None)
 
 
-def read_machine(run_dir: Path) -> Machine:
-    """How a run uses its machine. UserError as for `read_document`."""
+def read_machine(run_dir: Path) -> Machine | None:
+    """How a run uses its machine; None if it used other GPUs than those here. UserError as for `read_document`."""
     document = read_document(run_dir)
+    if document.engine.device_type == "cuda" and document.hardware.gpus != gpu_names():
+        return None
     return Machine(engine=document.engine, slots=document.slots)
