@@ -104,7 +104,7 @@ def usual_network() -> nn.Module:
             return nn.Dropout(SEED_CONFIG.dropout)
         return _plain_conv(module)
 
-    return _replaced(build_network(SEED_CONFIG, 10), replacement)
+    return replaced(build_network(SEED_CONFIG, 10), replacement)
 
 
 def convolutions_alone() -> nn.Module:
@@ -113,7 +113,7 @@ def convolutions_alone() -> nn.Module:
     def replacement(module: nn.Module) -> nn.Module | None:
         return nn.Identity() if isinstance(module, (GhostBatchNorm, Dropout, nn.ReLU)) else _plain_conv(module)
 
-    return _replaced(build_network(SEED_CONFIG, 10), replacement)
+    return replaced(build_network(SEED_CONFIG, 10), replacement)
 
 
 def _plain_conv(module: nn.Module) -> nn.Conv2d | None:
@@ -124,7 +124,8 @@ def _plain_conv(module: nn.Module) -> nn.Conv2d | None:
     return nn.Conv2d(module.in_channels, module.out_channels, module.kernel_size, padding=padding, dilation=dilation)  # type: ignore[arg-type]
 
 
-def _replaced(network: nn.Module, replacement: Callable[[nn.Module], nn.Module | None]) -> nn.Module:
+def replaced(network: nn.Module, replacement: Callable[[nn.Module], nn.Module | None]) -> nn.Module:
+    """A copy with those modules replaced for which `replacement` returns another."""
     network = copy.deepcopy(network)
     for parent in list(network.modules()):
         for name, child in list(parent.named_children()):

@@ -45,7 +45,7 @@ def main() -> None:
     against_usual = measure_pairs(
         "images/s of training and evaluation over R0's",
         _our_epoch(images, labels, num_val, engine),
-        _usual_epoch(images, labels, num_val, engine),
+        usual_epoch(images, labels, num_val, engine),
         num_pairs=arguments.repeats,
     )
     print(against_usual)
@@ -60,17 +60,22 @@ def main() -> None:
     write_result(arguments.out, {**setting, "results": [against_usual.summary(), against_floor.summary()]})
 
 
+def random_images(num_images: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """uint8 (N, 32, 32, 3) and labels 0..9."""
+    generator = np.random.default_rng(0)
+    return generator.integers(0, 256, (num_images, 32, 32, 3), dtype=np.uint8), generator.integers(0, 10, num_images)
+
+
 def _images(dataset: str | None, num_images: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     if dataset is None:
-        generator = np.random.default_rng(0)
-        shape = (num_images, 32, 32, 3)
-        return generator.integers(0, 256, shape, dtype=np.uint8), generator.integers(0, 10, num_images)
+        return random_images(num_images)
     data = load_training_data(dataset, image_size=32, seed=0, data_dir=Path("data"))
     return data.examples.images[:num_images], data.examples.labels[:num_images]
 
 
-def _training(images: NDArray[np.uint8], labels: NDArray[np.int64], num_val: int, engine: Engine) -> Training:
-    shared = ImageTensors(
+def shared_images(images: NDArray[np.uint8], labels: NDArray[np.int64], num_val: int, engine: Engine) -> ImageTensors:
+    """The images on the engine's device, the first `num_val` for validation."""
+    return ImageTensors(
         images=torch.from_numpy(images).to(engine.device),
         labels=torch.from_numpy(labels).to(engine.device),
         train_indices=torch.arange(num_val, len(images), device=engine.device),
@@ -79,6 +84,10 @@ def _training(images: NDArray[np.uint8], labels: NDArray[np.int64], num_val: int
         std=STD,
         num_classes=10,
     )
+
+
+def _training(images: NDArray[np.uint8], labels: NDArray[np.int64], num_val: int, engine: Engine) -> Training:
+    shared = shared_images(images, labels, num_val, engine)
     return Training(SEED_CONFIG, shared, max_epochs=_FOREVER, seed=0, engine=engine)
 
 
@@ -94,7 +103,7 @@ def _our_step(images: NDArray[np.uint8], labels: NDArray[np.int64], engine: Engi
     return lambda: training.train_epoch().seconds / 3
 
 
-def _usual_epoch(
+def usual_epoch(
     images: NDArray[np.uint8], labels: NDArray[np.int64], num_val: int, engine: Engine
 ) -> Callable[[], float]:
     """R0: images a second of one epoch in plain fp32, its evaluation included."""
