@@ -5,14 +5,18 @@ ARGS ?= --gpus 1
 BIN := $(VENV)/bin
 PARALLEL := -n auto --dist loadfile --no-loadscope-reorder
 
-.PHONY: tune test test-core-faults test-faults lint types format clean
+.PHONY: tune test test-gpu test-core-faults test-faults lint types format clean
 
 tune: $(VENV)/.installed
 	$(BIN)/python tune_main.py $(ARGS)
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -m "not faults" $(PARALLEL) --cov=model --cov=search --cov-report=
+	$(BIN)/python -m pytest -m "not faults and not gpu" $(PARALLEL) --cov=model --cov=search --cov-report=
 	@echo "lines covered, subprocesses not counted: $$($(BIN)/coverage report --format=total) %"
+
+# Everything that can only go wrong on a GPU, in under 8 minutes.
+test-gpu: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m gpu tests/test_gpu_*.py
 
 # The five faults that matter most: driver, worker or Ray's node killed, disk full, Ctrl-C.
 test-core-faults: $(VENV)/.installed-dev

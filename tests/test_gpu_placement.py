@@ -21,7 +21,10 @@ from model.split_images import ImageTensors
 from model.training import Training
 from search.space.network_space import network_space
 
-pytestmark = pytest.mark.filterwarnings("ignore:Accessing the data pointer of FakeTensor")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Accessing the data pointer of FakeTensor"),
+    pytest.mark.skipif(torch.cuda.is_available(), reason="make test-gpu tests the real one"),
+]
 
 
 def sampled() -> TrainConfig:
