@@ -13,7 +13,7 @@ from torch import Tensor
 
 from model.augment import Augmentation, augment
 from model.config import SEED_CONFIG, BlockConfig, TrainConfig
-from model.engine import Engine
+from model.engine import _PROBE_STEPS, Engine, choose_engine
 from model.evaluation import evaluate
 from model.network import build_network
 from model.seeds import derive_seed
@@ -149,6 +149,19 @@ def test_a_training_gives_its_engine_s_cache_back_and_sets_cudnns_switches(monke
         assert (torch.backends.cudnn.benchmark, torch.backends.cudnn.allow_tf32) == (True, False)
         assert torch.get_float32_matmul_precision() == "highest"
     assert emptied == [True]
+
+
+def test_a_gpus_slow_first_step_does_not_decide_on_its_engine(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """cuDNN tries its algorithms there, so every engine after the first would look hopeless."""
+    now = [0.0]
+    steps = iter([0.9, 0.009, 0.009, 0.9, 0.005, 0.005, 0.9, 0.002, 0.002])
+    monkeypatch.setitem(_PROBE_STEPS, "cuda", 2)
+    monkeypatch.setattr("model.engine.synchronise", lambda engine: now.append(now[-1] + next(steps)))
+    monkeypatch.setattr("model.engine.time.perf_counter", lambda: now[-1])
+    engine, rows = choose_engine(device, num_threads=1, steps_per_training=0)
+    assert [row["step_ms"] for row in rows] == pytest.approx([9, 5, 2])
+    assert [row["setup_ms"] for row in rows] == pytest.approx([900, 900, 900])
+    assert (engine.precision, engine.channels_last) == ("bf16", True)
 
 
 def test_the_network_compiles_in_one_piece_off_the_cpu() -> None:
