@@ -190,7 +190,8 @@ def test_a_gpu_that_cannot_train_is_one_line(
     assert expected in line
     assert "\n" not in line
     assert len(line) < 480
-    assert "Free the GPU, choose another with CUDA_VISIBLE_DEVICES" in line
+    assert ". Free the GPU, choose another with CUDA_VISIBLE_DEVICES" in line
+    assert ".." not in line
 
 
 def test_a_real_process_says_why_it_cannot_use_a_gpu() -> None:

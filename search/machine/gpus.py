@@ -77,8 +77,8 @@ def choose_gpu_engine(
         hint = ", try --precision auto" if settings.precision == "bf16" else ""
         raise UserError(
             f"--gpus {settings.gpus}: the seed network cannot train on the GPU: "
-            f"{textwrap.shorten(answer['error'], _MAX_ERROR, placeholder=' ...')} Free the GPU, choose another with "
-            f"CUDA_VISIBLE_DEVICES{hint} or leave out --gpus."
+            f"{textwrap.shorten(answer['error'], _MAX_ERROR, placeholder='').rstrip(' .')}. Free the GPU, choose "
+            f"another with CUDA_VISIBLE_DEVICES{hint} or leave out --gpus."
         )
     return Engine(**answer["engine"]), answer["rows"], list(_memory_warnings(answer["memory"], answer["needed"]))
 
