@@ -6,10 +6,11 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Strict, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Strict, ValidationError, field_validator, model_validator
 
 from search.errors import UserError
 from search.options import Option, Place, option, problem_lines
+from search.paths import sqlite_url, whole_path, whole_url
 
 Precision = Literal["auto", "bf16", "fp32"]
 Scheduler = Literal["promotion", "asha"]
@@ -17,8 +18,10 @@ REDUCTION_FACTORS: dict[Scheduler, int] = {"promotion": 6, "asha": 3}
 """The best factor for each scheduler in benchmarks/search_quality."""
 RECORD_VERSION = 2
 """The version of what a run writes. Raise it when the meaning changes; runs of another version are refused."""
-AnyPath = Annotated[Path, Strict(False)]
-"""A path, or its text."""
+AnyPath = Annotated[Path, Strict(False), AfterValidator(whole_path)]
+"""A path, or its text; relative ones and `~` become absolute."""
+DATA_SETS = ("auto", "cifar10", "digits")
+"""What --dataset takes besides a folder."""
 RUN_NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 SEARCH, RESULT, IMAGES, MACHINE, RUN = "the search", "the result", "the images", "the machine", "the run"
 
@@ -118,10 +121,18 @@ class SearchSettings(BaseModel):
         default="auto",
     )
     data_dir: AnyPath = option(
-        "data-dir", IMAGES, "where downloaded data sets are kept", metavar="DIR", default=Path("data")
+        "data-dir",
+        IMAGES,
+        "where downloaded data sets are kept",
+        metavar="DIR",
+        default=Path("data"),
+        validate_default=True,
     )
     image_size: int | None = option(
         "image-size", IMAGES, "resize images to N x N pixels", default_text="their own size", ge=8
+    )
+    skip_unreadable: bool = option(
+        "skip-unreadable", IMAGES, "leave out images that cannot be read, with a count", default=False
     )
     search_examples: int | None = option(
         "search-examples",
@@ -153,7 +164,12 @@ class SearchSettings(BaseModel):
         "name", RUN, "name of the run's folder", metavar="NAME", default=..., default_text="the starting time"
     )
     results_dir: AnyPath = option(
-        "results-dir", RUN, "where run folders are created", metavar="DIR", default=Path("results")
+        "results-dir",
+        RUN,
+        "where run folders are created",
+        metavar="DIR",
+        default=Path("results"),
+        validate_default=True,
     )
     storage: str | None = option(
         "storage", RUN, "SQLAlchemy URL of the run's record", metavar="URL", default_text="SQLite in the run's folder"
@@ -186,6 +202,16 @@ class SearchSettings(BaseModel):
             raise ValueError(f"must be letters, digits, dots, dashes or underscores, at most 80; got {name!r}")
         return name
 
+    @field_validator("dataset")
+    @classmethod
+    def _whole_dataset(cls, dataset: str) -> str:
+        return dataset if dataset in DATA_SETS else str(whole_path(dataset))
+
+    @field_validator("storage", "mlflow")
+    @classmethod
+    def _whole_url(cls, url: str | None) -> str | None:
+        return None if url is None else whole_url(url)
+
     @model_validator(mode="after")
     def _check_lengths(self) -> Self:
         if self.grace_period > self.max_epochs:
@@ -216,7 +242,7 @@ class SearchSettings(BaseModel):
     @property
     def storage_url(self) -> str:
         """The SQLAlchemy URL of the record."""
-        return self.storage or f"sqlite:///{(self.run_dir / 'study.db').absolute()}"
+        return self.storage or sqlite_url(self.run_dir / "study.db")
 
 
 def _declared(extra: Any) -> Option:

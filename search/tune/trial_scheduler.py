@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from typing import Any
 
@@ -75,7 +76,7 @@ class StudyScheduler(StateIsInStudy, FIFOScheduler):
         self._num_restarts[number] += is_pending
         if is_pending and self._num_restarts[number] <= trial.max_failures:
             return
-        error = self._reasons_to_kill.get(number, WORKER_DIED)
+        error = self._reasons_to_kill.get(number) or _worker_error(trial.get_error()) or WORKER_DIED
         self._study.finish(number, TrialStatus.FAILED, error=error)
 
     def will_be_killed(self, trial_number: int, reason: str) -> None:
@@ -85,3 +86,9 @@ class StudyScheduler(StateIsInStudy, FIFOScheduler):
     def is_over(self, trial_number: int) -> bool:
         """Whether the trial has ended for good; a paused trial has not."""
         return self._study.trial(trial_number).status is not TrialStatus.RUNNING
+
+
+def _worker_error(text: Any) -> str | None:
+    """The last exception in what Ray wrote of a trial's failures, as a module that the worker cannot import."""
+    lines = re.findall(r"^\s*((?:\w+\.)*\w+(?:Error|Exception): .+)$", str(text or ""), re.MULTILINE)
+    return f"its worker failed: {lines[-1].strip()}" if lines else None
