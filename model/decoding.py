@@ -5,22 +5,22 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from model.examples import DataError, Reading, one_line
 
 LARGEST_NATIVE_SIZE = 64
 """Largest side, in pixels, that is kept without --image-size; the networks are made for small images."""
 _CHUNK = 256
-_NUM_NAMED = 100
-"""Unreadable images that an error names."""
+_NUM_NAMED = 200
+"""Unreadable images that an error names for each reason."""
 _BACKGROUND = (128, 128, 128)
 """Transparent images are composed over grey, on which black and white drawings both show."""
 
@@ -61,13 +61,14 @@ def decode_all(
     for index, answer in enumerate(_read_in_threads(encoded, image_size)):
         name = encoded[index].name
         if isinstance(answer, _Unreadable):
-            reading.unreadable.append(f"{name} cannot be read as an image ({answer})")
+            reading.unreadable[name] = str(answer)
             continue
         pixels, size, mode = answer
         reading.sizes[f"{size[0]}x{size[1]}"] += 1
         reading.modes[mode] += 1
         if first is None:
-            first, side = (name, size), image_size or size[0]
+            first = (name, size)
+            side = image_size or size[0]
             size_error = None if image_size else _native_size_error(name, size)
         if image_size is None and size != first[1]:
             size_error = size_error or _size_error(first, (name, size))
@@ -160,7 +161,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if not image.has_transparency_data:
         return image.convert("RGB")
     rgba = image.convert("RGBA")
-    if rgba.getextrema()[3] == (0, 0):  # an alpha channel that nobody filled hides nothing
+    if rgba.getchannel("A").getextrema() == (0, 0):  # an alpha channel that nobody filled hides nothing
         return rgba.convert("RGB")
     composed = Image.new("RGB", image.size, _BACKGROUND)
     composed.paste(rgba, mask=rgba.getchannel("A"))
@@ -175,15 +176,15 @@ def _reason(content: bytes | Path, error: BaseException) -> str:
         try:
             with content.open("rb") as file:
                 start = file.read(64)
-        except OSError:
-            return one_line(error)
+        except OSError as refusal:
+            return one_line(refusal)
     else:
         start = content[:64]
     if not start:
         return "it is empty"
-    return (
-        "it is a Git LFS pointer: run git lfs pull" if start.startswith(b"version https://git-lfs") else one_line(error)
-    )
+    if start.startswith(b"version https://git-lfs"):
+        return "it is a Git LFS pointer: run git lfs pull"
+    return "it is in no known format" if isinstance(error, UnidentifiedImageError) else one_line(error)
 
 
 def _refuse(reading: Reading, size_error: DataError | None, *, num_images: int, skip_unreadable: bool) -> None:
@@ -191,15 +192,29 @@ def _refuse(reading: Reading, size_error: DataError | None, *, num_images: int, 
     bad = reading.unreadable
     lines: list[str] = []
     if bad and (not skip_unreadable or len(bad) == num_images):
-        lines = [f"{line}. Replace or remove it." for line in bad[:_NUM_NAMED]]
-        if len(bad) > _NUM_NAMED:
-            lines.append(f"{len(bad) - _NUM_NAMED:,} more images cannot be read.")
+        lines = unreadable_lines(bad)
         if len(bad) < num_images:
             lines.append(f"{len(bad):,} of {num_images:,} images cannot be read. To leave them out: --skip-unreadable.")
     if size_error is not None:
         lines.append(str(size_error))
     if lines:
         raise DataError("\n".join(lines))
+
+
+def unreadable_lines(unreadable: Mapping[str, str]) -> list[str]:
+    """A line for each reason why images cannot be read, with their names."""
+    by_reason: dict[str, list[str]] = {}
+    for name, reason in unreadable.items():
+        by_reason.setdefault(reason, []).append(name)
+    lines = []
+    for reason, names in by_reason.items():
+        if len(names) == 1:
+            lines.append(f"{names[0]} cannot be read as an image ({reason}). Replace or remove it.")
+            continue
+        more = f" and {len(names) - _NUM_NAMED:,} more" if len(names) > _NUM_NAMED else ""
+        named = f"{', '.join(names[:_NUM_NAMED])}{more}"
+        lines.append(f"{len(names):,} images cannot be read ({reason}): {named}. Replace or remove them.")
+    return lines
 
 
 def _native_size_error(name: str, size: tuple[int, int]) -> DataError | None:

@@ -37,8 +37,8 @@ class Reading:
 
     passed_over: Counter[str] = field(default_factory=Counter)
     """Files by the reason why they were not read."""
-    unreadable: list[str] = field(default_factory=list)
-    """One line for each image left out."""
+    unreadable: dict[str, str] = field(default_factory=dict)
+    """Why an image cannot be read, by its name."""
     sizes: Counter[str] = field(default_factory=Counter)
     """Images by size in pixels before resizing, as "640x480"."""
     modes: Counter[str] = field(default_factory=Counter)

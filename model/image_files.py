@@ -24,8 +24,8 @@ _SYSTEM_FOLDERS = (
 """Folders that systems, network disks and programs put beside pictures, in lower case; @eaDir and its like as well."""
 _COPIES = ("thumb", "thumbs", "trash", "deleted", "deleted items")
 """Below a class folder these hold small or discarded copies; a class itself may be called trash."""
-HIDDEN, COPIES, DANGLING, LOOP = "hidden", "thumbnails or trash", "dangling link", "link to a folder read already"
-OUTSIDE, NO_FILE = "outside the class folders", "not a file"
+HIDDEN, COPIES, DANGLING, LOOP = "hidden", "thumbnails or trash", "dangling links", "links to folders read already"
+OUTSIDE, NO_FILE = "outside the class folders", "neither file nor folder"
 
 
 @cache
@@ -115,7 +115,7 @@ def _reason_for_file(path: Path) -> str | None:
     if not path.exists():
         return DANGLING
     if not is_image_name(path.name):
-        return f"unknown suffix {shown(path.suffix.lower())}" if path.suffix else "no suffix"
+        return f"with an unknown suffix ({shown(path.suffix.lower())})" if path.suffix else "without a suffix"
     return None if path.is_file() else NO_FILE
 
 

@@ -33,8 +33,8 @@ class ImageSurvey:
     """Test images by class."""
     passed_over: Mapping[str, int] = field(default_factory=dict)
     """Files by the reason why they were not read."""
-    unreadable: tuple[str, ...] = ()
-    """One line for each image left out because of --skip-unreadable."""
+    unreadable: Mapping[str, str] = field(default_factory=dict)
+    """Images left out because of --skip-unreadable, and the reason."""
     sizes: Mapping[str, int] = field(default_factory=dict)
     """Images by size in pixels, as "640x480"; the most frequent ones, then "other"."""
     modes: Mapping[str, int] = field(default_factory=dict)
@@ -101,7 +101,7 @@ def _survey(data: TrainingData, counts: TestCounts) -> ImageSurvey:
         val=images_by_class(labels[is_val], data.class_names) if is_val.any() else {},
         test=counts.classes,
         passed_over={**Counter(reading.passed_over) + Counter(counts.passed_over)},
-        unreadable=(*reading.unreadable, *counts.unreadable),
+        unreadable={**reading.unreadable, **counts.unreadable},
         sizes=_most_frequent(reading.sizes + Counter(counts.sizes)),
         modes=dict((reading.modes + Counter(counts.modes)).most_common()),
         contrast=_contrast(images),

@@ -25,8 +25,8 @@ class TestCounts:
     classes: Mapping[str, int]
     """Images by class."""
     passed_over: Mapping[str, int]
-    unreadable: tuple[str, ...]
-    """One line for each image left out."""
+    unreadable: Mapping[str, str]
+    """The reason why, for each image that cannot be read."""
     sizes: Mapping[str, int]
     modes: Mapping[str, int]
     """As in `model.examples.Reading`."""
@@ -57,7 +57,7 @@ def check_test_images(
     return TestCounts(
         classes=images_by_class(source.examples.labels, source.class_names),
         passed_over=dict(source.reading.passed_over),
-        unreadable=tuple(source.reading.unreadable),
+        unreadable=dict(source.reading.unreadable),
         sizes=dict(source.reading.sizes),
         modes=dict(source.reading.modes),
         num_copies=int(is_copy.sum()),

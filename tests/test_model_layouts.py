@@ -153,13 +153,13 @@ def test_every_file_that_is_passed_over_is_counted_by_its_reason(tmp_path: Path)
     (tmp_path / "stray.png").write_bytes(encode_png(random_image()))
     os.mkfifo(tmp_path / "cat" / "pipe.png")
     assert survey(tmp_path).passed_over == {
-        "unknown suffix .txt": 1,
-        "unknown suffix .heic": 1,
-        "no suffix": 1,
+        "with an unknown suffix (.txt)": 1,
+        "with an unknown suffix (.heic)": 1,
+        "without a suffix": 1,
         "hidden": 1,
-        "dangling link": 2,
+        "dangling links": 2,
         "outside the class folders": 1,
-        "not a file": 1,
+        "neither file nor folder": 1,
     }
 
 
@@ -167,7 +167,7 @@ def test_a_class_of_dangling_links_is_refused_with_the_reason(tmp_path: Path) ->
     write_classes(tmp_path, {"cat": 5, "dog": 0})
     for index in range(4):
         (tmp_path / "dog" / f"{index}.png").symlink_to(f"../.git/annex/{index}")
-    with pytest.raises(DataError, match=r"dog has 0 images.*passed over: 4 dangling link"):
+    with pytest.raises(DataError, match=r"dog has 0 images.*passed over: 4 dangling links"):
         load_train(tmp_path)
 
 
@@ -190,7 +190,7 @@ def test_linked_folders_are_followed_and_loops_noticed(tmp_path: Path) -> None:
     (folder / "wolf").symlink_to(store / "session")
     found = survey(folder)
     assert {name: found.train[name] + found.test[name] for name in found.train} == {"cat": 10, "dog": 4, "wolf": 10}
-    assert found.passed_over == {"link to a folder read already": 2}
+    assert found.passed_over == {"links to folders read already": 2}
     assert found.num_contradicting > 0
 
 

@@ -110,7 +110,10 @@ def test_unreadable_image_is_named(tmp_path: Path) -> None:
     write_classes(tmp_path, {"cat": 5, "dog": 5})
     for path in tmp_path.rglob("*.png"):
         path.write_bytes(path.read_bytes()[:60])
-    with pytest.raises(DataError, match=r"cat/0\d\.png cannot be read as an image \(.*\)\. Replace or remove it\."):
+    with pytest.raises(
+        DataError,
+        match=r"8 images cannot be read \(image file is truncated\): .*cat/0\d\.png.*\. Replace or remove them\.",
+    ):
         load_train(tmp_path)
 
 

@@ -94,7 +94,7 @@ def test_a_class_whose_images_are_all_broken_is_refused_even_when_they_are_left_
 
 def test_the_check_of_the_test_images_gives_out_counts_only() -> None:
     kinds = {field.name: field.type for field in dataclasses.fields(TestCounts)}
-    assert set(kinds.values()) == {"Mapping[str, int]", "tuple[str, ...]", "int", "int | None"}
+    assert set(kinds.values()) == {"Mapping[str, int]", "Mapping[str, str]", "int", "int | None"}
 
 
 def test_copies_across_splits_are_counted(tmp_path: Path) -> None:
@@ -144,6 +144,9 @@ def test_the_largest_classs_share_is_warned_of(tmp_path: Path) -> None:
     for split in ("train", "test"):
         write_classes(tmp_path / split, {"cat": 9, "dog": 2, "wolf": 2})
     assert "class cat has 69.23 % of the training images" in warning(tmp_path, "class cat")
+    for split in ("train", "test"):
+        write_classes(tmp_path / "two" / split, {"cat": 7, "dog": 2})
+    assert "class cat has 77.78 %" in warning(tmp_path / "two", "class cat")
     write_classes(tmp_path / "fair" / "train", {"cat": 8, "dog": 4, "wolf": 2})
     write_classes(tmp_path / "fair" / "test", {"cat": 1, "dog": 1, "wolf": 1})
     assert survey_warnings(survey(tmp_path / "fair")) == []
@@ -164,7 +167,10 @@ def test_numbers_of_32_bits_are_refused(tmp_path: Path, mode: str, kind: type) -
     write_mode(tmp_path, [Image.fromarray((random_image()[..., 0].astype(kind) * 257).astype(kind))] * 2, ".tif")
     with pytest.raises(DataError) as caught:
         survey(tmp_path)
-    assert str(caught.value).count(f"mode {mode}, numbers of 32 bits without a known range") == 8
+    words = f"4 images cannot be read (mode {mode}, numbers of 32 bits without a known range"
+    assert str(caught.value).count(words) == 2
+    for split in ("train", "test"):
+        assert all(f"{split}/{name}/{index}.tif" in str(caught.value) for name in ("cat", "dog") for index in (0, 1))
 
 
 def test_16_bit_numbers_are_divided(tmp_path: Path) -> None:

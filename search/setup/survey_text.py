@@ -10,9 +10,7 @@ from search.text import percent
 MIN_CONTRAST = 0.03
 """Standard deviation of all pixels, of 1, below which images are nearly of one colour."""
 MAX_BLANK_SHARE = 0.1
-MAX_FAIR_SHARES = 2.0
-"""A class this many times its fair share makes accuracy misleading."""
-SUSPICIOUS = ("dangling link", "no suffix", "unknown suffix")
+SUSPICIOUS = ("dangling links", "without a suffix", "with an unknown suffix")
 """Reasons why a file was passed over that the user may not know of."""
 
 
@@ -47,17 +45,19 @@ def survey_warnings(survey: ImageSurvey) -> list[str]:
 
 
 def is_imbalanced(classes: Mapping[str, int]) -> bool:
-    """Whether the largest class has more than `MAX_FAIR_SHARES` times its fair share of the images."""
-    return max(classes.values()) * len(classes) > MAX_FAIR_SHARES * sum(classes.values())
+    """Whether the largest class has twice its fair share of the images or, with few classes, three quarters."""
+    fair = 1 / len(classes)
+    return max(classes.values()) > min(2 * fair, (1 + fair) / 2) * sum(classes.values())
 
 
 def _reading_warnings(survey: ImageSurvey) -> Iterator[str]:
     num_images = sum(sum(classes.values()) for classes in (survey.train, survey.val, survey.test))
     if survey.unreadable:
-        yield f"{len(survey.unreadable)} unreadable images were left out, the first: {survey.unreadable[0]}"
+        name, reason = next(iter(survey.unreadable.items()))
+        yield f"{len(survey.unreadable):,} unreadable images were left out, the first: {name} ({reason})"
     suspicious = {reason: count for reason, count in survey.passed_over.items() if reason.startswith(SUSPICIOUS)}
     if sum(suspicious.values()) > 0:
-        yield f"files were passed over in the class folders: {_listed(suspicious)}"
+        yield f"files in the class folders were not read: {_listed(suspicious)}"
     if survey.contrast < MIN_CONTRAST:
         yield (
             f"the images have almost no contrast: their pixels differ by {255 * survey.contrast:.1f} of 255 (standard "
