@@ -71,7 +71,7 @@ def load_training_data(
         name, notes = "digits", (f"searching on scikit-learn's 8x8 DIGITS, NOT CIFAR-10: {error}",)
         source = read_split(name, "train", image_size, seed, data_dir)
     return TrainingData(
-        name, source.examples, source.class_names, _fingerprint(source), notes, source.val_indices, source.reading
+        name, source.examples, source.class_names, fingerprint_of(source), notes, source.val_indices, source.reading
     )
 
 
@@ -129,7 +129,8 @@ def read_split(
         raise DataError(f"{reason}. Check the path and its permissions.") from error
 
 
-def _fingerprint(source: SourceSplit) -> str:
+def fingerprint_of(source: SourceSplit) -> str:
+    """sha256 of decoded images, labels and class names."""
     examples = source.examples
     header = repr((examples.images.shape, source.class_names)).encode()
     digest = hashlib.sha256(header)

@@ -25,6 +25,9 @@ _CHUNK = 1024
 class ImageSurvey:
     """What was read, counted. Counts of all splits together unless they say otherwise."""
 
+    test_fingerprint: str = ""
+    """sha256 of the decoded test images and labels."""
+
     train: Mapping[str, int]
     """Training images by class."""
     val: Mapping[str, int] = field(default_factory=dict)
@@ -100,6 +103,7 @@ def _survey(data: TrainingData, counts: TestCounts) -> ImageSurvey:
         train=images_by_class(labels[~is_val], data.class_names),
         val=images_by_class(labels[is_val], data.class_names) if is_val.any() else {},
         test=counts.classes,
+        test_fingerprint=counts.fingerprint,
         passed_over={**Counter(reading.passed_over) + Counter(counts.passed_over)},
         unreadable={**reading.unreadable, **counts.unreadable},
         sizes=_most_frequent(reading.sizes + Counter(counts.sizes)),

@@ -1,4 +1,4 @@
-"""Reads the test images before a run begins, and lets out only counts: of what is wrong, and of what was read.
+"""Reads the test images before a run begins; lets out problems, counts and a digest, nothing else.
 
 A bad test image found after hours of training would cost those hours. Nothing here reaches a choice of the search;
 `model.test_data` hands out the images themselves, to the final retraining alone.
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from model.data import TrainingData, read_split
+from model.data import TrainingData, fingerprint_of, read_split
 from model.duplicates import count_near, find_shared
 
 
@@ -36,6 +36,8 @@ class TestCounts:
     """Further ones that nearly are; None if it was not looked for."""
     num_blank: int
     """Images of a single colour."""
+    fingerprint: str
+    """sha256 of the decoded images and labels, so that a resumed run is not tested on others."""
 
 
 def check_test_images(
@@ -63,6 +65,7 @@ def check_test_images(
         num_copies=int(is_copy.sum()),
         num_near_copies=count_near(images[~is_copy], known) if train is not None else None,
         num_blank=num_blank(images),
+        fingerprint=fingerprint_of(source),
     )
 
 

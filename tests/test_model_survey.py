@@ -92,9 +92,9 @@ def test_a_class_whose_images_are_all_broken_is_refused_even_when_they_are_left_
         survey(tmp_path, skip_unreadable=True)
 
 
-def test_the_check_of_the_test_images_gives_out_counts_only() -> None:
+def test_the_check_of_the_test_images_gives_out_counts_and_a_digest_only() -> None:
     kinds = {field.name: field.type for field in dataclasses.fields(TestCounts)}
-    assert set(kinds.values()) == {"Mapping[str, int]", "Mapping[str, str]", "int", "int | None"}
+    assert set(kinds.values()) == {"Mapping[str, int]", "Mapping[str, str]", "int", "int | None", "str"}
 
 
 def test_copies_across_splits_are_counted(tmp_path: Path) -> None:

@@ -47,6 +47,11 @@ class DataRecord(BaseModel):
     survey: ImageSurvey | None = None
     """What was read and what was passed over; None in runs of earlier versions."""
 
+    @property
+    def test_fingerprint(self) -> str | None:
+        """sha256 of the test images; None in runs of earlier versions."""
+        return None if self.survey is None else self.survey.test_fingerprint
+
     @classmethod
     def of(cls, data: TrainingData, images: ImageArrays, survey: ImageSurvey) -> DataRecord:
         """The record of loaded images and their split."""
