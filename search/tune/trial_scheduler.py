@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 from ray.tune.experiment import Trial
@@ -76,7 +77,7 @@ class StudyScheduler(StateIsInStudy, FIFOScheduler):
         self._num_restarts[number] += is_pending
         if is_pending and self._num_restarts[number] <= trial.max_failures:
             return
-        error = self._reasons_to_kill.get(number) or _worker_error(trial.get_error()) or WORKER_DIED
+        error = self._reasons_to_kill.get(number) or _worker_error(getattr(trial, "error_file", None)) or WORKER_DIED
         self._study.finish(number, TrialStatus.FAILED, error=error)
 
     def will_be_killed(self, trial_number: int, reason: str) -> None:
@@ -88,7 +89,15 @@ class StudyScheduler(StateIsInStudy, FIFOScheduler):
         return self._study.trial(trial_number).status is not TrialStatus.RUNNING
 
 
-def _worker_error(text: Any) -> str | None:
-    """The last exception in what Ray wrote of a trial's failures, as a module that the worker cannot import."""
-    lines = re.findall(r"^\s*((?:\w+\.)*\w+(?:Error|Exception): .+)$", str(text or ""), re.MULTILINE)
-    return f"its worker failed: {lines[-1].strip()}" if lines else None
+def _worker_error(error_file: str | None) -> str | None:
+    """What stopped a worker from working, as a module that it cannot import; None if it just died.
+
+    `error_file`: where Ray writes the errors of a trial, each after "Failure # N"; it keeps no other copy of them.
+    """
+    try:
+        text = Path(error_file or "").read_text(encoding="utf-8")
+    except OSError:
+        return None
+    last = text.rpartition("Failure # ")[2]
+    errors = re.findall(r"^\s*((?:\w+\.)*\w+(?:Error|Exception): .+)$", last, re.MULTILINE)
+    return f"the worker failed: {errors[-1].strip()}" if errors else None
