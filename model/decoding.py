@@ -177,7 +177,7 @@ def _reason(content: bytes | Path, error: BaseException) -> str:
             with content.open("rb") as file:
                 start = file.read(64)
         except OSError as refusal:
-            return one_line(refusal)
+            return refusal.strerror or one_line(refusal)
     else:
         start = content[:64]
     if not start:

@@ -24,6 +24,7 @@ _SYSTEM_FOLDERS = (
 """Folders that systems, network disks and programs put beside pictures, in lower case; @eaDir and its like as well."""
 _COPIES = ("thumb", "thumbs", "trash", "deleted", "deleted items")
 """Below a class folder these hold small or discarded copies; a class itself may be called trash."""
+_SYSTEM_FILES = ("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "picasa.ini")
 HIDDEN, COPIES, DANGLING, LOOP = "hidden", "thumbnails or trash", "dangling links", "links to folders read already"
 OUTSIDE, NO_FILE = "outside the class folders", "neither file nor folder"
 
@@ -110,7 +111,7 @@ def _reason_for_folder(name: str, *, is_class: bool) -> str | None:
 
 
 def _reason_for_file(path: Path) -> str | None:
-    if path.name.startswith("."):
+    if path.name.startswith(".") or path.name.lower() in _SYSTEM_FILES:
         return HIDDEN
     if not path.exists():
         return DANGLING

@@ -57,6 +57,8 @@ def list_image_folder(folder: Path, splits: Sequence[SplitName], *, seed: int) -
 def _split_folders(folder: Path, passed_over: Counter[str]) -> dict[SplitName, Path]:
     """The folder of each split; empty if the folder holds classes. Other folders beside the splits are counted."""
     found = sub_folders(folder, Counter())
+    if len(found) == 1 and any(split_of_folder(path.name) for path in sub_folders(found[0], Counter())):
+        return _split_folders(found[0], passed_over)  # an archive's folder around everything
     named = [(split, path) for path in found if (split := split_of_folder(path.name)) is not None]
     # A single folder called train may be the class of trains.
     if len({split for split, _path in named}) < 2 and all(has_images(path) for _split, path in named):

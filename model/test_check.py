@@ -77,4 +77,5 @@ def images_by_class(labels: np.ndarray, class_names: tuple[str, ...]) -> dict[st
 
 def num_blank(images: np.ndarray) -> int:
     """Images of a single colour."""
-    return int((images == images[:, :1, :1]).all(axis=(1, 2, 3)).sum())
+    # One at a time: a comparison of all at once would take as much memory as the images.
+    return sum(bool((image == image[0, 0]).all()) for image in images)

@@ -91,7 +91,7 @@ def resume_search(
     `dataset`: where its images are now; refused if they are not the same. `trust_folder`: whether to go on although
     other users could have changed the folder.
     """
-    shown = display or Display()
+    shown, run_dir = display or Display(), run_dir.expanduser()
     _refuse(resume_problems(run_dir, trust_folder=trust_folder))
     given = {"num_trials": num_trials, "dataset": dataset}
     settings = read_settings(run_dir).changed(**{name: value for name, value in given.items() if value is not None})

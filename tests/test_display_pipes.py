@@ -76,6 +76,21 @@ sys.exit(0 if b"resume with this" in words else 1)
     assert subprocess.run([sys.executable, "-c", inner], env=environment, check=False, timeout=60).returncode == 0
 
 
+def test_words_that_the_locale_lacks_and_a_missing_output_end_nothing() -> None:
+    code = """
+        import sys
+        from search.display.display import Display
+        from search.display.pipes import quiet_output
+        with quiet_output():
+            Display().message("größe \u2713")
+            print("größe")
+        sys.exit(9)
+    """
+    exit_code, words = python(code, 'PYTHONIOENCODING=ascii:strict "$1" -c "$2"')
+    assert (exit_code, words.splitlines()) == (9, ["gr\\xf6\\xdfe \\u2713", "gr\\xf6\\xdfe"])
+    assert python(code, '"$1" -c "$2" >&-') == (9, "")
+
+
 def test_other_errors_of_a_stream_are_not_hidden() -> None:
     code = """
         import sys

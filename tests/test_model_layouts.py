@@ -66,6 +66,12 @@ def test_a_split_wrapped_in_a_folder_of_its_name_is_read(tmp_path: Path) -> None
     assert load_train(tmp_path).class_names == ("cat", "dog")
 
 
+def test_a_folder_around_the_splits_is_read_through(tmp_path: Path) -> None:
+    write_splits(tmp_path / "photos", "Train", "Test")
+    (tmp_path / "__MACOSX").mkdir()
+    assert load_train(tmp_path).class_names == ("cat", "dog")
+
+
 @pytest.mark.parametrize("names", [("set_a", "set_b"), ("entrenamiento", "prueba"), ("fold1", "fold2")])
 def test_folders_that_hold_the_same_folders_are_refused_as_classes(tmp_path: Path, names: tuple[str, str]) -> None:
     write_splits(tmp_path, *names)
@@ -148,6 +154,7 @@ def test_every_file_that_is_passed_over_is_counted_by_its_reason(tmp_path: Path)
     (tmp_path / "cat" / "photo.heic").touch()
     (tmp_path / "cat" / "raw").touch()
     (tmp_path / "cat" / ".hidden.png").touch()
+    (tmp_path / "cat" / "Thumbs.db").touch()
     (tmp_path / "cat" / "gone.png").symlink_to("../annex/gone.png")
     (tmp_path / "cat" / "session").symlink_to("../annex/session")
     (tmp_path / "stray.png").write_bytes(encode_png(random_image()))
@@ -156,7 +163,7 @@ def test_every_file_that_is_passed_over_is_counted_by_its_reason(tmp_path: Path)
         "with an unknown suffix (.txt)": 1,
         "with an unknown suffix (.heic)": 1,
         "without a suffix": 1,
-        "hidden": 1,
+        "hidden": 2,
         "dangling links": 2,
         "outside the class folders": 1,
         "neither file nor folder": 1,

@@ -31,7 +31,7 @@ from search.study.study import BUDGET_NOTE, RunStudy, open_study
 
 def load_run(run_dir: str | Path) -> Run:
     """The run in a folder, finished or not. UserError if the folder holds none."""
-    folder = Path(run_dir)
+    folder = Path(run_dir).expanduser()
     return Run(folder, read_document(folder))
 
 

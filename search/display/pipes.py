@@ -21,9 +21,13 @@ class QuietStream:
         self.has_reader = True
 
     def write(self, text: str) -> int:
-        """Writes the text, unless there is no reader."""
+        """Writes the text, unless there is no reader; signs that the stream's encoding lacks as their numbers."""
         with self._quietly():
-            self._stream.write(text)
+            try:
+                self._stream.write(text)
+            except UnicodeEncodeError:
+                known = self._stream.encoding
+                self._stream.write(text.encode(known, "backslashreplace").decode(known))
         return len(text)
 
     def flush(self) -> None:
@@ -48,9 +52,9 @@ class QuietStream:
             os.close(nowhere)
 
 
-def quiet(stream: IO[str]) -> IO[str]:
-    """The stream as a `QuietStream`."""
-    return cast("IO[str]", QuietStream(stream))
+def quiet(stream: IO[str] | None) -> IO[str]:
+    """The stream as a `QuietStream`. None, which a process without it has, drops all words."""
+    return cast("IO[str]", QuietStream(stream or open(os.devnull, "w", encoding="utf-8")))
 
 
 @contextlib.contextmanager
