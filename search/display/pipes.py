@@ -26,7 +26,7 @@ class QuietStream:
             try:
                 self._stream.write(text)
             except UnicodeEncodeError:
-                known = self._stream.encoding
+                known = getattr(self._stream, "encoding", None) or "ascii"
                 self._stream.write(text.encode(known, "backslashreplace").decode(known))
         return len(text)
 
