@@ -12,9 +12,9 @@ _MAX_DIFFERENCE = 2.0
 """Root mean square over 8x8 grey means, of 255, of two images that are nearly equal."""
 _MIN_CONTRAST = 8.0
 """Standard deviation of those means below which images look alike anyway."""
-_MAX_PAIRS = 10**9
+_MAX_PAIRS = 10**10
 """Above it the search for near copies would take more than seconds."""
-_CHUNK = 512
+_CHUNK = 256
 
 
 def digests(images: NDArray[np.uint8]) -> list[bytes]:
@@ -45,15 +45,22 @@ def count_near(images: NDArray[np.uint8], others: NDArray[np.uint8]) -> int | No
         return None
     if not len(images):
         return 0
-    small, small_others = _small_grey(images), _small_grey(others)
+    small, known = (_by_mean(_small_grey(one)) for one in (images, others))
     small = small[small.std(axis=1) >= _MIN_CONTRAST]
-    squares, bound = (small_others**2).sum(axis=1), _MAX_DIFFERENCE**2 * small_others.shape[1]
+    squares, means = (known**2).sum(axis=1), known.mean(axis=1)
     num_near = 0
     for start in range(0, len(small), _CHUNK):
         part = small[start : start + _CHUNK]
-        nearest = (squares - 2 * part @ small_others.T).min(axis=1) + (part**2).sum(axis=1)
-        num_near += int((nearest <= bound).sum())
+        # Images whose means differ by more differ by more.
+        reach = part.mean(axis=1)[[0, -1]] + [-_MAX_DIFFERENCE, _MAX_DIFFERENCE]
+        near = slice(*np.searchsorted(means, reach))
+        distances = squares[near] - 2 * part @ known[near].T + (part**2).sum(axis=1, keepdims=True)
+        num_near += int((distances <= _MAX_DIFFERENCE**2 * known.shape[1]).any(axis=1).sum())
     return num_near
+
+
+def _by_mean(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    return rows[np.argsort(rows.mean(axis=1), kind="stable")]
 
 
 def _small_grey(images: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -61,7 +68,8 @@ def _small_grey(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     edges = np.linspace(0, images.shape[1], _SIDE + 1).astype(int)[:-1]
     grids = []
     for start in range(0, len(images), _CHUNK):
-        grey = images[start : start + _CHUNK].mean(axis=3, dtype=np.float32)
+        part = images[start : start + _CHUNK].astype(np.float32)
+        grey = (part[..., 0] + part[..., 1] + part[..., 2]) / 3  # twelve times as fast as a mean over so short an axis
         sums = np.add.reduceat(np.add.reduceat(grey, edges, axis=1), edges, axis=2)
         widths = np.diff([*edges, images.shape[1]])
         grids.append((sums / np.outer(widths, widths)).reshape(len(grey), -1))
