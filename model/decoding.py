@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -116,11 +117,13 @@ def _read_in_threads(encoded: Sequence[EncodedImage], image_size: int | None) ->
     num_threads = min(8, os.cpu_count() or 1)
     pool = ThreadPoolExecutor(max_workers=num_threads)
     try:
-        # In parts, so that the answers waiting for the array stay few.
-        for start in range(0, len(encoded), 2 * num_threads * _CHUNK):
-            stop = min(len(encoded), start + 2 * num_threads * _CHUNK)
-            for answers in pool.map(read_chunk, range(start, stop, _CHUNK)):
-                yield from answers
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"PIL\.")  # of odd metadata; nobody could find the file by them
+            # In parts, so that the answers waiting for the array stay few.
+            for start in range(0, len(encoded), 2 * num_threads * _CHUNK):
+                stop = min(len(encoded), start + 2 * num_threads * _CHUNK)
+                for answers in pool.map(read_chunk, range(start, stop, _CHUNK)):
+                    yield from answers
     finally:
         pool.shutdown(cancel_futures=True)  # Ctrl-C stops without decoding the rest
 

@@ -64,7 +64,7 @@ def is_image_name(name: str) -> bool:
 def images_below(folder: Path, passed_over: Counter[str]) -> list[Path]:
     """The image files at any depth below a class folder, in name order. Links are followed, each folder read once."""
     images: list[Path] = []
-    seen = {_identity(folder)}
+    seen = {_identity(path) for path in (folder, *folder.resolve().parents)}
     for at, names, files in os.walk(folder, followlinks=True, onerror=_raise):
         here = Path(at)
         kept = []

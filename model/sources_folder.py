@@ -56,7 +56,8 @@ def list_image_folder(folder: Path, splits: Sequence[SplitName], *, seed: int) -
 
 def _split_folders(folder: Path, passed_over: Counter[str]) -> dict[SplitName, Path]:
     """The folder of each split; empty if the folder holds classes. Other folders beside the splits are counted."""
-    found = sub_folders(folder, Counter())
+    top: Counter[str] = Counter()
+    found = sub_folders(folder, top)
     if len(found) == 1 and any(split_of_folder(path.name) for path in sub_folders(found[0], Counter())):
         return _split_folders(found[0], passed_over)  # an archive's folder around everything
     named = [(split, path) for path in found if (split := split_of_folder(path.name)) is not None]
@@ -71,6 +72,7 @@ def _split_folders(folder: Path, passed_over: Counter[str]) -> dict[SplitName, P
                 "Rename or remove one of them."
             )
         layout[split] = path
+    passed_over.update(top)
     passed_over[OUTSIDE] += sum(num_files(path) for path in found if path not in layout.values())
     return {split: _inner(path, split) for split, path in layout.items()}
 

@@ -195,9 +195,10 @@ def test_linked_folders_are_followed_and_loops_noticed(tmp_path: Path) -> None:
     (folder / "cat" / "session1").symlink_to(store / "session")
     (store / "session" / "back").symlink_to(folder / "cat")
     (folder / "wolf").symlink_to(store / "session")
+    (folder / "dog" / "up").symlink_to("..")
     found = survey(folder)
     assert {name: found.train[name] + found.test[name] for name in found.train} == {"cat": 10, "dog": 4, "wolf": 10}
-    assert found.passed_over == {"links to folders read already": 2}
+    assert found.passed_over == {"links to folders read already": 3}
     assert found.num_contradicting > 0
 
 
