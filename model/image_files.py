@@ -33,7 +33,9 @@ OUTSIDE, NO_FILE = "outside the class folders", "neither file nor folder"
 def image_suffixes() -> frozenset[str]:
     """Suffixes of the image files that are read, in lower case, such as .jpg."""
     known = Image.registered_extensions()
-    return frozenset({".jpe", *(suffix for suffix, name in known.items() if name in _FORMATS and name in Image.OPEN)})
+    return frozenset(
+        {".pjpeg", ".pjp", *(suffix for suffix, name in known.items() if name in _FORMATS and name in Image.OPEN)}
+    )
 
 
 def sub_folders(folder: Path, passed_over: Counter[str]) -> list[Path]:

@@ -10,7 +10,7 @@ import numpy as np
 from model.decoding import decode_all
 from model.examples import Examples, Reading, SourceSplit, SplitName, check_classes, shown
 from model.image_files import is_image_name
-from model.sources_folder import Listing, list_image_folder
+from model.sources_folder import Listing, list_image_folder, passed_over_text
 from model.sources_parquet import Shards, find_shards, list_parquet
 
 
@@ -38,7 +38,7 @@ def read_files(
     )
     labels = np.concatenate([listing.labels for listing in listings])[decoded.indices]
     is_val = decoded.indices >= len(listings[0].encoded)
-    _check_parts(listings, labels, is_val, split, place=shown(folder))
+    _check_parts(listings, labels, is_val, split, place=f"{shown(folder)}{passed_over_text(reading.passed_over)}")
     return SourceSplit(
         Examples(decoded.images, labels),
         listings[0].class_names,

@@ -103,7 +103,7 @@ def _list_classes(folder: Path, passed_over: Counter[str]) -> dict[str, list[Pat
     if not folders:
         raise DataError(
             f"{place} has no class folders. Put the images of each class into a separate folder"
-            f"{_passed_over_text(passed_over)}."
+            f"{passed_over_text(passed_over)}."
         )
     _check_classes_are_no_splits(folder, folders)
     passed_over[OUTSIDE] += sum(is_image_name(path.name) and path.is_file() for path in folder.iterdir())
@@ -111,7 +111,7 @@ def _list_classes(folder: Path, passed_over: Counter[str]) -> dict[str, list[Pat
     if not any(files.values()):
         raise DataError(
             f"{place} has class folders such as {folders[0].name}, but no images in them"
-            f"{_passed_over_text(passed_over)}. Add images or give another folder."
+            f"{passed_over_text(passed_over)}. Add images or give another folder."
         )
     return files
 
@@ -150,7 +150,7 @@ def _part_of_classes(
         if len(class_paths) < 3 and len(files) > 1:
             raise DataError(
                 f"{shown(folder / name)} has {len(class_paths)} images; at least 3 are needed, 2 for training and 1 "
-                f"for testing{_passed_over_text(passed_over)}. Add images or remove the folder."
+                f"for testing{passed_over_text(passed_over)}. Add images or remove the folder."
             )
     listing = _flatten(files, passed_over)
     return part_by_seed(listing, split, seed=seed)
@@ -165,6 +165,7 @@ def part_by_seed(listing: Listing, split: SplitName, *, seed: int) -> Listing:
     return Listing(encoded, listing.labels[chosen], listing.class_names, passed_over)
 
 
-def _passed_over_text(passed_over: Counter[str]) -> str:
+def passed_over_text(passed_over: Counter[str]) -> str:
+    """What was passed over, in brackets for a message; empty if there is nothing."""
     text = ", ".join(f"{count} {reason}" for reason, count in passed_over.items() if count)
     return f" (passed over: {text})" if text else ""

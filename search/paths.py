@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import URL
 
 
 def whole_path(path: str | Path) -> Path:
@@ -26,15 +30,9 @@ def sqlite_url(path: Path) -> str:
 
 
 def sqlite_file(url: str) -> Path | None:
-    """The file of a SQLite URL; None for other databases. ValueError for a database in memory."""
-    from sqlalchemy.engine import make_url
-    from sqlalchemy.exc import ArgumentError
-
-    try:
-        parts = make_url(url)
-    except ArgumentError:
-        return None
-    if parts.get_backend_name() != "sqlite":
+    """The absolute path of a SQLite URL's file; None for other databases. ValueError for a database in memory."""
+    parts = _sqlite_parts(url)
+    if parts is None:
         return None
     name = (parts.database or "").removeprefix("file:")
     if name in ("", ":memory:") or parts.query.get("mode") == "memory":
@@ -46,5 +44,19 @@ def whole_url(url: str) -> str:
     """A URL of a database; the path of a SQLite file, or in place of a URL, becomes absolute. ValueError as above."""
     if url.startswith(("~", ".")):
         return str(whole_path(url))
-    path = sqlite_file(url)
-    return url if path is None else sqlite_url(path)
+    path, parts = sqlite_file(url), _sqlite_parts(url)
+    if path is None or parts is None:
+        return url
+    options = {name: value for name, value in parts.query.items() if name != "uri"}
+    return parts.set(database=str(path), query=options).render_as_string()
+
+
+def _sqlite_parts(url: str) -> URL | None:
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        parts = make_url(url)
+    except ArgumentError:
+        return None
+    return parts if parts.get_backend_name() == "sqlite" else None

@@ -131,7 +131,9 @@ def test_an_empty_test_class_is_refused(tmp_path: Path) -> None:
     write_splits(tmp_path)
     for path in (tmp_path / "test" / "dog").iterdir():
         path.unlink()
-    with pytest.raises(DataError, match=r"class dog \(label 1\) has 0 test images; at least 1 is needed"):
+        path.symlink_to("nowhere")
+    message = r"\(passed over: 4 dangling links\): class dog \(label 1\) has 0 test images; at least 1 is needed"
+    with pytest.raises(DataError, match=message):
         survey(tmp_path)
 
 

@@ -42,7 +42,7 @@ def test_a_clean_folder_is_counted_and_warns_of_nothing(tmp_path: Path) -> None:
     assert survey_warnings(found) == []
     first, sizes = survey_lines("x", found)
     assert first == "read x: 8 training and 8 test images of 2 classes, 4 training images each"
-    assert sizes == "sizes: 16 8x8; modes: 16 RGB"
+    assert sizes == f"sizes: 16 8x8; modes: 16 RGB; largest class 50.00 %, contrast {found.contrast:.2f}"
     assert class_lines(found) == ["  cat: 4 training, 4 test images", "  dog: 4 training, 4 test images"]
 
 

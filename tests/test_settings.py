@@ -104,7 +104,7 @@ def test_paths_are_absolute_and_home_is_known(tmp_path: Path, monkeypatch: pytes
     assert [str(getattr(settings, name)) for name in given] == [
         "/home/me/runs",
         str(tmp_path / "data"),
-        "/home/me/s.toml",
+        "/home/me/space.toml",
         "/home/me/photos",
     ]
     assert SearchSettings(run_name="r", dataset="photos").dataset == str(tmp_path / "photos")
@@ -120,6 +120,8 @@ def test_paths_are_absolute_and_home_is_known(tmp_path: Path, monkeypatch: pytes
         ("sqlite:////abs.db", "/abs.db"),
         ("sqlite:///~/runs.db", "/home/me/runs.db"),
         ("sqlite+pysqlite:///sub/rel.db", "{here}/sub/rel.db"),
+        ("sqlite:///rel.db?timeout=30", "{here}/rel.db"),
+        ("sqlite:///file:rel.db?uri=true", "{here}/rel.db"),
     ],
 )
 def test_sqlite_files_are_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str, whole: str) -> None:
@@ -129,6 +131,7 @@ def test_sqlite_files_are_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert settings.mlflow == settings.storage
     assert settings.storage is not None
     assert sqlite_file(settings.storage) == Path(whole.format(here=tmp_path))
+    assert ("timeout=30" in settings.storage) == ("timeout" in url)
 
 
 def test_other_urls_stay_as_they_are() -> None:

@@ -15,7 +15,7 @@ SUSPICIOUS = ("dangling links", "without a suffix", "with an unknown suffix")
 
 
 def survey_lines(name: str, survey: ImageSurvey) -> list[str]:
-    """The survey in three or four lines for the screen."""
+    """The survey in two or three lines for the screen."""
     counts = [f"{sum(survey.train.values()):,} training"]
     if survey.val:
         counts.append(f"{sum(survey.val.values()):,} validation")
@@ -23,8 +23,10 @@ def survey_lines(name: str, survey: ImageSurvey) -> list[str]:
         f"read {name}: {' and '.join(counts)} and {sum(survey.test.values()):,} test images of {len(survey.train)} "
         f"classes, {_fewest_and_most(survey.train)}"
     ]
+    facts = f"largest class {percent(survey.largest_share)}, contrast {survey.contrast:.2f}"
     if survey.sizes:
-        lines.append(f"sizes: {_listed(survey.sizes)}; modes: {_listed(survey.modes)}")
+        facts = f"sizes: {_listed(survey.sizes)}; modes: {_listed(survey.modes)}; {facts}"
+    lines.append(facts)
     if survey.passed_over:
         lines.append(f"passed over: {_listed(survey.passed_over)}")
     return lines
