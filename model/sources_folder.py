@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from model.decoding import EncodedImage
 from model.examples import DataError, SplitName, check_same_classes, shown
 from model.image_files import OUTSIDE, class_name, has_images, images_below, is_image_name, num_files, sub_folders
-from model.split_names import check_no_split_in_classes, split_of_folder
+from model.split_names import check_no_split_in_classes, split_of_file, split_of_folder
 from model.splits import stratified_split
 
 TEST_FRACTION = 0.2
@@ -61,6 +61,9 @@ def _split_folders(folder: Path, passed_over: Counter[str]) -> dict[SplitName, P
     if len(found) == 1 and any(split_of_folder(path.name) for path in sub_folders(found[0], Counter())):
         return _split_folders(found[0], passed_over)  # an archive's folder around everything
     named = [(split, path) for path in found if (split := split_of_folder(path.name)) is not None]
+    if not named:  # as cars_train and cars_test
+        inner = [path for path in found if not has_images(path)]
+        named = [(split, path) for path in inner if (split := split_of_file(path.name)) is not None]
     # A single folder called train may be the class of trains.
     if len({split for split, _path in named}) < 2 and all(has_images(path) for _split, path in named):
         return {}
@@ -117,7 +120,7 @@ def _list_classes(folder: Path, passed_over: Counter[str]) -> dict[str, list[Pat
 
 
 def _check_classes_are_no_splits(folder: Path, folders: list[Path]) -> None:
-    """DataError if two class folders hold no images themselves but mostly the same folders."""
+    """DataError if class folders hold no images themselves but splits, or two of them mostly the same folders."""
     check_no_split_in_classes([path.name for path in folders], place=shown(folder))
     inside = {
         path.name: {one.name.casefold() for one in sub_folders(path, Counter())}
@@ -125,6 +128,11 @@ def _check_classes_are_no_splits(folder: Path, folders: list[Path]) -> None:
         if not has_images(path)
     }
     for first, names in inside.items():
+        if splits := sorted(name for name in names if split_of_folder(name) is not None):
+            raise DataError(
+                f"{shown(folder)}: {shown(first)} holds {shown(splits[0])} and no images, so it is not taken for a "
+                "class. Put train and test on top and the folders of classes into them."
+            )
         for second, others in inside.items():
             if first < second and len(names & others) >= max(2, len(names | others) / 2):
                 raise DataError(

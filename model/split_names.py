@@ -8,13 +8,13 @@ from collections.abc import Iterable
 from model.examples import DataError, SplitName
 
 _SPLITS: dict[SplitName, tuple[str, ...]] = {
-    "train": ("train", "training", "trn", "learn", "learning"),
-    "val": ("val", "valid", "validation", "validate", "dev", "development"),
-    "test": ("test", "testing", "tst", "eval", "evaluation", "holdout", "heldout"),
+    "train": ("train", "training", "trainings", "trainval", "trn", "learn", "learning"),
+    "val": ("val", "vals", "valid", "validation", "validations", "validate", "dev", "development"),
+    "test": ("test", "tests", "testing", "tst", "eval", "evaluation", "holdout", "heldout"),
 }
 _FILLERS = (
     "set", "sets", "data", "dataset", "images", "image", "imgs", "img", "pictures", "photos", "split", "seg", "folder",
-    "samples", "examples", "files", "raw", "full", "final",
+    "dir", "part", "subset", "samples", "examples", "files", "raw", "full", "final",
 )  # fmt: skip
 _WORD = {word: split for split, words in _SPLITS.items() for word in words}
 _RUN_TOGETHER = re.compile(rf"({'|'.join(_WORD)})(?:{'|'.join(_FILLERS)})")

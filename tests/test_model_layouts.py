@@ -54,7 +54,10 @@ def test_files_of_splits_are_known_by_one_word(stem: str, split: str | None) -> 
     assert split_of_file(stem) == split
 
 
-@pytest.mark.parametrize(("train", "test"), [("Training", "Testing"), ("TRAIN", "Test_Set"), ("seg_train", "seg_test")])
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [("Training", "Testing"), ("TRAIN", "Test_Set"), ("seg_train", "seg_test"), ("cars_train", "cars_test")],
+)
 def test_splits_under_other_names_are_no_classes(tmp_path: Path, train: str, test: str) -> None:
     write_splits(tmp_path, train, test)
     assert load_train(tmp_path).class_names == ("cat", "dog")
@@ -88,6 +91,14 @@ def test_classes_with_one_folder_each_of_the_same_name_are_classes(tmp_path: Pat
 def test_classes_named_after_a_split_each_are_refused(tmp_path: Path) -> None:
     write_classes(tmp_path, {"train_cats": 3, "test_cats": 3, "train_dogs": 3, "test_dogs": 3})
     with pytest.raises(DataError, match=r"test_cats and train_cats are named after splits"):
+        load_train(tmp_path)
+
+
+@pytest.mark.parametrize("splits", [("train",), ("train", "test")])
+def test_splits_below_the_classes_are_refused(tmp_path: Path, splits: tuple[str, ...]) -> None:
+    for name in ("cat", "dog"):
+        write_classes(tmp_path / name, dict.fromkeys(splits, 4))
+    with pytest.raises(DataError, match=r"cat holds (train|test) and no images, so it is not taken for a class"):
         load_train(tmp_path)
 
 
