@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import io
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +21,21 @@ from model.decoding import EncodedImage
 from model.examples import DataError, shown
 
 _IMAGE_NAMES = ("image", "img", "images", "picture", "photo", "pixels", "image_bytes", "bytes", "file_name", "path")
-_LABEL_NAMES = ("label", "labels", "class", "target", "category", "class_label", "label_id", "class_id", "y")
+_LABEL_NAMES = (
+    "label",
+    "labels",
+    "class",
+    "target",
+    "category",
+    "class_label",
+    "class_name",
+    "label_id",
+    "class_id",
+    "cls",
+    "y",
+)
+_SHORTEST_BASE64 = 100
+"""Characters; text with a dot is none."""
 
 
 def image_column(schema: pa.Schema, path: Path) -> str:
@@ -101,22 +118,31 @@ def _content_of(kind: pa.DataType, path: Path) -> Callable[[Any], bytes | Path |
         return lambda value: value.get("bytes") or _beside(value.get("path"), path)
     if _is_text(kind):
         return lambda value: _beside(value, path)
-    return _as_png if _is_list(kind) else bytes
+    return partial(_as_png, path=path) if _is_list(kind) else bytes
 
 
-def _beside(name: str | None, path: Path) -> Path | None:
-    """A file named in a parquet file, from its folder."""
-    return None if name is None else path.parent / name
+def _beside(name: str | None, path: Path) -> bytes | Path | None:
+    """A file named in a parquet file, from its folder; long text that names none is an image in base64."""
+    if name is None:
+        return None
+    if len(name) > _SHORTEST_BASE64:
+        with contextlib.suppress(ValueError):
+            return base64.b64decode(name.partition("base64,")[2] or name, validate=True)
+    return path.parent / name
 
 
-def _as_png(value: list[Any]) -> bytes | None:
-    """Nested lists of numbers 0..255, (H, W) or (H, W, C); flat lists of a square."""
+def _as_png(value: list[Any], path: Path) -> bytes:
+    """Nested lists of numbers 0..255, (H, W) or (H, W, C); flat lists of a square. DataError for others."""
     pixels = np.asarray(value)
     if pixels.ndim == 1:
         side = round(len(pixels) ** 0.5)
         pixels = pixels.reshape(side, side) if side * side == len(pixels) else pixels
-    if pixels.ndim not in (2, 3) or pixels.min() < 0 or pixels.max() > 255:
-        return None
+    is_image = pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] in (3, 4))
+    if not is_image or not 0 <= pixels.min() <= pixels.max() <= 255:
+        raise DataError(
+            f"{shown(path)}: an array of shape {pixels.shape} is no image. Store (H, W) or (H, W, 3) numbers of "
+            "0..255, or encoded images."
+        )
     buffer = io.BytesIO()
     Image.fromarray(pixels.astype(np.uint8)).save(buffer, "PNG")
     return buffer.getvalue()

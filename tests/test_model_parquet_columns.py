@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from image_files import encode_png, load_test, load_train, random_image
+from PIL import Image
+
+from model.data import DataError
 
 
-@pytest.mark.parametrize("kind", ["binary", "large_binary", "path", "struct_path", "lists", "flat"])
+@pytest.mark.parametrize("kind", ["binary", "large_binary", "path", "struct_path", "lists", "flat", "base64"])
 def test_images_are_read_however_they_are_stored(tmp_path: Path, kind: str) -> None:
     pictures = [random_image() for _ in range(4)]
     for index, image in enumerate(pictures):
@@ -23,13 +27,24 @@ def test_images_are_read_however_they_are_stored(tmp_path: Path, kind: str) -> N
         "large_binary": pa.array([encode_png(image) for image in pictures], pa.large_binary()),
         "path": pa.array([f"{index}.png" for index in range(4)]),
         "struct_path": pa.array([{"bytes": None, "path": f"{index}.png"} for index in range(4)]),
+        "base64": pa.array([base64.b64encode(encode_png(np.tile(image, (16, 16, 1)))).decode() for image in pictures]),
         "lists": pa.array([image.tolist() for image in pictures]),
         "flat": pa.array([image.reshape(-1).tolist() for image in grey]),
     }[kind]
     for split in ("train", "test"):
         pq.write_table(pa.table({"image": column, "label": [0, 0, 1, 1]}), tmp_path / f"{split}.parquet")
     expected = [np.repeat(one[..., None], 3, axis=2) for one in grey] if kind == "flat" else pictures
-    assert np.array_equal(load_train(tmp_path).examples.images, np.stack(expected))
+    if kind == "base64":
+        expected = [np.asarray(Image.fromarray(np.tile(one, (16, 16, 1))).resize((8, 8), 2)) for one in pictures]
+    assert np.array_equal(load_train(tmp_path, image_size=8).examples.images, np.stack(expected))
+
+
+def test_an_array_that_is_no_image_is_refused_with_its_shape(tmp_path: Path) -> None:
+    column = pa.array([random_image().reshape(-1).tolist() for _ in range(4)])
+    for split in ("train", "test"):
+        pq.write_table(pa.table({"image": column, "label": [0, 0, 1, 1]}), tmp_path / f"{split}.parquet")
+    with pytest.raises(DataError, match=r"an array of shape \(192,\) is no image\. Store \(H, W\)"):
+        load_train(tmp_path)
 
 
 @pytest.mark.parametrize(
