@@ -77,7 +77,7 @@ def decode_all(
             if images is None:
                 images = np.empty((len(encoded), side, side, 3), dtype=np.uint8)
             images[index], is_kept[index] = pixels, True
-    _refuse(reading, size_error, num_images=len(encoded), skip_unreadable=skip_unreadable)
+    _refuse(reading, size_error, is_any_readable=first is not None, skip_unreadable=skip_unreadable)
     assert images is not None
     return Decoded(images if is_kept.all() else images[is_kept], np.flatnonzero(is_kept))
 
@@ -190,14 +190,13 @@ def _reason(content: bytes | Path, error: BaseException) -> str:
     return "it is in no known format" if isinstance(error, UnidentifiedImageError) else one_line(error)
 
 
-def _refuse(reading: Reading, size_error: DataError | None, *, num_images: int, skip_unreadable: bool) -> None:
+def _refuse(reading: Reading, size_error: DataError | None, *, is_any_readable: bool, skip_unreadable: bool) -> None:
     """Raises the error for what was read."""
-    bad = reading.unreadable
     lines: list[str] = []
-    if bad and (not skip_unreadable or len(bad) == num_images):
-        lines = unreadable_lines(bad)
-        if len(bad) < num_images:
-            lines.append(f"{len(bad):,} of {num_images:,} images cannot be read. To leave them out: --skip-unreadable.")
+    if not skip_unreadable or not is_any_readable:
+        lines = unreadable_lines(reading.unreadable)
+    if lines and is_any_readable:
+        lines.append(f"{len(reading.unreadable):,} images cannot be read. To leave them out: --skip-unreadable.")
     if size_error is not None:
         lines.append(str(size_error))
     if lines:

@@ -154,6 +154,12 @@ def test_one_bad_file_costs_no_other_its_answer(
     ]
 
 
+def test_a_bad_file_given_twice_is_named(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "image.png"
+    assert tune_main.main(["predict", str(run.run_dir), str(path), str(path)]) == 2
+    assert f"{path} cannot be read as an image" in capsys.readouterr().err
+
+
 def test_an_unknown_command_names_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
     assert tune_main.main(["predikt", "results/x"]) == 2
     err = capsys.readouterr().err
