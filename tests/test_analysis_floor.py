@@ -96,7 +96,16 @@ def test_summary_and_page_show_the_floor_and_the_balanced_accuracy(run: Run) -> 
 
 def test_the_page_shows_all_that_was_read(run: Run) -> None:
     page = report_page(report_data(run))
-    for text in ("7 hidden", "2 dangling links", "500 32x32", "1 L", "3 test images", "1 that nearly are", "a &amp; b"):
+    for text in (
+        "7 hidden",
+        "2 dangling links",
+        "500 32x32",
+        "1 L",
+        "3 test images",
+        "1 that nearly are",
+        "90.00 % of the training",
+        "a &amp; b",
+    ):
         assert text in page
     assert "cat/&lt;b&gt;.png (it is empty)" in page
 
