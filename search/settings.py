@@ -20,8 +20,10 @@ RECORD_VERSION = 2
 """The version of what a run writes. Raise it when the meaning changes; runs of another version are refused."""
 AnyPath = Annotated[Path, Strict(False), AfterValidator(whole_path)]
 """A path, or its text; relative ones and `~` become absolute."""
+AnyUrl = Annotated[str, AfterValidator(whole_url)]
 DATA_SETS = ("auto", "cifar10", "digits")
 """What --dataset takes besides a folder."""
+DataSet = Annotated[str, AfterValidator(lambda name: name if name in DATA_SETS else str(whole_path(name)))]
 RUN_NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 SEARCH, RESULT, IMAGES, MACHINE, RUN = "the search", "the result", "the images", "the machine", "the run"
 
@@ -29,7 +31,7 @@ SEARCH, RESULT, IMAGES, MACHINE, RUN = "the search", "the result", "the images",
 class SearchSettings(BaseModel):
     """The settings of one run, immutable. UserError has a line for each bad value: the field, the rule, the value."""
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False, validate_default=True)
 
     num_trials: int = option(
         "trials", SEARCH, "trials to train; configs over the limits do not count", default=20, ge=1
@@ -113,7 +115,7 @@ class SearchSettings(BaseModel):
         default=True,
     )
 
-    dataset: str = option(
+    dataset: DataSet = option(
         "dataset",
         IMAGES,
         "cifar10, digits, auto (CIFAR-10 if it can be downloaded, else digits), or a folder of images or image parquet",
@@ -121,12 +123,7 @@ class SearchSettings(BaseModel):
         default="auto",
     )
     data_dir: AnyPath = option(
-        "data-dir",
-        IMAGES,
-        "where downloaded data sets are kept",
-        metavar="DIR",
-        default=Path("data"),
-        validate_default=True,
+        "data-dir", IMAGES, "where downloaded data sets are kept", metavar="DIR", default=Path("data")
     )
     image_size: int | None = option(
         "image-size", IMAGES, "resize images to N x N pixels", default_text="their own size", ge=8
@@ -164,18 +161,13 @@ class SearchSettings(BaseModel):
         "name", RUN, "name of the run's folder", metavar="NAME", default=..., default_text="the starting time"
     )
     results_dir: AnyPath = option(
-        "results-dir",
-        RUN,
-        "where run folders are created",
-        metavar="DIR",
-        default=Path("results"),
-        validate_default=True,
+        "results-dir", RUN, "where run folders are created", metavar="DIR", default=Path("results")
     )
-    storage: str | None = option(
+    storage: AnyUrl | None = option(
         "storage", RUN, "SQLAlchemy URL of the run's record", metavar="URL", default_text="SQLite in the run's folder"
     )
     tensorboard: bool = option("tensorboard", RUN, "write TensorBoard event files into the run's folder", default=False)
-    mlflow: str | None = option(
+    mlflow: AnyUrl | None = option(
         "mlflow",
         RUN,
         "log trials to an MLflow server or database, such as http://HOST:5000",
@@ -201,16 +193,6 @@ class SearchSettings(BaseModel):
         if not RUN_NAME_PATTERN.fullmatch(name):
             raise ValueError(f"must be letters, digits, dots, dashes or underscores, at most 80; got {name!r}")
         return name
-
-    @field_validator("dataset")
-    @classmethod
-    def _whole_dataset(cls, dataset: str) -> str:
-        return dataset if dataset in DATA_SETS else str(whole_path(dataset))
-
-    @field_validator("storage", "mlflow")
-    @classmethod
-    def _whole_url(cls, url: str | None) -> str | None:
-        return None if url is None else whole_url(url)
 
     @model_validator(mode="after")
     def _check_lengths(self) -> Self:

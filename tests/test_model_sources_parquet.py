@@ -121,25 +121,6 @@ def test_parquet_folder_without_a_split_is_refused(tmp_path: Path, split: str) -
 
 
 @pytest.mark.parametrize(
-    ("table", "message"),
-    [
-        ({"img": ["x.png"], "number": [0]}, r"has no column of labels \(label\); its columns are img, number\. Rename"),
-        ({"a": [b"x"], "b": [b"x"], "label": [0]}, r"has several columns of images \(image or img\): a, b"),
-        (
-            {"img": [b"x"], "fine_label": [0], "coarse_label": [0]},
-            r"several columns of labels .*: fine_label, coarse",
-        ),
-        ({"width": [3], "label": [0]}, r"has no column of images \(image or img\); its columns are width, label"),
-    ],
-)
-def test_parquet_with_unclear_columns_is_refused(tmp_path: Path, table: dict[str, Any], message: str) -> None:
-    for split in ("train", "test"):
-        pq.write_table(pa.table(table), tmp_path / f"{split}.parquet")
-    with pytest.raises(DataError, match=message):
-        load_train(tmp_path)
-
-
-@pytest.mark.parametrize(
     ("train", "test"),
     [
         ("train.parquet", "test.parquet"),

@@ -20,9 +20,7 @@ from model.profile import profile_network
 from model.seeds import derive_seed
 from model.split_images import ImageArrays
 from model.survey import ImageSurvey, load_and_survey
-from search.errors import SpaceError, UserError
 from search.estimates import ScoreNoise, chance_threshold
-from search.files import read_text
 from search.machine.hardware import choose_device, describe_hardware, describe_versions, num_cpus
 from search.machine.packing import choose_slots
 from search.machine.slots import Slots
@@ -30,8 +28,8 @@ from search.settings import SearchSettings
 from search.setup.document import DataRecord, HardwareRecord, RunDocument
 from search.setup.few_images import few_images_notes, lengthened_for_few_images
 from search.setup.images import shortened_for_stand_in, split_images
+from search.setup.space_file import make_space, read_space
 from search.setup.survey_text import survey_warnings
-from search.space.network_space import network_space
 from search.space.space import SearchSpace
 from search.study.finals import RetrainPlan
 from search.study.record import NewTrial
@@ -144,7 +142,7 @@ def prepare(settings: SearchSettings, *, kept: Machine | None = None, deadline: 
     """
     device, warnings = choose_device(settings)
     asked = settings = settings.resolved(device)
-    space_text = _read_space(settings)
+    space_text = read_space(settings)
     data, survey = load_and_survey(
         settings.dataset,
         image_size=settings.image_size,
@@ -156,7 +154,7 @@ def prepare(settings: SearchSettings, *, kept: Machine | None = None, deadline: 
     settings = lengthened_for_few_images(settings, len(data.examples))
     images = split_images(settings, data)
     image_size, num_train = int(images.images.shape[1]), len(images.train_indices)
-    space = _make_space(settings, space_text, images)
+    space = make_space(settings, space_text, images)
     warnings += few_images_notes(asked, settings, space, num_train)
     if settings.search_examples is not None:
         part = f"{settings.search_examples:,} of the training images"
@@ -230,31 +228,3 @@ def _given_trials(settings: SearchSettings, space: SearchSpace, num_classes: int
             )
         )
     return trials
-
-
-def _make_space(settings: SearchSettings, text: str | None, images: ImageArrays) -> SearchSpace:
-    try:
-        return network_space(
-            text,
-            max_params=settings.max_params,
-            min_receptive_field=settings.min_receptive_field,
-            num_classes=images.num_classes,
-            image_size=int(images.images.shape[1]),
-            num_train=len(images.train_indices),
-        )
-    except SpaceError as error:
-        if settings.space is None:
-            raise
-        lines = [f"--space {settings.space}: {line}" for line in str(error).splitlines()]
-        raise SpaceError("\n".join(lines)) from None
-
-
-def _read_space(settings: SearchSettings) -> str | None:
-    if settings.space is None:
-        return None
-    try:
-        return read_text(settings.space)
-    except OSError as error:
-        raise UserError(f"--space {settings.space} cannot be read ({error.strerror}). Give a TOML file.") from None
-    except UnicodeDecodeError:
-        raise UserError(f"--space {settings.space} is not text. Give a TOML file.") from None
