@@ -91,7 +91,7 @@ def _list_split(folder: Path, layout: dict[SplitName, Path], split: SplitName) -
     if split not in layout:
         advice = f"Add {shown(folder / split)} with a folder per class, or give only class folders"
         if "val" in layout:
-            advice = f"Rename {layout['val'].name} to {split}; a tenth of train is then used for validation"
+            advice = f"Rename {layout['val'].name} to {split}; part of train is then used for validation"
         raise DataError(f"{shown(folder)} has no {split} split. {advice}.")
     passed_over: Counter[str] = Counter()
     return _flatten(_list_classes(layout[split], passed_over), passed_over)
