@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections import Counter
 from functools import cache
 from pathlib import Path
@@ -96,9 +97,10 @@ def num_files(folder: Path) -> int:
 
 
 def class_name(folder: Path) -> str:
-    """The name of a class folder, read as UTF-8 whatever the locale. DataError if it is not."""
+    """The name of a class folder, read as UTF-8 whatever the locale, accents composed. DataError if it is not."""
     try:
-        return os.fsencode(folder.name).decode("utf-8")
+        # macOS takes letters and accents apart, so a name may be written in two ways.
+        return unicodedata.normalize("NFC", os.fsencode(folder.name).decode("utf-8"))
     except UnicodeDecodeError:
         raise DataError(f"the folder name {shown(folder)} is not UTF-8. Rename the folder.") from None
 

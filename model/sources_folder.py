@@ -110,7 +110,9 @@ def _list_classes(folder: Path, passed_over: Counter[str]) -> dict[str, list[Pat
         )
     _check_classes_are_no_splits(folder, folders)
     passed_over[OUTSIDE] += sum(is_image_name(path.name) and path.is_file() for path in folder.iterdir())
-    files = {class_name(path): images_below(path, passed_over) for path in folders}
+    files: dict[str, list[Path]] = {}
+    for path in folders:
+        files.setdefault(class_name(path), []).extend(images_below(path, passed_over))
     if not any(files.values()):
         raise DataError(
             f"{place} has class folders such as {folders[0].name}, but no images in them"
