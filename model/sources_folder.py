@@ -118,7 +118,7 @@ def _list_classes(folder: Path, passed_over: Counter[str]) -> dict[str, list[Pat
             f"{place} has class folders such as {folders[0].name}, but no images in them"
             f"{passed_over_text(passed_over)}. Add images or give another folder."
         )
-    return files
+    return dict(sorted(files.items()))
 
 
 def _check_classes_are_no_splits(folder: Path, folders: list[Path]) -> None:

@@ -224,10 +224,10 @@ def test_a_class_name_that_is_not_utf8_is_named(tmp_path: Path) -> None:
 
 
 def test_a_class_name_may_be_written_in_two_ways(tmp_path: Path) -> None:
-    write_classes(tmp_path / "train", {"caf\u00e9": 3, "dog": 3})
-    write_classes(tmp_path / "test", {"cafe\u0301": 3, "dog": 3})
-    assert load_train(tmp_path).class_names == ("caf\u00e9", "dog")
-    assert load_test(tmp_path).labels.tolist() == [0, 0, 0, 1, 1, 1]
+    write_classes(tmp_path / "train", {"caf\u00e9": 3, "cafz": 2})
+    write_classes(tmp_path / "test", {"cafe\u0301": 3, "cafz": 2})
+    assert load_train(tmp_path).class_names == ("cafz", "caf\u00e9")
+    assert load_test(tmp_path).labels.tolist() == [0, 0, 1, 1, 1]
 
 
 def test_an_image_name_that_is_not_utf8_is_read(tmp_path: Path) -> None:
