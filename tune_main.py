@@ -21,6 +21,7 @@ from search.errors import RunFailed, RunInterrupted, UserError
 from search.files import read_text
 from search.machine.signals import StopRequest
 from search.machine.time_limit import OutOfTime, time_limit
+from search.paths import from_here
 from search.settings import OPTIONS, SearchSettings
 from search.setup.preflight import new_run_problems, resume_problems
 
@@ -152,7 +153,7 @@ def _run(options: argparse.Namespace) -> int:
         last_words(f"tune_main.py: error: {failure}\n{_what_is_kept(run_dir)}", sys.stderr)
         return 1
     print(read_text(run.run_dir / "summary.md"))
-    print(f"everything is in {run.run_dir}")
+    print(f"everything is in {from_here(run.run_dir)}")
     return 0
 
 
@@ -195,7 +196,8 @@ def _plan(settings: SearchSettings) -> None:
 def _what_is_kept(run_dir: Path) -> str:
     if not (run_dir / "run.toml").exists():
         return "the run had not begun, so nothing was kept."
-    return f"everything so far is kept. Resume with: python tune_main.py --resume {shlex.quote(str(run_dir))}"
+    resume = shlex.join(["python", "tune_main.py", "--resume", str(from_here(run_dir))])
+    return f"everything so far is kept. Resume with: {resume}"
 
 
 def _is_user_error(error: ValueError) -> bool:

@@ -22,6 +22,11 @@ def whole_path(path: str | Path) -> Path:
     return found
 
 
+def from_here(path: Path) -> Path:
+    """An absolute path as it is from the current folder, if it lies below it."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
 def sqlite_url(path: Path) -> str:
     """The URL of a SQLite file with any name."""
     from sqlalchemy.engine import URL  # takes a while, which bad options should not wait for

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from search.errors import UserError
-from search.paths import sqlite_file
+from search.paths import from_here, sqlite_file
 from search.schedulers.rungs import reduction_factor_of
 from search.settings import DATA_SETS, OPTIONS, Scheduler, SearchSettings
 
@@ -109,6 +109,8 @@ def test_paths_are_absolute_and_home_is_known(tmp_path: Path, monkeypatch: pytes
     ]
     assert SearchSettings(run_name="r", dataset="photos").dataset == str(tmp_path / "photos")
     assert [SearchSettings(run_name="r", dataset=name).dataset for name in DATA_SETS] == list(DATA_SETS)
+    assert from_here(tmp_path / "results" / "r") == Path("results/r")
+    assert from_here(Path("/elsewhere/r")) == Path("/elsewhere/r")
     monkeypatch.chdir("/")
     assert settings.changed().run_dir == Path("/home/me/runs/r")
 

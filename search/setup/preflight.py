@@ -7,6 +7,7 @@ import stat
 from pathlib import Path
 
 from search.errors import UserError
+from search.paths import from_here
 from search.settings import SearchSettings
 from search.setup.disk_space import results_space_problems, temp_space_problems
 from search.setup.extras import tracker_problems
@@ -51,7 +52,8 @@ def is_unborn(run_dir: Path) -> bool:
 def _results_problems(settings: SearchSettings) -> list[str]:
     folder, run_dir = settings.results_dir, settings.run_dir
     if os.path.lexists(run_dir) and not is_unborn(run_dir):
-        return [f"{run_dir} exists already. Give another --name, or resume it: --resume {run_dir}."]
+        shown = from_here(run_dir)
+        return [f"{shown} exists already. Give another --name, or resume it: --resume {shown}."]
     there = next((path for path in (folder, *folder.absolute().parents) if os.path.lexists(path)), folder)
     if not there.is_dir():
         return [f"--results-dir {folder}: {there} is a file. Give a folder."]
