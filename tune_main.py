@@ -6,17 +6,22 @@ python tune_main.py --gpus 1
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
+import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from search.command_line import build_parser, command_parser
+from search.display.pipes import last_words, quiet_output
 from search.errors import RunFailed, RunInterrupted, UserError
+from search.files import read_text
 from search.machine.signals import StopRequest
 from search.machine.time_limit import OutOfTime, time_limit
+from search.paths import from_here
 from search.settings import OPTIONS, SearchSettings
 from search.setup.preflight import new_run_problems, resume_problems
 
@@ -26,40 +31,63 @@ if TYPE_CHECKING:
 
 PLAN_LIMIT_S = 60.0
 """The most that --plan may take."""
+_RESUME_OPTIONS = ("num_trials", "dataset")
+"""The settings that --resume takes."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the process's exit code."""
     words = sys.argv[1:] if arguments is None else list(arguments)
-    try:
-        if words and not words[0].startswith("-"):
-            return _run_command(words[0], words[1:])
-        return _run(build_parser().parse(words))
-    except ValueError as error:
-        if not _is_user_error(error):
-            raise
-        for line in str(error).splitlines():
-            print(f"tune_main.py: error: {line}", file=sys.stderr)
-        return 2
+    with quiet_output():
+        try:
+            if words and not words[0].startswith("-"):
+                parser = command_parser(words[0])
+                return _COMMANDS[words[0]](parser.parse(words[1:]))
+            return _run(build_parser().parse(words))
+        except KeyboardInterrupt:
+            return 128 + signal.SIGINT
+        except ValueError as error:
+            if not _is_user_error(error):
+                raise
+            for line in str(error).splitlines():
+                print(f"tune_main.py: error: {line}", file=sys.stderr)
+            return 2
 
 
-def _run_command(name: str, words: list[str]) -> int:
-    """Runs one of the commands on finished runs."""
-    options = command_parser(name).parse(words)
-    _COMMANDS[name](options)
+def _inspect(options: argparse.Namespace) -> int:
+    settings = SearchSettings(run_name="inspect", **vars(options))
+    from model.survey import load_and_survey
+    from search.setup.survey_text import class_lines, survey_lines, survey_warnings
+
+    data, survey = load_and_survey(
+        settings.dataset,
+        image_size=settings.image_size,
+        seed=settings.seed,
+        data_dir=settings.data_dir,
+        skip_unreadable=settings.skip_unreadable,
+    )
+    for line in (*survey_lines(data.name, survey), *class_lines(survey)):
+        print(line)
+    for warning in (*data.warnings, *survey_warnings(survey)):
+        print(f"WARNING: {warning}")
     return 0
 
 
-def _predict(options: argparse.Namespace) -> None:
+def _predict(options: argparse.Namespace) -> int:
+    from model.examples import shown
     from search.analysis.results import load_run
 
     run = load_run(options.run_dir)
-    for path, probabilities in zip(options.images, run.predict(options.images), strict=True):
+    answers, unreadable = run.predict_readable(options.images)
+    for path, probabilities in answers:
         best = int(probabilities.argmax())
-        print(f"{path}: {run.class_names[best]} {100 * probabilities[best]:.2f} %")
+        print(f"{shown(path)}: {run.class_names[best]} {100 * probabilities[best]:.2f} %")
+    for line in unreadable:
+        print(f"tune_main.py: error: {line}", file=sys.stderr)
+    return 1 if unreadable else 0
 
 
-def _export(options: argparse.Namespace) -> None:
+def _export(options: argparse.Namespace) -> int:
     from search.analysis.export import export_network
     from search.analysis.results import load_run
 
@@ -68,9 +96,10 @@ def _export(options: argparse.Namespace) -> None:
         f"{export.path} agrees with the original on {export.num_images} real images: "
         f"no probability differs by more than {export.max_difference:.1g}"
     )
+    return 0
 
 
-def _compare(options: argparse.Namespace) -> None:
+def _compare(options: argparse.Namespace) -> int:
     from rich.console import Console
 
     from search.analysis.compare import compare_runs, comparison_lines
@@ -84,20 +113,28 @@ def _compare(options: argparse.Namespace) -> None:
     if options.page is not None:
         write_comparison(comparison, options.page)
         print(f"wrote {options.page}")
+    return 0
 
 
-_COMMANDS = {"predict": _predict, "export": _export, "compare": _compare}
+_COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "inspect": _inspect,
+    "predict": _predict,
+    "export": _export,
+    "compare": _compare,
+}
 
 
 def _run(options: argparse.Namespace) -> int:
     given = vars(options)
     is_plan = given.pop("plan", False)
-    resumed = given.pop("resume", None)
+    resumed, trust_folder = given.pop("resume", None), given.pop("trust_folder", False)
     if resumed is not None:
         _refuse_other_options(given, is_plan=is_plan)
         run_dir, settings = resumed, None
-        problems = resume_problems(run_dir)
+        problems = resume_problems(run_dir, trust_folder=trust_folder)
     else:
+        if trust_folder:
+            raise UserError("--trust-folder belongs to --resume. Leave it out.")
         settings = SearchSettings(**{"run_name": time.strftime("%Y-%m-%d_%H%M%S"), **given})
         run_dir = settings.run_dir
         problems = new_run_problems(settings)
@@ -108,32 +145,38 @@ def _run(options: argparse.Namespace) -> int:
             if is_plan and settings is not None:
                 _plan(settings)
                 return 0
-            run = _search(run_dir, settings, given.get("num_trials"))
+            run = _search(settings) if settings is not None else _resume(run_dir, given, trust_folder=trust_folder)
     except RunInterrupted as interruption:
-        print(f"\nstopped; {_what_is_kept(run_dir)}")
+        last_words(f"\nstopped; {_what_is_kept(run_dir)}", sys.stdout)
         return interruption.exit_code
     except RunFailed as failure:
-        print(f"tune_main.py: error: {failure}\n{_what_is_kept(run_dir)}", file=sys.stderr)
+        last_words(f"tune_main.py: error: {failure}\n{_what_is_kept(run_dir)}", sys.stderr)
         return 1
-    print((run.run_dir / "summary.md").read_text())
-    print(f"everything is in {run.run_dir}")
+    print(read_text(run.run_dir / "summary.md"))
+    print(f"everything is in {from_here(run.run_dir)}")
     return 0
 
 
 def _refuse_other_options(given: Mapping[str, object], *, is_plan: bool) -> None:
-    refused = [f"--{OPTIONS[name].flag}" for name in given if name != "num_trials"] + ["--plan"] * is_plan
+    refused = [f"--{OPTIONS[name].flag}" for name in given if name not in _RESUME_OPTIONS] + ["--plan"] * is_plan
     if refused:
         raise UserError(
-            f"--resume uses the settings of the run and takes only --trials. Leave out {', '.join(refused)}."
+            "--resume uses the settings of the run and takes only --trials, --dataset and --trust-folder. Leave out "
+            f"{', '.join(refused)}."
         )
 
 
-def _search(run_dir: Path, settings: SearchSettings | None, num_trials: int | None) -> Run:
-    """A new run with `settings`; without them, the run in the folder is resumed."""
+def _search(settings: SearchSettings) -> Run:
     # Imported late: torch and pandas take seconds, and bad options must be refused at once.
-    from search.run import resume_search, run_search
+    from search.run import run_search
 
-    return resume_search(run_dir, num_trials=num_trials) if settings is None else run_search(settings)
+    return run_search(settings)
+
+
+def _resume(run_dir: Path, given: Mapping[str, Any], *, trust_folder: bool) -> Run:
+    from search.run import resume_search
+
+    return resume_search(run_dir, **given, trust_folder=trust_folder)
 
 
 def _plan(settings: SearchSettings) -> None:
@@ -153,7 +196,8 @@ def _plan(settings: SearchSettings) -> None:
 def _what_is_kept(run_dir: Path) -> str:
     if not (run_dir / "run.toml").exists():
         return "the run had not begun, so nothing was kept."
-    return f"everything so far is kept. Resume with: python tune_main.py --resume {shlex.quote(str(run_dir))}"
+    resume = shlex.join(["python", "tune_main.py", "--resume", str(from_here(run_dir))])
+    return f"everything so far is kept. Resume with: {resume}"
 
 
 def _is_user_error(error: ValueError) -> bool:
@@ -165,5 +209,13 @@ def _is_user_error(error: ValueError) -> bool:
     return isinstance(error, DataError)
 
 
+def _restart_in_utf8() -> None:
+    """Makes names of files and words on the screen UTF-8 whatever the locale, which only a new process can."""
+    if sys.getfilesystemencoding() != "utf-8" and not sys.flags.utf8_mode:
+        os.environ["PYTHONUTF8"] = "1"
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
 if __name__ == "__main__":
+    _restart_in_utf8()
     sys.exit(main())

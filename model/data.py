@@ -6,18 +6,17 @@ The search sees only training images; the test images are read by `model.test_da
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model.examples import DataError, Examples, SourceSplit, SplitName
+from model.examples import DataError, Examples, Reading, SourceSplit, SplitName, shown
 from model.sources_cifar10 import is_on_disk, read_cifar10
 from model.sources_digits import read_digits
-from model.sources_folder import read_image_folder
-from model.sources_parquet import find_shards, read_parquet
-from model.splits import Split, stratified_split, stratified_subset
+from model.sources_files import read_files
+from model.splits import Split, given_split, stratified_split, stratified_subset
 
 __all__ = [
     "DataError",
@@ -25,6 +24,7 @@ __all__ = [
     "Split",
     "TrainingData",
     "channel_statistics",
+    "given_split",
     "load_training_data",
     "stratified_split",
     "stratified_subset",
@@ -35,7 +35,7 @@ _CHUNK = 1024
 
 @dataclass(frozen=True)
 class TrainingData:
-    """All training images of a data set, before the split into training and validation."""
+    """All training images of a data set, its own validation images included."""
 
     name: str
     """The data set that was read: "cifar10", "digits" or the folder as given; never "auto"."""
@@ -46,26 +46,33 @@ class TrainingData:
     """sha256 of the decoded images, labels and class names, independent of the file format."""
     warnings: tuple[str, ...]
     """One line for each thing the user should know before trusting the run; usually empty."""
+    val_indices: NDArray[np.int64] | None = None
+    """The images of the data set's own validation split, sorted; None if it has none."""
+    reading: Reading = field(default_factory=Reading)
 
 
-def load_training_data(dataset: str, *, image_size: int | None, seed: int, data_dir: Path) -> TrainingData:
+def load_training_data(
+    dataset: str, *, image_size: int | None, seed: int, data_dir: Path, skip_unreadable: bool = False
+) -> TrainingData:
     """Decode and check the training images of `dataset`: "cifar10", "digits", "auto" or a folder's path.
 
     CIFAR-10 is read from data_dir and downloaded to it if missing. "auto" means CIFAR-10, or the digits with a
     warning if CIFAR-10 cannot be downloaded. image_size (pixels) resizes all images; None keeps their common size, 32
     for the digits. `seed` only picks the test images of a folder without a test split. DataError if the images are
-    missing, damaged or unsuitable.
+    missing, damaged or unsuitable; with `skip_unreadable`, unreadable images are left out and counted.
     """
     name = "cifar10" if dataset == "auto" else dataset
     notes: tuple[str, ...] = ()
     try:
-        source = read_split(name, "train", image_size, seed, data_dir)
+        source = read_split(name, "train", image_size, seed, data_dir, skip_unreadable=skip_unreadable)
     except DataError as error:
         if dataset != "auto" or is_on_disk(data_dir):  # a damaged copy must be repaired, not skipped
             raise
         name, notes = "digits", (f"searching on scikit-learn's 8x8 DIGITS, NOT CIFAR-10: {error}",)
         source = read_split(name, "train", image_size, seed, data_dir)
-    return TrainingData(name, source.examples, source.class_names, _fingerprint(source), notes)
+    return TrainingData(
+        name, source.examples, source.class_names, fingerprint_of(source), notes, source.val_indices, source.reading
+    )
 
 
 def channel_statistics(
@@ -95,28 +102,35 @@ def _triple(values: NDArray[np.float64]) -> tuple[float, float, float]:
     return red, green, blue
 
 
-def read_split(dataset: str, split: SplitName, image_size: int | None, seed: int, data_dir: Path) -> SourceSplit:
+def read_split(
+    dataset: str,
+    split: SplitName,
+    image_size: int | None,
+    seed: int,
+    data_dir: Path,
+    *,
+    skip_unreadable: bool = False,
+) -> SourceSplit:
     """Decode one split, "train" or "test", of a data set other than "auto". DataError as in `load_training_data`."""
     if dataset == "cifar10":
         return read_cifar10(data_dir, split, image_size=image_size)
     if dataset == "digits":
         return read_digits(split, image_size=image_size)
-    folder = Path(dataset).expanduser()
+    folder = Path(dataset)
     try:
         if not folder.is_dir():
             fault = "is a file, not a folder" if folder.exists() else "is not a known data set or folder"
             raise DataError(
-                f"--dataset {dataset} {fault}. Give auto, cifar10, digits or the path of a folder of images."
+                f"--dataset {shown(dataset)} {fault}. Give auto, cifar10, digits or the path of a folder of images."
             )
-        if find_shards(folder, "train") or find_shards(folder, "test"):
-            return read_parquet(folder, split, image_size=image_size)
-        return read_image_folder(folder, split, image_size=image_size, seed=seed)
+        return read_files(folder, split, image_size=image_size, seed=seed, skip_unreadable=skip_unreadable)
     except OSError as error:
-        reason = f"{error.filename or folder} cannot be read ({error.strerror})"
+        reason = f"{shown(error.filename or folder)} cannot be read ({error.strerror})"
         raise DataError(f"{reason}. Check the path and its permissions.") from error
 
 
-def _fingerprint(source: SourceSplit) -> str:
+def fingerprint_of(source: SourceSplit) -> str:
+    """sha256 of decoded images, labels and class names."""
     examples = source.examples
     header = repr((examples.images.shape, source.class_names)).encode()
     digest = hashlib.sha256(header)

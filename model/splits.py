@@ -36,6 +36,12 @@ def stratified_split(labels: NDArray[np.int64], *, val_fraction: float = 0.1, se
     return Split(train_indices=train, val_indices=val, hash=_hash_indices(train, val))
 
 
+def given_split(num_examples: int, val_indices: NDArray[np.int64]) -> Split:
+    """The split of a data set that brings its own validation images, whose indices are sorted."""
+    train = np.setdiff1d(np.arange(num_examples), val_indices, assume_unique=True)
+    return Split(train_indices=train, val_indices=val_indices, hash=_hash_indices(train, val_indices))
+
+
 def stratified_subset(
     labels: NDArray[np.int64], indices: NDArray[np.int64], num_examples: int, *, seed: int
 ) -> NDArray[np.int64]:

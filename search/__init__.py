@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -26,6 +28,20 @@ _ROOMS = {
     "run_search": "run",
 }
 __all__ = sorted(_ROOMS)
+
+
+def _check_model_is_ours() -> None:
+    """ImportError if a user's own model.py comes first on Python's path."""
+    ours, found = Path(__file__).resolve().parent.parent / "model", find_spec("model")
+    places = [] if found is None else found.submodule_search_locations or [str(found.origin)]
+    if ours not in [Path(place).resolve() for place in places]:
+        raise ImportError(
+            f"{', '.join(places) or 'nothing'} is imported as `model` and hides convladder's own {ours}. "
+            "Rename it, or start Python where it is not on the path."
+        )
+
+
+_check_model_is_ours()
 
 
 def __getattr__(name: str) -> Any:

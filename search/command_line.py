@@ -45,7 +45,7 @@ class CommandLineParser(argparse.ArgumentParser):
 
 
 def build_parser() -> CommandLineParser:
-    """The options of a search, grouped. The namespace has the given ones only, by field name, and `plan`, `resume`."""
+    """The options of a search, grouped. The namespace has the given ones only, by field name, and those of no field."""
     parser = CommandLineParser(
         prog="tune_main.py",
         description="Searches the best small convolutional network for a folder of images, retrains it and tests it.",
@@ -70,7 +70,13 @@ def build_parser() -> CommandLineParser:
         "--plan", action="store_true", help="forecast within a minute what the run would take here, and stop"
     )
     groups[RUN].add_argument(
-        "--resume", type=Path, metavar="RUN_DIR", help="resume a run that was cut off; with --trials, extend it"
+        "--resume",
+        type=path,
+        metavar="RUN_DIR",
+        help="resume a run that was cut off; with --trials, extend it; with --dataset, say where its images are now",
+    )
+    groups[RUN].add_argument(
+        "--trust-folder", action="store_true", help="with --resume: although other users can write to the run's folder"
     )
     return parser
 
@@ -85,7 +91,8 @@ def options_page() -> str:
         "*Fixed*: the value decides the scores, so a resumed run must have the same one.",
         "",
         "Besides these options, `--plan` forecasts a run instead of starting it, and `--resume RUN_DIR` resumes a run "
-        "and takes only `--trials`.",
+        "and takes only `--trials`, `--dataset` (where the same images are now) and `--trust-folder` (on a disk where "
+        "every file is writable by everyone).",
     ]
     group = None
     for name, option in OPTIONS.items():
@@ -144,7 +151,15 @@ def command_parser(name: str) -> CommandLineParser:
 
 def _commands_text() -> str:
     lines = [f"  {name:<9}{text}" for name, (text, _arguments) in COMMANDS.items()]
-    return "commands on finished runs (COMMAND --help lists their options):\n" + "\n".join(lines)
+    return "commands on folders and runs (COMMAND --help lists their options):\n" + "\n".join(lines)
+
+
+def path(text: str) -> Path:
+    """A path; `~` means home."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise argparse.ArgumentTypeError(f"names a home that does not exist; got {text!r}") from None
 
 
 def seconds(text: str) -> float:
@@ -159,22 +174,32 @@ COMMANDS: dict[str, tuple[str, dict[str, dict[str, Any]]]] = {
     "predict": (
         "classify image files with the network of a run",
         {
-            "run_dir": {"type": Path, "metavar": "RUN_DIR", "help": "a run's folder"},
-            "images": {"type": Path, "metavar": "IMAGE", "nargs": "+", "help": "an image file, any format and size"},
+            "run_dir": {"type": path, "metavar": "RUN_DIR", "help": "a run's folder"},
+            "images": {"type": path, "metavar": "IMAGE", "nargs": "+", "help": "an image file, any format and size"},
+        },
+    ),
+    "inspect": (
+        "say what a run would read from a folder of images; exit code 2 if a run would refuse it",
+        {
+            "dataset": {"metavar": "WHAT", "help": "as --dataset of a search"},
+            "--data-dir": {"default": Path("data"), "type": path, "metavar": "DIR", "help": "as of a search"},
+            "--image-size": {"type": int, "metavar": "N", "help": "as of a search"},
+            "--seed": {"type": int, "default": 0, "metavar": "N", "help": "as of a search"},
+            "--skip-unreadable": {"action": "store_true", "help": "leave out images that cannot be read"},
         },
     ),
     "export": (
         "write the network of a run as one file for other programs, and check it",
         {
-            "run_dir": {"type": Path, "metavar": "RUN_DIR", "help": "a run's folder"},
+            "run_dir": {"type": path, "metavar": "RUN_DIR", "help": "a run's folder"},
             "--format": {"required": True, "choices": ("onnx", "torch-export"), "help": "file format"},
             "--out": {
-                "type": Path,
+                "type": path,
                 "metavar": "FILE",
-                "help": "file to write (default: model.onnx or model.pt2 in RUN_DIR)",
+                "help": "file or folder to write to (default: model.onnx or model.pt2 in RUN_DIR)",
             },
             "--images": {
-                "type": Path,
+                "type": path,
                 "metavar": "IMAGE",
                 "nargs": "+",
                 "default": (),
@@ -185,9 +210,9 @@ COMMANDS: dict[str, tuple[str, dict[str, dict[str, Any]]]] = {
     "compare": (
         "compare two runs: spaces, budgets, winners, gains and costs",
         {
-            "run_a": {"type": Path, "metavar": "RUN_A", "help": "a run's folder"},
-            "run_b": {"type": Path, "metavar": "RUN_B", "help": "the other run's folder"},
-            "--page": {"type": Path, "metavar": "FILE", "help": "also write the comparison as an HTML page"},
+            "run_a": {"type": path, "metavar": "RUN_A", "help": "a run's folder"},
+            "run_b": {"type": path, "metavar": "RUN_B", "help": "the other run's folder"},
+            "--page": {"type": path, "metavar": "FILE", "help": "also write the comparison as an HTML page"},
         },
     ),
 }

@@ -34,7 +34,12 @@ def replaced_atomically(path: Path, *, suffix: str = "") -> Iterator[Path]:
         raise
 
 
+def read_text(path: Path) -> str:
+    """A text file in UTF-8, whatever the locale, with or without a byte order mark."""
+    return path.read_text(encoding="utf-8-sig")
+
+
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Writes a whole file; the old one stays until the new one is complete."""
+    """Writes a whole file, text in UTF-8; the old one stays until the new one is complete."""
     with replaced_atomically(path) as temporary:
-        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+        temporary.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)

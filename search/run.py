@@ -19,12 +19,13 @@ from search.machine.gpus import limited_to_visible_gpus
 from search.machine.signals import StopRequest
 from search.report.page import LivePage
 from search.retrain.stage import retrain_and_test
-from search.settings import SearchSettings
+from search.settings import DATA_SETS, SearchSettings
 from search.setup.compatibility import check_compatibility, note_compatibility
 from search.setup.disk_errors import disk_errors
 from search.setup.preflight import new_run_problems, resume_problems
 from search.setup.prepare import SEED_IMAGE_SIZE, Preparation, describe_config, prepare
 from search.setup.run_folder import RunFolder, read_machine, read_settings
+from search.setup.survey_text import survey_lines
 from search.study.record import TrialStatus
 from search.study.study import RunStudy, open_study
 from search.trial_stage import Watchers, search_trials
@@ -50,6 +51,7 @@ def run_search(settings: SearchSettings, *, display: Display | None = None) -> R
         if study.num_trials:
             raise UserError(f"--storage already holds a run named {settings.run_name}. Give another --name.")
         preparation = prepare(settings)
+        _show_images(preparation, shown)
         note_compatibility(study, preparation.settings, preparation.data_record, preparation.space)
         folder.write_new(preparation.document(), preparation.space)
         with ignore_forecast_errors(shown):
@@ -67,8 +69,7 @@ def plan_search(settings: SearchSettings, *, deadline: float, display: Display |
     shown, started = display or Display(), time.monotonic()
     _refuse(new_run_problems(settings))
     preparation = prepare(settings, deadline=started + _PACKING_SHARE * (deadline - started))
-    for warning in preparation.warnings:
-        shown.warning(warning)
+    _show_images(preparation, shown)
     try:
         forecast = make_forecast(_workload(preparation, started=started))
     except (RuntimeError, ValueError) as error:
@@ -78,24 +79,52 @@ def plan_search(settings: SearchSettings, *, deadline: float, display: Display |
     return forecast
 
 
-def resume_search(run_dir: Path, *, num_trials: int | None = None, display: Display | None = None) -> Run:
-    """Continues a run that was cut off. `num_trials` extends it, or ends it with fewer trials than planned."""
-    shown = display or Display()
-    _refuse(resume_problems(run_dir))
-    settings = read_settings(run_dir)
-    if num_trials is not None:
-        settings = settings.changed(num_trials=num_trials)
+def resume_search(
+    run_dir: Path,
+    *,
+    num_trials: int | None = None,
+    dataset: str | None = None,
+    trust_folder: bool = False,
+    display: Display | None = None,
+) -> Run:
+    """Continues a run that was cut off. `num_trials` extends it, or ends it with fewer trials than planned.
+
+    `dataset`: where its images are now; refused if they are not the same. `trust_folder`: whether to go on although
+    other users could have changed the folder.
+    """
+    shown, run_dir = display or Display(), run_dir.expanduser()
+    _refuse(resume_problems(run_dir, trust_folder=trust_folder))
+    given = {"num_trials": num_trials, "dataset": dataset}
+    settings = read_settings(run_dir).changed(**{name: value for name, value in given.items() if value is not None})
     folder = RunFolder(run_dir)
     with StopRequest().installed() as stop, folder.locked(), disk_errors(settings):
-        study = open_study(settings)
+        study = open_study(settings, create=False)
         num_started = sum(record.status is not TrialStatus.REJECTED for record in study.trials())
         if settings.num_trials < num_started:
             raise UserError(f"--trials {num_trials}: this run has {num_started} already. Give that many or more.")
+        _check_images_are_there(settings, was_given=dataset is not None)
         settings = limited_to_visible_gpus(settings, shown.warning)
         preparation = prepare(settings, kept=read_machine(run_dir))
+        _show_images(preparation, shown)
         check_compatibility(study, preparation.settings, preparation.data_record, preparation.space)
-        folder.write_settings(preparation.settings)
+        folder.write_settings(preparation.settings, preparation.data_record)
         return _run(preparation, study, shown, stop)
+
+
+def _check_images_are_there(settings: SearchSettings, *, was_given: bool) -> None:
+    if settings.dataset not in DATA_SETS and not was_given and not Path(settings.dataset).is_dir():
+        raise UserError(
+            f"the images of this run, {settings.dataset}, are gone. If they were moved: --resume "
+            f"{settings.run_dir} --dataset NEW_FOLDER."
+        )
+
+
+def _show_images(preparation: Preparation, display: Display) -> None:
+    """What was read, then everything that should be known before trusting the run."""
+    for line in survey_lines(preparation.data.name, preparation.survey):
+        display.message(line)
+    for warning in preparation.warnings:
+        display.warning(warning)
 
 
 def _refuse(problems: list[str]) -> None:
@@ -108,8 +137,6 @@ def _run(
 ) -> Run:
     """`started`: when a new run began, by time.monotonic(); its forecast is judged by it."""
     settings = preparation.settings
-    for warning in preparation.warnings:
-        display.warning(warning)
     page = LivePage(settings.run_dir, display.warning)
     with _keep_results(settings.run_dir, page, display):
         search_trials(preparation, study, Watchers(display, page, stop))

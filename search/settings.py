@@ -6,10 +6,11 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Strict, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Strict, ValidationError, field_validator, model_validator
 
 from search.errors import UserError
 from search.options import Option, Place, option, problem_lines
+from search.paths import sqlite_url, whole_path, whole_url
 
 Precision = Literal["auto", "bf16", "fp32"]
 Scheduler = Literal["promotion", "asha"]
@@ -17,8 +18,12 @@ REDUCTION_FACTORS: dict[Scheduler, int] = {"promotion": 6, "asha": 3}
 """The best factor for each scheduler in benchmarks/search_quality."""
 RECORD_VERSION = 2
 """The version of what a run writes. Raise it when the meaning changes; runs of another version are refused."""
-AnyPath = Annotated[Path, Strict(False)]
-"""A path, or its text."""
+AnyPath = Annotated[Path, Strict(False), AfterValidator(whole_path)]
+"""A path, or its text; relative ones and `~` become absolute."""
+AnyUrl = Annotated[str, AfterValidator(whole_url)]
+DATA_SETS = ("auto", "cifar10", "digits")
+"""What --dataset takes besides a folder."""
+DataSet = Annotated[str, AfterValidator(lambda name: name if name in DATA_SETS else str(whole_path(name)))]
 RUN_NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 SEARCH, RESULT, IMAGES, MACHINE, RUN = "the search", "the result", "the images", "the machine", "the run"
 
@@ -26,7 +31,7 @@ SEARCH, RESULT, IMAGES, MACHINE, RUN = "the search", "the result", "the images",
 class SearchSettings(BaseModel):
     """The settings of one run, immutable. UserError has a line for each bad value: the field, the rule, the value."""
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False, validate_default=True)
 
     num_trials: int = option(
         "trials", SEARCH, "trials to train; configs over the limits do not count", default=20, ge=1
@@ -110,7 +115,7 @@ class SearchSettings(BaseModel):
         default=True,
     )
 
-    dataset: str = option(
+    dataset: DataSet = option(
         "dataset",
         IMAGES,
         "cifar10, digits, auto (CIFAR-10 if it can be downloaded, else digits), or a folder of images or image parquet",
@@ -122,6 +127,9 @@ class SearchSettings(BaseModel):
     )
     image_size: int | None = option(
         "image-size", IMAGES, "resize images to N x N pixels", default_text="their own size", ge=8
+    )
+    skip_unreadable: bool = option(
+        "skip-unreadable", IMAGES, "leave out images that cannot be read, with a count", default=False
     )
     search_examples: int | None = option(
         "search-examples",
@@ -155,11 +163,11 @@ class SearchSettings(BaseModel):
     results_dir: AnyPath = option(
         "results-dir", RUN, "where run folders are created", metavar="DIR", default=Path("results")
     )
-    storage: str | None = option(
+    storage: AnyUrl | None = option(
         "storage", RUN, "SQLAlchemy URL of the run's record", metavar="URL", default_text="SQLite in the run's folder"
     )
     tensorboard: bool = option("tensorboard", RUN, "write TensorBoard event files into the run's folder", default=False)
-    mlflow: str | None = option(
+    mlflow: AnyUrl | None = option(
         "mlflow",
         RUN,
         "log trials to an MLflow server or database, such as http://HOST:5000",
@@ -216,7 +224,7 @@ class SearchSettings(BaseModel):
     @property
     def storage_url(self) -> str:
         """The SQLAlchemy URL of the record."""
-        return self.storage or f"sqlite:///{(self.run_dir / 'study.db').absolute()}"
+        return self.storage or sqlite_url(self.run_dir / "study.db")
 
 
 def _declared(extra: Any) -> Option:

@@ -23,9 +23,11 @@ from search.schedulers.promotion import NUM_FINALISTS, PromotionRule
 from search.schedulers.rungs import rungs_of
 from search.schedulers.time_budget import Budget
 from search.schedulers.trial_clock import TrialClock
+from search.settings import SearchSettings
 from search.setup.prepare import Preparation
 from search.study.record import TrialRecord, TrialStatus
-from search.study.study import RunStudy
+from search.study.study import BUDGET_NOTE, RunStudy
+from search.text import duration
 from search.worker.step_counts import StepCounts
 from search.worker.trainable import TrialPlan, train_trial
 
@@ -96,6 +98,20 @@ def search_trials(preparation: Preparation, study: RunStudy, watchers: Watchers)
         _train_trials(preparation, study, scheduler, watchers)
     finally:
         watchers.display.end_trials()
+    _note_time_budget(settings, study, watchers.display)
+
+
+def _note_time_budget(settings: SearchSettings, study: RunStudy, display: Display) -> None:
+    """Says so if time ran out before all trials were trained."""
+    num_ended = sum(_is_ended(record) for record in study.trials())
+    is_short = settings.time_budget_s is not None and num_ended < settings.num_trials
+    words = (
+        f"time budget of {duration(settings.time_budget_s)} used up: {num_ended} of {settings.num_trials} trials. "
+        "Resume the run, or extend it, for more"
+    )
+    study.set_note(BUDGET_NOTE, words if is_short else None)
+    if is_short:
+        display.warning(words)
 
 
 def make_searcher(preparation: Preparation, study: RunStudy, promotions: PromotionRule | None) -> StudySearcher:

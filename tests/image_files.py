@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from model.data import Examples, TrainingData, load_training_data
+from model.survey import ImageSurvey, load_and_survey
 from model.test_data import load_test_data
 
 RANDOM = np.random.default_rng(0)
@@ -24,8 +26,31 @@ def encode_png(image: np.ndarray) -> bytes:
     return stream.getvalue()
 
 
-def load_train(folder: Path, image_size: int | None = None, seed: int = 0) -> TrainingData:
-    return load_training_data(str(folder), image_size=image_size, seed=seed, data_dir=folder)
+def write_classes(folder: Path, counts: dict[str, int], size: int = 8) -> dict[str, np.ndarray]:
+    """PNG files 00.png, 01.png, ... in a folder for every class; returns the images by relative path."""
+    images = {}
+    for name, count in counts.items():
+        (folder / name).mkdir(parents=True)
+        for index in range(count):
+            image = random_image(size)
+            (folder / name / f"{index:02}.png").write_bytes(encode_png(image))
+            images[f"{name}/{index:02}.png"] = image
+    return images
+
+
+def write_splits(folder: Path, train: str = "train", test: str = "test", num_images: int = 4) -> None:
+    """Two classes in a training and a test split."""
+    for split in (train, test):
+        write_classes(folder / split, {"cat": num_images, "dog": num_images})
+
+
+def survey(folder: Path, image_size: int | None = None, **options: Any) -> ImageSurvey:
+    """What a run would read."""
+    return load_and_survey(str(folder), image_size=image_size, seed=0, data_dir=folder, **options)[1]
+
+
+def load_train(folder: Path, image_size: int | None = None, seed: int = 0, **options: Any) -> TrainingData:
+    return load_training_data(str(folder), image_size=image_size, seed=seed, data_dir=folder, **options)
 
 
 def load_test(folder: Path, image_size: int | None = None, seed: int = 0) -> Examples:

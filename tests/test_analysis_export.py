@@ -104,6 +104,24 @@ def test_the_check_takes_given_images_else_kept_ones_else_training_images(run: R
         export_network(run, "torch-export")
 
 
+@pytest.mark.parametrize("file_format", ["torch-export", pytest.param("onnx", marks=pytest.mark.slow)])
+def test_one_image_is_enough_for_the_check(run: Run, tmp_path: Path, file_format: str) -> None:
+    if file_format == "onnx":
+        pytest.importorskip("onnxscript", reason="the extra [export] is not installed")
+    Image.fromarray(PIXELS[0]).save(tmp_path / "one.png")
+    written = export_network(run, file_format, images=[tmp_path / "one.png"])
+    assert written.num_images == 1
+    answers = export.FORMATS[file_format][2](written.path)(PIXELS)
+    np.testing.assert_allclose(answers, run.predict(PIXELS), atol=1e-5)
+
+
+def test_a_folder_takes_the_file_under_its_usual_name(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "taken").mkdir()
+    assert export_network(run, "torch-export", path=tmp_path / "taken").path == tmp_path / "taken" / "model.pt2"
+    assert (tmp_path / "taken" / "model.pt2").is_file()
+    assert export_network(run, "torch-export", path=run.run_dir).path == run.run_dir / "model.pt2"
+
+
 def test_the_command_says_what_was_checked(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     out = run.run_dir / "taken.pt2"
     assert tune_main.main(["export", str(run.run_dir), "--format", "torch-export", "--out", str(out)]) == 0

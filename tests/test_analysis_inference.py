@@ -127,7 +127,7 @@ def test_a_folder_that_is_not_whole_is_told_in_one_line(
     assert len(err.splitlines()) == 1
 
 
-@pytest.mark.parametrize(("make", "message"), [(None, "does not exist"), (Path.mkdir, "is a folder")])
+@pytest.mark.parametrize(("make", "message"), [(None, "it does not exist"), (Path.mkdir, "it is a folder")])
 def test_a_path_that_is_no_file_is_told_in_one_line(
     run: Run, tmp_path: Path, make: object, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -135,7 +135,29 @@ def test_a_path_that_is_no_file_is_told_in_one_line(
     if callable(make):
         make(path)
     assert tune_main.main(["predict", str(run.run_dir), str(path)]) == 2
-    assert capsys.readouterr().err == f"tune_main.py: error: {path} {message}. Give image files.\n"
+    assert capsys.readouterr().err == (
+        f"tune_main.py: error: {path} cannot be read as an image ({message}). Replace or remove it.\n"
+    )
+
+
+def test_one_bad_file_costs_no_other_its_answer(
+    run: Run, photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad, missing = tmp_path / "bad.png", tmp_path / "missing.png"
+    bad.write_bytes(photo.read_bytes()[:80])
+    assert tune_main.main(["predict", str(run.run_dir), *map(str, (photo, bad, photo, missing))]) == 1
+    out, err = capsys.readouterr()
+    (probabilities,) = run.predict([photo])
+    assert out == f"{photo}: {probabilities.argmax()} {100 * probabilities.max():.2f} %\n" * 2
+    assert [line.partition(" cannot")[0] for line in err.splitlines()] == [
+        f"tune_main.py: error: {path}" for path in (bad, missing)
+    ]
+
+
+def test_a_bad_file_given_twice_is_named(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "image.png"
+    assert tune_main.main(["predict", str(run.run_dir), str(path), str(path)]) == 2
+    assert f"{path} cannot be read as an image" in capsys.readouterr().err
 
 
 def test_an_unknown_command_names_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:

@@ -66,7 +66,7 @@ def test_time_is_read_in_its_unit(text: str, expected: float) -> None:
         (("--time-budget", "soon"), "argument --time-budget: must be a time such as 90s, 45min or 2h; got 'soon'. "),
         (("export", "r", "--formt", "onnx"), "the following arguments are required: --format. "),
         (("predict", "r", "a.png", "--pag", "x"), "unknown option `--pag`. `tune_main.py predict --help` lists all"),
-        (("tune",), "unknown command `tune`. Known: predict, export, compare. A search needs no command."),
+        (("tune",), "unknown command `tune`. Known: predict, inspect, export, compare. A search needs no command."),
     ],
 )
 def test_a_slip_is_reported_in_one_line(
@@ -81,7 +81,7 @@ def test_a_slip_is_reported_in_one_line(
 def test_resume_takes_only_trials(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     words = ["--resume", str(tmp_path), "--trials", "9", "--seed", "3", "--no-baseline", "--plan"]
     assert tune_main.main(words) == 2
-    assert capsys.readouterr().err.endswith("takes only --trials. Leave out --seed, --no-baseline, --plan.\n")
+    assert capsys.readouterr().err.endswith("--dataset and --trust-folder. Leave out --seed, --no-baseline, --plan.\n")
 
 
 def test_help_has_every_option_with_its_default_and_is_quick() -> None:

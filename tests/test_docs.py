@@ -11,6 +11,7 @@ import pytest
 
 import tune_main
 from model.config import CONFIG_KEYS
+from search.command_line import COMMANDS
 from search.space.space import SearchSpace
 
 ROOT = Path(__file__).parent.parent
@@ -28,7 +29,7 @@ def test_links_lead_to_files(page: Path) -> None:
 
 
 def test_options_exist(capsys: pytest.CaptureFixture[str]) -> None:
-    for words in ([], ["predict"], ["export"], ["compare"]):
+    for words in ([], *([name] for name in COMMANDS)):
         with contextlib.suppress(SystemExit):
             tune_main.main([*words, "--help"])
     known = set(re.findall(r"--[a-z][a-z-]*", capsys.readouterr().out)) | OTHER_OPTIONS

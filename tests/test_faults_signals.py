@@ -40,6 +40,21 @@ def test_a_signal_while_trials_run(number: signal.Signals, tmp_path: Path) -> No
     assert list(run_dir.glob("checkpoints/*/*.safetensors")), "the running trial kept no checkpoint"
 
 
+def test_a_signal_that_was_ignored_at_the_start_is_ignored(tmp_path: Path) -> None:
+    """As `nohup` starts it."""
+    run_dir = tmp_path / "results" / "tiny"
+    earlier = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with started(tmp_path, *new_run(tmp_path, "--trials", 2)) as run:
+            wait_until(lambda: num_epochs(run_dir) >= 2)
+            os.killpg(run.process.pid, signal.SIGHUP)
+            code, output = run.wait()
+    finally:
+        signal.signal(signal.SIGHUP, earlier)
+    assert code == 0, output
+    assert len(story(run_dir)["retrains"]) == 1
+
+
 def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
     run_dir = tmp_path / "results" / "tiny"
     with started(tmp_path, *new_run(tmp_path)) as run:

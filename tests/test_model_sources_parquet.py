@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from image_files import encode_png, load_test, load_train, random_image
+from image_files import encode_png, load_test, load_train, random_image, survey
 
 from model.data import DataError
 
@@ -120,17 +120,67 @@ def test_parquet_folder_without_a_split_is_refused(tmp_path: Path, split: str) -
         load_train(tmp_path)
 
 
-def test_parquet_with_other_columns_is_refused(tmp_path: Path) -> None:
-    write_parquet_folder(tmp_path, columns=("picture", "label"))
-    with pytest.raises(DataError, match=r"needs a column image or img and a column label; it has picture, label"):
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [
+        ("train.parquet", "test.parquet"),
+        ("cifar-train.parquet", "cifar-test.parquet"),
+        ("Training/part-0.parquet", "Testing/part-0.parquet"),
+        ("default/train/0000.parquet", "default/test/0000.parquet"),
+        ("plain_text/train-00000-of-00001.parquet", "plain_text/test-00000-of-00001.parquet"),
+    ],
+)
+def test_parquet_is_found_where_tools_put_it(tmp_path: Path, train: str, test: str) -> None:
+    images, tested = write_parquet_folder(tmp_path)
+    for name, old in ((train, "train-00000-of-00001.parquet"), (test, "test-00000-of-00001.parquet")):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / old).rename(tmp_path / name)
+    assert np.array_equal(load_train(tmp_path).examples.images, images)
+    assert np.array_equal(load_test(tmp_path).images, tested)
+
+
+def test_parquet_of_several_data_sets_is_refused(tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        write_parquet_folder(tmp_path / name)
+    with pytest.raises(DataError, match=rf"several data sets: {tmp_path}/first, {tmp_path}/second\. Give the folder"):
         load_train(tmp_path)
 
 
-def test_parquet_with_another_image_type_is_refused(tmp_path: Path) -> None:
+def test_parquet_validation_rows_are_used_for_validation(tmp_path: Path) -> None:
     write_parquet_folder(tmp_path)
-    pq.write_table(pa.table({"img": [b"x"], "label": [0]}), tmp_path / "train-00000-of-00001.parquet")
-    with pytest.raises(DataError, match=r"column img must be a struct with `bytes`.*it is binary"):
+    given = [random_image() for _ in range(4)]
+    write_parquet(tmp_path / "validation-00000-of-00001.parquet", [encode_png(i) for i in given], [0, 1, 0, 1])
+    data = load_train(tmp_path)
+    assert data.val_indices is not None
+    assert np.array_equal(data.examples.images[data.val_indices], np.stack(given))
+
+
+def test_parquet_without_splits_is_split_by_the_seed(tmp_path: Path) -> None:
+    images = [random_image() for _ in range(20)]
+    write_parquet(tmp_path / "images.parquet", [encode_png(i) for i in images], [0, 1] * 10)
+    train, test = load_train(tmp_path).examples, load_test(tmp_path)
+    assert (len(train), len(test)) == (16, 4)
+    together = {image.tobytes() for image in np.concatenate([train.images, test.images])}
+    assert together == {image.tobytes() for image in images}
+
+
+def test_labels_from_one_with_stored_names_are_named_as_such(tmp_path: Path) -> None:
+    write_parquet_folder(tmp_path)
+    images = [encode_png(random_image()) for _ in range(4)]
+    write_parquet(tmp_path / "train-00000-of-00001.parquet", images, [1, 2, 1, 2])
+    with pytest.raises(DataError, match=r"labels run from 1 to 2; labels must be 0\.\.1\. Subtract 1\."):
         load_train(tmp_path)
+
+
+@pytest.mark.parametrize("labels", [[-1] * 4, [0, 1, 2, 0]])
+def test_bad_test_labels_are_found_before_the_run(tmp_path: Path, labels: list[int]) -> None:
+    write_parquet_folder(tmp_path)
+    images = [encode_png(random_image()) for _ in labels]
+    write_parquet(tmp_path / "test-00000-of-00001.parquet", images, labels)
+    load_train(tmp_path)
+    words = r"4 rows have label -1, the first is row 0 \(usually: unlabelled\)" if -1 in labels else "row 2 has label 2"
+    with pytest.raises(DataError, match=rf"test-.*\.parquet: {words}; labels must be 0\.\.1"):
+        survey(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -138,8 +188,9 @@ def test_parquet_with_another_image_type_is_refused(tmp_path: Path) -> None:
     [
         ([0, 1, 0, None], r"row 3 has no label\. Label or remove it"),
         ([0, 1, 2, 1], r"row 2 has label 2; labels must be 0\.\.1"),
-        ([0, -1, 0, 1], r"row 1 has label -1; labels must be 0\.\.1"),
-        (["a", "b", "a", "b"], r"column label must hold integers; it is string"),
+        ([0, -1, 0, 1], r"row 1 has label -1 \(usually: unlabelled\); labels must be 0\.\.1"),
+        (["a", "b", "a", "b"], r"row 0 has label a|2 rows have label a"),
+        ([0.5, 1, 0, 1], r"labels must be whole numbers or text; they are double"),
         ([0, 0, 0, 1], r"class dog \(label 1\) has 1 training images; at least 2 are needed"),
         ([0, 0, 0, 0], r"class dog \(label 1\) has 0 training images"),
     ],
@@ -155,7 +206,9 @@ def test_parquet_with_a_negative_label_and_no_names_is_refused(tmp_path: Path) -
     write_parquet_folder(tmp_path, names=None)
     path = tmp_path / "train-00000-of-00001.parquet"
     write_parquet(path, [encode_png(random_image()) for _ in range(3)], [0, 1, -1], names=None)
-    with pytest.raises(DataError, match=r"row 2 has label -1; labels must be 0 or above"):
+    with pytest.raises(
+        DataError, match=r"row 2 has label -1, which usually means unlabelled; labels must be 0 or above"
+    ):
         load_train(tmp_path)
 
 
@@ -168,7 +221,7 @@ def test_parquet_with_one_class_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "message"), [(None, "row 1 has no image bytes"), (b"x", "row 1 of .*train-0.* can")]
+    ("content", "message"), [(None, r"row 1 of .*train-0.* \(it has no bytes\)"), (b"x", "row 1 of .*train-0.* can")]
 )
 def test_parquet_with_a_bad_image_names_its_row(tmp_path: Path, content: bytes | None, message: str) -> None:
     write_parquet_folder(tmp_path)

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from search.errors import UserError
+from search.paths import from_here, sqlite_file
 from search.schedulers.rungs import reduction_factor_of
-from search.settings import OPTIONS, Scheduler, SearchSettings
+from search.settings import DATA_SETS, OPTIONS, Scheduler, SearchSettings
 
 
 @pytest.mark.parametrize(
@@ -83,11 +84,81 @@ def test_a_changed_copy_is_checked_and_leaves_the_original() -> None:
 
 def test_settings_are_immutable_values() -> None:
     settings = SearchSettings.model_validate({"run_name": "r", "results_dir": "x"})
-    assert settings.results_dir == Path("x")
+    assert settings.results_dir == Path("x").absolute()
     with pytest.raises(ValueError, match="frozen"):
         settings.seed = 1
     assert pickle.loads(pickle.dumps(settings)) == settings
     assert len({settings, settings.changed(), settings.changed(seed=1)}) == 2
+
+
+def test_paths_are_absolute_and_home_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/me")
+    given: dict[str, Any] = {
+        "results_dir": "~/runs",
+        "data_dir": "data",
+        "space": "~/space.toml",
+        "dataset": "~/photos",
+    }
+    settings = SearchSettings(run_name="r", **given)
+    assert [str(getattr(settings, name)) for name in given] == [
+        "/home/me/runs",
+        str(tmp_path / "data"),
+        "/home/me/space.toml",
+        "/home/me/photos",
+    ]
+    assert SearchSettings(run_name="r", dataset="photos").dataset == str(tmp_path / "photos")
+    assert [SearchSettings(run_name="r", dataset=name).dataset for name in DATA_SETS] == list(DATA_SETS)
+    assert from_here(tmp_path / "results" / "r") == Path("results/r")
+    assert from_here(Path("/elsewhere/r")) == Path("/elsewhere/r")
+    monkeypatch.chdir("/")
+    assert settings.changed().run_dir == Path("/home/me/runs/r")
+
+
+@pytest.mark.parametrize(
+    ("url", "whole"),
+    [
+        ("sqlite:///rel.db", "{here}/rel.db"),
+        ("sqlite:////abs.db", "/abs.db"),
+        ("sqlite:///~/runs.db", "/home/me/runs.db"),
+        ("sqlite+pysqlite:///sub/rel.db", "{here}/sub/rel.db"),
+        ("sqlite:///rel.db?timeout=30", "{here}/rel.db"),
+        ("sqlite:///file:rel.db?uri=true", "{here}/rel.db"),
+    ],
+)
+def test_sqlite_files_are_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str, whole: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/me")
+    settings = SearchSettings(run_name="r", storage=url, mlflow=url)
+    assert settings.mlflow == settings.storage
+    assert settings.storage is not None
+    assert sqlite_file(settings.storage) == Path(whole.format(here=tmp_path))
+    assert ("timeout=30" in settings.storage) == ("timeout" in url)
+
+
+def test_other_urls_stay_as_they_are() -> None:
+    for url in ("postgresql://me:a%40b@host/name", "mysql+pymysql://host/x", "http://host:5000", "nonsense"):
+        assert SearchSettings(run_name="r", storage=url).storage == url
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "sqlite:///file:x?mode=memory&uri=true"])
+def test_a_database_in_memory_is_refused(url: str) -> None:
+    with pytest.raises(
+        UserError, match=re.escape(f"`storage` must be a database that stays, not one in memory; got '{url}")
+    ):
+        SearchSettings(run_name="r", storage=url)
+
+
+@pytest.mark.parametrize("name", ["sharp #1", "what? yes", "100%20 {x}", "a&b;c='d'", "ü ✓"])
+def test_the_url_of_a_record_survives_any_path(tmp_path: Path, name: str) -> None:
+    settings = SearchSettings(run_name="r", results_dir=tmp_path / name)
+    assert sqlite_file(settings.storage_url) == tmp_path / name / "r" / "study.db"
+
+
+@pytest.mark.parametrize("path", ["~nobody-of-that-name/x", "caf\udce9"])
+def test_a_path_that_cannot_be_kept_is_refused(path: str) -> None:
+    with pytest.raises(UserError, match=r"`results_dir` (names a home that does not|must be UTF-8, as run.toml is)"):
+        SearchSettings(run_name="r", results_dir=Path(path))
 
 
 def test_every_option_is_declared_in_full() -> None:
@@ -103,7 +174,7 @@ def test_every_option_is_declared_in_full() -> None:
 
 @pytest.mark.parametrize("name", ["a", "Run-1.2_b", "7", "a" * 80])
 def test_usual_names_are_allowed(name: str) -> None:
-    assert SearchSettings(run_name=name).run_dir == Path("results") / name
+    assert SearchSettings(run_name=name).run_dir == Path("results").absolute() / name
 
 
 def test_the_lowest_of_everything_is_allowed() -> None:

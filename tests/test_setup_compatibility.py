@@ -71,11 +71,16 @@ def test_other_images_or_another_split_are_refused(preparation: Preparation, stu
     data = dataclasses.replace(preparation.data, fingerprint="f" * 64)
     images = dataclasses.replace(preparation.images, split_hash="e" * 64)
     other_split = dataclasses.replace(preparation, images=images)
+    survey = dataclasses.replace(preparation.survey, test_fingerprint="d" * 64)
     fewer = dataclasses.replace(preparation.images, train_indices=preparation.images.train_indices[:400])
     for changed, message in (
         (
             dataclasses.replace(preparation, data=data),
             rf"^the data set \(.+\) was \w+ when the run began and is f+ now\. {ADVICE}$",
+        ),
+        (
+            dataclasses.replace(preparation, survey=survey),
+            rf"^the test split \(.+\) was \w+ when the run began and is d+ now\. {ADVICE}$",
         ),
         (other_split, rf"^the train/validation split was \w+ when the run began and is e+ now\. {ADVICE}$"),
         (

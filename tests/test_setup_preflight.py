@@ -16,6 +16,7 @@ import pytest
 from run_documents import make_document
 
 import tune_main
+from search.analysis.results import load_run
 from search.errors import UserError
 from search.machine import temporary_folder
 from search.settings import SearchSettings
@@ -162,6 +163,36 @@ def test_a_run_that_others_can_write_to_is_refused(run_dir: Path, name: str) -> 
     path.chmod(path.stat().st_mode | 0o002)
     (problem,) = resume_problems(run_dir)
     assert "is writable by other users. If nobody changed it: chmod -R go-w" in problem
+    assert "--trust-folder" in problem
+    assert resume_problems(run_dir, trust_folder=True) == []
+
+
+@pytest.mark.parametrize("name", ["sharp #1", "what? 100% {x}"])
+def test_a_record_is_found_in_a_folder_of_any_name(run_dir: Path, name: str) -> None:
+    moved = run_dir.parent / name / "r"
+    moved.parent.mkdir()
+    run_dir.rename(moved)
+    assert resume_problems(moved) == []
+    assert not (run_dir.parent / name.partition("#")[0]).is_file()
+    assert load_run(moved).study.notes()["winner"] == 3
+
+
+def test_a_lost_sqlite_storage_is_named_and_not_created_anew(run_dir: Path, tmp_path: Path) -> None:
+    storage = f"sqlite:///{tmp_path / 'shared.db'}"
+    (run_dir / "run.toml").write_text(make_document(storage=storage).to_toml())
+    (problem,) = resume_problems(run_dir)
+    assert problem == f"--storage {storage}: {tmp_path / 'shared.db'} is missing. Restore it from a copy."
+    with pytest.raises(UserError, match="is missing"):
+        _ = load_run(run_dir).study
+    assert not (tmp_path / "shared.db").exists()
+    RunStudy.in_database(storage, "another")
+    with pytest.raises(UserError, match="the database holds no run named r"):
+        _ = load_run(run_dir).study
+
+
+def test_a_missing_driver_is_named_by_its_package(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"needs the package mysqlclient, not installed here: pip install mysqlclient"):
+        open_study(settings(tmp_path, storage="mysql://host/name"))
 
 
 @pytest.mark.parametrize("damage", ["missing", "garbage", "torn"])

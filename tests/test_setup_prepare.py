@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from image_files import write_classes, write_splits
 
 from model.config import SEED_CONFIG
 from model.data import DataError, load_training_data
@@ -133,6 +134,35 @@ def test_a_space_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         prepared(space=tmp_path)
     with pytest.raises(UserError, match=re.escape(f"--space {binary} is not text. Give a TOML file.")):
         prepared(space=binary)
+
+
+@pytest.mark.parametrize("text", ["lr 3", 'lr = {kind = "lgo"}', "dropout = 7.0"])
+def test_what_is_wrong_in_a_space_file_names_the_file(tmp_path: Path, text: str) -> None:
+    space = tmp_path / "space.toml"
+    space.write_text(text)
+    with pytest.raises(SpaceError) as caught:
+        prepared(space=space)
+    assert all(line.startswith(f"--space {space}: ") for line in str(caught.value).splitlines())
+
+
+def test_a_space_file_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    (tmp_path / "space.toml").write_text("flip = false\n", encoding="utf-8-sig")
+    assert prepared(space=tmp_path / "space.toml").space.fixed["flip"] is False
+
+
+def test_the_images_own_validation_split_is_what_trials_are_scored_on(tmp_path: Path) -> None:
+    write_splits(tmp_path, num_images=6)
+    val = write_classes(tmp_path / "val", {"cat": 3, "dog": 2}, size=8)
+    small = "c1_width = 8\nc2_width = 8\nc3_width = 8\noutput_width = 8\n"
+    (tmp_path / "space.toml").write_text(small)
+    preparation = prepared(
+        dataset=str(tmp_path), image_size=None, min_receptive_field=0, space=tmp_path / "space.toml", seed=5
+    )
+    images = preparation.images
+    assert {image.tobytes() for image in images.images[images.val_indices]} == {one.tobytes() for one in val.values()}
+    assert len(images.train_indices) == 12
+    assert preparation.data_record.survey is not None
+    assert preparation.data_record.survey.val == {"cat": 3, "dog": 2}
 
 
 def test_a_space_file_with_a_typo_names_the_key(tmp_path: Path) -> None:

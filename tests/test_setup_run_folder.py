@@ -138,7 +138,7 @@ def test_a_renamed_run_is_refused(preparation: Preparation, tmp_path: Path) -> N
 def test_an_extended_run_keeps_its_description(preparation: Preparation, tmp_path: Path) -> None:
     folder, unchanged = written(preparation, tmp_path)
     before = read_document(folder.path)
-    folder.write_settings(unchanged.settings.changed(num_trials=40))
+    folder.write_settings(unchanged.settings.changed(num_trials=40), before.data)
     assert read_settings(folder.path).num_trials == 40
     assert read_document(folder.path).model_copy(update={"settings": before.settings}) == before
 
@@ -160,7 +160,7 @@ def test_a_holder_without_a_name_is_another_process(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_keeps_nobody_from_locking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_args: Any) -> None:
+    def fail(*_args: Any, **_options: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(Path, "write_text", fail)

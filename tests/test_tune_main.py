@@ -42,7 +42,7 @@ def assert_refused(capsys: pytest.CaptureFixture[str], results_dir: Path, messag
         (("--search-examples", 5000), "--search-examples 5000: the training split has"),
         (("--cpus-per-trial", 4096), "--cpus-per-trial 4096: this machine has"),
         (("--max-params", 10), "no config within the limits"),
-        (("--space", "no-such-file.toml"), "--space no-such-file.toml cannot be read (No such file or directory)"),
+        (("--space", "no-such-file.toml"), "no-such-file.toml cannot be read (No such file or directory)"),
         (("--storage", "nonsense"), "--storage nonsense cannot be opened"),
     ],
 )

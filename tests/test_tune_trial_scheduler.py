@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from search_worlds import SEED, SPACE, Rungs, build_searcher, stub
 
 from search.study.record import NewTrial, RungDecision, TrialStatus
 from search.study.study import RunStudy
-from search.tune.trial_scheduler import StudyScheduler
+from search.tune.trial_scheduler import WORKER_DIED, StudyScheduler
 
 RUNGS = Rungs(max_epochs=4, grace_period=1, reduction_factor=2)
 
@@ -95,6 +96,29 @@ def test_a_dead_worker_fails_its_trial_and_keeps_its_scores() -> None:
     assert record.status is TrialStatus.FAILED
     assert str(record.error).startswith("the worker process died")
     assert record.val_accuracies == {1: 0.5}
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        (
+            "Failure # 1 (occurred at noon)\nThe actor died unexpectedly before finishing this task.\n"
+            "Failure # 2 (occurred later)\nTraceback (most recent call last):\n"
+            "RuntimeError: The actor with name ImplicitFunc failed to import on the worker.\n\nTraceback:\n"
+            "ModuleNotFoundError: No module named 'search'\n\nAn unexpected internal error occurred.\n",
+            "the worker failed: ModuleNotFoundError: No module named 'search'",
+        ),
+        ("Failure # 1 (x)\nKeyError: 'a'\nFailure # 2 (y)\nThe actor died unexpectedly.\n", WORKER_DIED),
+    ],
+)
+def test_the_row_of_a_dead_trial_has_the_workers_own_error(tmp_path: Path, text: str, error: str) -> None:
+    study = study_of(1)
+    trial = stub("t0", {"trial_number": 0})
+    trial.status, trial.should_recover = Trial.RUNNING, lambda: False
+    trial.error_file = str(tmp_path / "error.txt")
+    (tmp_path / "error.txt").write_text(text)
+    scheduler_of(study).on_trial_error(None, trial)  # type: ignore[arg-type]
+    assert study.trial(0).error == error
 
 
 def test_failed_and_diverged_trials_scores_still_count_at_a_rung() -> None:

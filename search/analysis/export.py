@@ -49,21 +49,23 @@ class Export:
 def export_network(run: Run, file_format: str, *, path: Path | None = None, images: Sequence[Path] = ()) -> Export:
     """Exports the winner in one of `FORMATS`, if the export gives the original's probabilities on real images.
 
-    `images` are files for this check; by default, the images in the run's folder, else training images. UserError and
-    no file if the probabilities differ or something is missing.
+    `path` may be a folder. `images` are files for this check; by default, the images in the run's folder, else training
+    images. UserError and no file if the probabilities differ or something is missing.
     """
     problem = missing_extra("--format onnx", "export") if file_format == "onnx" else None
     if problem is not None:
         raise UserError(problem)
     suffix, write, read = FORMATS[file_format]
-    target = path or run.run_dir / f"model{suffix}"
+    folder = path if path is not None and path.is_dir() else run.run_dir
+    target = path if path is not None and path is not folder else folder / f"model{suffix}"
     if not target.parent.is_dir():
         raise UserError(f"--out {target}: {target.parent} is not a folder. Create it or give another file.")
     classifier = run.load_classifier()
-    pixels = read_images(images, image_size=run.image_size) if images else _own_images(run)
+    pixels = read_images(images, image_size=run.image_size).images if images else _own_images(run)
     try:
         with replaced_atomically(target, suffix=suffix) as temporary, _quiet():
-            write(classifier, pixels[:2], run.class_names, temporary)
+            # A graph that is traced with one image takes one image only, however many the check has.
+            write(classifier, np.repeat(pixels[:1], 2, axis=0), run.class_names, temporary)
             difference = _largest_difference(classifier, read(temporary), pixels)
             if not difference <= TOLERANCE:
                 raise UserError(
@@ -98,6 +100,7 @@ def _own_images(run: Run) -> NDArray[np.uint8]:
             image_size=run.image_size,
             seed=run.settings.seed,
             data_dir=run.settings.data_dir,
+            skip_unreadable=run.settings.skip_unreadable,
         )
     except DataError as error:
         raise UserError(f"no real image to check the export with ({error}). Give some: --images FILE...") from None

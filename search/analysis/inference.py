@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 
 from model.classifier import Classifier
 from model.config import TrainConfig
-from model.decoding import read_images, resize_images
+from model.decoding import read_images, resize_images, unreadable_lines
+from model.examples import Reading
 from model.network import Network, build_network
 from search.errors import UserError
+from search.files import read_text
 from search.retrain.weights import Weights, read_weights
 
 _BATCH_SIZE = 256
@@ -35,7 +37,21 @@ def predict(
     classifier: Classifier, images: Sequence[str | Path] | NDArray[np.uint8], *, image_size: int
 ) -> NDArray[np.float32]:
     """Class probabilities (N, K) of image files, or of uint8 images (N, H, W, 3) RGB; see `Run.predict`."""
-    pixels = torch.from_numpy(_pixels(images, image_size))
+    return _answer(classifier, _pixels(images, image_size))
+
+
+def predict_readable(
+    classifier: Classifier, paths: Sequence[Path], *, image_size: int
+) -> tuple[list[tuple[Path, NDArray[np.float32]]], list[str]]:
+    """The answers to the image files that can be read; see `Run.predict_readable`."""
+    reading = Reading()
+    decoded = read_images(paths, image_size=image_size, skip_unreadable=True, reading=reading)
+    readable = [paths[index] for index in decoded.indices]
+    return list(zip(readable, _answer(classifier, decoded.images), strict=True)), unreadable_lines(reading.unreadable)
+
+
+def _answer(classifier: Classifier, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    pixels = torch.from_numpy(images)
     with torch.inference_mode():
         return np.asarray(torch.cat([classifier(part) for part in torch.split(pixels, _BATCH_SIZE)]).numpy())
 
@@ -44,7 +60,7 @@ def _pixels(images: Sequence[str | Path] | NDArray[np.uint8], image_size: int) -
     if len(images) == 0:
         raise UserError("there are no images to predict. Give at least one.")
     if not isinstance(images, np.ndarray):
-        return read_images([Path(path) for path in images], image_size=image_size)
+        return read_images([Path(path) for path in images], image_size=image_size).images
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
         raise UserError(f"`images` must be uint8 (N, H, W, 3) RGB; got {images.dtype} {images.shape}.")
     return resize_images(images, image_size)
@@ -57,7 +73,7 @@ def _weights(run_dir: Path) -> Weights:
 def _network(run_dir: Path, num_classes: int, weights: Weights) -> Network:
     path = run_dir / "best_config.toml"
     try:
-        config = TrainConfig.from_flat(tomllib.loads(path.read_text()))
+        config = TrainConfig.from_flat(tomllib.loads(read_text(path)))
         network = build_network(config, num_classes)
         network.load_state_dict(weights.tensors)
     except OSError as error:

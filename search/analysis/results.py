@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 from model.classifier import Classifier
 from model.config import TrainConfig
 from model.network import Network
-from search.analysis.inference import load_classifier, load_network, predict
+from search.analysis.floor import floor_of
+from search.analysis.inference import load_classifier, load_network, predict, predict_readable
 from search.analysis.tables import epochs_frame, retrains_frame, trials_frame
 from search.analysis.verdict import Result, run_result
 from search.errors import SpaceError, UserError
+from search.paths import sqlite_url
 from search.settings import SearchSettings
 from search.setup.document import RunDocument, damaged, read_document, read_space_text
 from search.space.space import SearchSpace
@@ -24,12 +26,12 @@ from search.study.finals import Finals, RetrainPlan, finals_of
 from search.study.integrity import record_problems
 from search.study.record import TrialRecord
 from search.study.retrain_record import RetrainRecord
-from search.study.study import RunStudy
+from search.study.study import BUDGET_NOTE, RunStudy, open_study
 
 
 def load_run(run_dir: str | Path) -> Run:
     """The run in a folder, finished or not. UserError if the folder holds none."""
-    folder = Path(run_dir)
+    folder = Path(run_dir).expanduser()
     return Run(folder, read_document(folder))
 
 
@@ -55,8 +57,10 @@ class Run:
         if problems := record_problems(self.run_dir, self.settings):
             raise UserError("\n".join(problems))
         # The folder may have been moved or renamed since.
-        url = self.settings.storage or f"sqlite:///{(self.run_dir / 'study.db').absolute()}"
-        return RunStudy.in_database(url, self.settings.run_name)
+        settings = self.settings.changed(
+            storage=self.settings.storage or sqlite_url(self.run_dir.absolute() / "study.db")
+        )
+        return open_study(settings, create=False)
 
     @cached_property
     def space(self) -> SearchSpace:
@@ -65,6 +69,12 @@ class Run:
             return SearchSpace.from_toml(read_space_text(self.run_dir))
         except SpaceError as error:
             raise damaged(self.run_dir / "space.toml", str(error).splitlines()[0]) from None
+
+    @property
+    def warnings(self) -> list[str]:
+        """What should be known before trusting the result."""
+        spent = self.study.notes().get(BUDGET_NOTE)
+        return [*self.document.warnings, *([spent] if spent else [])]
 
     @cached_property
     def records(self) -> list[TrialRecord]:
@@ -112,7 +122,9 @@ class Run:
     @cached_property
     def result(self) -> Result:
         """Test accuracies over seeds, the winner's gains over the baselines, and the verdict in a sentence."""
-        return run_result(self.run_dir, self.records, self.retrain_records, self.finals)
+        survey = self.document.data.survey
+        floor = None if survey is None else floor_of(survey.test)
+        return run_result(self.run_dir, self.records, self.retrain_records, self.finals, floor)
 
     @property
     def best_config(self) -> TrainConfig:
@@ -150,3 +162,12 @@ class Run:
         ended, DataError for a file that is missing or not an image.
         """
         return predict(self.load_classifier(), images, image_size=self.image_size)
+
+    def predict_readable(
+        self, images: Sequence[str | Path]
+    ) -> tuple[list[tuple[Path, NDArray[np.float32]]], list[str]]:
+        """The path and class probabilities (K,) of each image file that can be read, and lines that name the others.
+
+        DataError if none can be read; otherwise as `predict`.
+        """
+        return predict_readable(self.load_classifier(), [Path(path) for path in images], image_size=self.image_size)

@@ -14,6 +14,7 @@ from search.analysis.templating import environment
 from search.analysis.wording import FINALS_HEADINGS, finals_rows, finals_sentences, interval_sentence
 from search.files import write_atomically
 from search.forecast.wording import verdict
+from search.setup.survey_text import survey_lines
 
 
 def write_results(run: Run) -> None:
@@ -30,6 +31,7 @@ def summary_text(run: Run) -> str:
     """The result of the run as Markdown, the verdict first."""
     result, finals, document = run.result, run.finals, run.document
     cost = cost_of(run.records, run.retrain_records, run.settings.max_epochs)
+    survey = document.data.survey
     results = [] if result.winner is None else [result.winner, *result.references]
     template = environment("search.analysis", autoescape=False).get_template("summary.md.j2")
     return template.render(
@@ -45,6 +47,9 @@ def summary_text(run: Run) -> str:
         cost=cost,
         forecast_verdict=verdict(document.forecast or {}),
         document=document,
+        warnings=run.warnings,
+        has_balanced=result.floor is not None and result.floor.is_imbalanced,
+        survey_lines=[] if survey is None else survey_lines(document.data.name, survey),
         data=document.data,
         hardware=document.hardware,
         packing_gain=_packing_gain(document.measurements),

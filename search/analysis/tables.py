@@ -56,6 +56,7 @@ RETRAIN_COLUMNS = {
     "val_accuracy": "float64",
     "test_accuracy": "float64",
     "test_accuracy_tta": "float64",
+    "test_balanced_accuracy": "float64",
     "test_loss": "float64",
     "num_params": "Int64",
     "multiply_adds": "Int64",

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from search.analysis.floor import Floor, floor_sentence
 from search.estimates import (
     Difference,
     Estimate,
@@ -35,6 +36,8 @@ class ConfigResult:
     """Over retrain seeds, single view."""
     test_tta: Estimate
     """The same, each image averaged with its mirror image."""
+    balanced: float | None
+    """Mean balanced accuracy over retrain seeds, single view; None in runs that did not measure it."""
     images_interval: tuple[float, float] | None
     """95 % interval over test images; None with several seeds."""
     num_test_images: int | None
@@ -72,10 +75,24 @@ class Result:
     winner: ConfigResult | None
     references: list[ConfigResult]
     gains: list[Gain]
+    floor: Floor | None = None
+    """The scores of a classifier that has learned nothing; None in runs that did not count their test images."""
+
+    @property
+    def floor_sentence(self) -> str:
+        """The winner's accuracy beside the floor; empty before it was tested."""
+        if self.winner is None or self.floor is None:
+            return ""
+        low = self.winner.test.low if self.winner.images_interval is None else self.winner.images_interval[0]
+        return floor_sentence(self.floor, self.winner.test.mean, low, self.winner.balanced)
 
 
 def run_result(
-    run_dir: Path, records: Sequence[TrialRecord], retrained: Sequence[RetrainRecord], finals: Finals
+    run_dir: Path,
+    records: Sequence[TrialRecord],
+    retrained: Sequence[RetrainRecord],
+    finals: Finals,
+    floor: Floor | None = None,
 ) -> Result:
     """The result of a run from its trials and retrainings."""
     retrains = current_retrains(retrained, finals)
@@ -94,7 +111,7 @@ def run_result(
     if winner is not None:
         gains = [_gain(winner, reference, by_config, retrains, answers) for reference in references]
     verdict = _verdict_without_test(records) if winner is None else _verdict(winner, gains, finals)
-    return Result(verdict=verdict, winner=winner, references=references, gains=gains)
+    return Result(verdict=verdict, winner=winner, references=references, gains=gains, floor=floor)
 
 
 def current_retrains(retrained: Sequence[RetrainRecord], finals: Finals) -> dict[str, RetrainRecord]:
@@ -118,6 +135,7 @@ def _config_result(name: str, rows: Sequence[RetrainRecord], answers: TestPredic
         name=name,
         test=estimate_mean([row.test_accuracy or 0.0 for row in rows]),
         test_tta=estimate_mean([row.test_accuracy_tta or 0.0 for row in rows]),
+        balanced=_mean([row.test_balanced_accuracy for row in rows]),
         images_interval=interval,
         num_test_images=None if answers is None else len(answers.labels),
         epochs=rows[0].epochs_trained,
@@ -126,6 +144,11 @@ def _config_result(name: str, rows: Sequence[RetrainRecord], answers: TestPredic
         receptive_field=rows[0].receptive_field,
         seconds=sum(row.seconds for row in rows) / len(rows),
     )
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if len(known) == len(values) else None
 
 
 def _gain(

@@ -1,4 +1,4 @@
-"""The console of a run: a live panel in a terminal, plain lines elsewhere. The only module that prints."""
+"""The console of a run: a live panel in a terminal, plain lines elsewhere. It prints, and nothing else in search/."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from search.display.pipes import quiet
 from search.display.progress import Progress
 from search.study.record import TrialRecord, TrialStatus
 from search.text import duration, percent
@@ -24,7 +25,7 @@ class Display:
     """Shows messages, trials and retrainings. May be called often; it redraws at most twice a second."""
 
     def __init__(self, stream: IO[str] | None = None) -> None:
-        self._console = Console(file=stream or sys.stdout, highlight=False, soft_wrap=True)
+        self._console = Console(file=quiet(stream or sys.stdout), highlight=False, soft_wrap=True)
         self._live: Live | None = None
         self._progress: Progress | None = None
         self._steps: StepCounts | None = None

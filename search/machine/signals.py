@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import threading
 from collections.abc import Iterable, Iterator
 from types import FrameType
 
@@ -28,8 +29,13 @@ class StopRequest:
 
     @contextlib.contextmanager
     def installed(self) -> Iterator[StopRequest]:
-        """Handles the stop signals within the block. Main thread only."""
-        earlier = {number: signal.signal(number, self._handle) for number in STOP_SIGNALS}
+        """Handles the stop signals within the block.
+
+        A signal that was ignored, as by nohup, stays ignored. Only the main thread can handle any.
+        """
+        is_main = threading.current_thread() is threading.main_thread()
+        heeded = [number for number in STOP_SIGNALS if is_main and signal.getsignal(number) is not signal.SIG_IGN]
+        earlier = {number: signal.signal(number, self._handle) for number in heeded}
         try:
             yield self
         finally:

@@ -39,7 +39,7 @@ def _environment() -> Environment:
 
 
 def _own_file(name: str) -> str:
-    return resources.files("search.report").joinpath(name).read_text()
+    return resources.files("search.report").joinpath(name).read_text(encoding="utf-8")
 
 
 def _packed_plotly() -> str:

@@ -97,7 +97,8 @@ class Retrainer:
         try:
             self._train(training, history, task)
         except DivergedError as error:
-            self._record(task, history, test_accuracy=0.0, test_accuracy_tta=0.0, error=str(error))
+            zeros = dict.fromkeys(("test_accuracy", "test_accuracy_tta", "test_balanced_accuracy"), 0.0)
+            self._record(task, history, **zeros, error=str(error))
 
     def test(self, tasks: Sequence[RetrainTask]) -> Iterator[RetrainRecord]:
         """Opens the test images and yields the result of each task. All tasks must have been trained."""
@@ -112,8 +113,13 @@ class Retrainer:
                 yield self._test(task, examples)
 
     def _load_test_images(self) -> Examples:
-        data, side = self.data, self.data.examples.images.shape[1]
-        return load_test_data(data.name, image_size=side, seed=self.settings.seed, data_dir=self.settings.data_dir)
+        return load_test_data(
+            self.data.name,
+            image_size=self.data.examples.images.shape[1],
+            seed=self.settings.seed,
+            data_dir=self.settings.data_dir,
+            skip_unreadable=self.settings.skip_unreadable,
+        )
 
     def _test(self, task: RetrainTask, examples: Examples) -> RetrainRecord:
         images = all_images(self.data)
@@ -207,5 +213,15 @@ def _test_scores(training: Training, trained_on: ImageArrays, test: Examples) ->
         engine=training.engine,
     )
     single, tta = evaluate_test(flip_tta=False), evaluate_test(flip_tta=True)
-    scores = {"test_accuracy": single.accuracy, "test_accuracy_tta": tta.accuracy, "test_loss": single.loss}
+    scores = {
+        "test_accuracy": single.accuracy,
+        "test_accuracy_tta": tta.accuracy,
+        "test_balanced_accuracy": _balanced_accuracy(test.labels, single.probabilities.argmax(dim=1).cpu().numpy()),
+        "test_loss": single.loss,
+    }
     return scores, single.probabilities.numpy()
+
+
+def _balanced_accuracy(labels: np.ndarray, predicted: np.ndarray) -> float:
+    """The mean over the classes of their accuracy."""
+    return float(np.mean([(predicted[labels == label] == label).mean() for label in np.unique(labels)]))

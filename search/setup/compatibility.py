@@ -18,6 +18,7 @@ _IMAGES = {
     "fingerprint": "the data set (sha256 of its images)",
     "split_hash": "the train/validation split",
     "num_train": "the number of training images",
+    "test_fingerprint": "the test split (sha256 of its images)",
 }
 
 
@@ -53,7 +54,7 @@ def _facts(settings: SearchSettings, data: DataRecord) -> dict[str, Any]:
 
 def _value_differences(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
     for key, name in {**_FLAGS, **_IMAGES}.items():
-        if earlier.get(key) != now[key]:
+        if earlier.get(key) != now[key] and (key in earlier or key != "test_fingerprint"):
             yield name, earlier.get(key), now[key]
 
 

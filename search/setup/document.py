@@ -14,7 +14,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from model.data import TrainingData
 from model.engine import Engine
 from model.split_images import ImageArrays
+from model.survey import ImageSurvey
 from search.errors import UserError
+from search.files import read_text
 from search.machine.slots import Slots
 from search.options import Place, problem_lines
 from search.settings import RECORD_VERSION, SearchSettings
@@ -42,9 +44,16 @@ class DataRecord(BaseModel):
     mean: tuple[float, float, float]
     """By channel, of the images that trials train on, as fractions 0..1."""
     std: tuple[float, float, float]
+    survey: ImageSurvey | None = None
+    """What was read and what was passed over; None in runs of earlier versions."""
+
+    @property
+    def test_fingerprint(self) -> str | None:
+        """sha256 of the test images; None in runs of earlier versions."""
+        return None if self.survey is None else self.survey.test_fingerprint
 
     @classmethod
-    def of(cls, data: TrainingData, images: ImageArrays) -> DataRecord:
+    def of(cls, data: TrainingData, images: ImageArrays, survey: ImageSurvey) -> DataRecord:
         """The record of loaded images and their split."""
         return cls(
             name=data.name,
@@ -56,6 +65,7 @@ class DataRecord(BaseModel):
             class_names=data.class_names,
             mean=images.mean,
             std=images.std,
+            survey=survey,
         )
 
 
@@ -103,7 +113,7 @@ def read_document(run_dir: Path) -> RunDocument:
     """A run's run.toml. UserError if there is none, or it is damaged or of another version; a line for each problem."""
     path = run_dir / "run.toml"
     try:
-        table = tomllib.loads(path.read_text())
+        table = tomllib.loads(read_text(path))
     except OSError:
         raise UserError(f"{run_dir} holds no run: it has no readable run.toml. Give a folder under results/.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -126,7 +136,7 @@ def read_space_text(run_dir: Path) -> str:
     """The run's own copy of its search space. UserError if it cannot be read."""
     path = run_dir / "space.toml"
     try:
-        return path.read_text()
+        return read_text(path)
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read ({error}). Restore it from a copy.") from None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from model.data import TrainingData, channel_statistics, stratified_split, stratified_subset
+from model.data import TrainingData, channel_statistics, given_split, stratified_split, stratified_subset
 from model.split_images import ImageArrays
 from search.errors import UserError
 from search.settings import SearchSettings
@@ -34,9 +34,12 @@ def val_fraction(num_images: int) -> float:
 
 
 def split_images(settings: SearchSettings, data: TrainingData) -> ImageArrays:
-    """The images with their split by the run's seed; the training part is cut to `search_examples`."""
+    """The images with their own split, else one by the run's seed; the training part is cut to `search_examples`."""
     labels = data.examples.labels
-    split = stratified_split(labels, val_fraction=val_fraction(len(labels)), seed=settings.seed)
+    if data.val_indices is None:
+        split = stratified_split(labels, val_fraction=val_fraction(len(labels)), seed=settings.seed)
+    else:
+        split = given_split(len(labels), data.val_indices)
     train = split.train_indices
     if settings.search_examples is not None:
         if settings.search_examples > len(train):

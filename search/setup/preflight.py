@@ -7,6 +7,7 @@ import stat
 from pathlib import Path
 
 from search.errors import UserError
+from search.paths import from_here
 from search.settings import SearchSettings
 from search.setup.disk_space import results_space_problems, temp_space_problems
 from search.setup.extras import tracker_problems
@@ -22,8 +23,11 @@ def new_run_problems(settings: SearchSettings) -> list[str]:
     return [*_results_problems(settings), *temp_space_problems(), *tracker_problems(settings)]
 
 
-def resume_problems(run_dir: Path) -> list[str]:
-    """One line for each reason why a run cannot be resumed; empty if there is none."""
+def resume_problems(run_dir: Path, *, trust_folder: bool = False) -> list[str]:
+    """One line for each reason why a run cannot be resumed; empty if there is none.
+
+    `trust_folder`: other users may be able to write to the folder.
+    """
     # Imported late: it imports torch, and new runs do not need it here.
     from search.setup.document import read_document
 
@@ -31,7 +35,7 @@ def resume_problems(run_dir: Path) -> list[str]:
         settings = read_document(run_dir).settings
     except UserError as error:
         return [str(error)]
-    problems = [*_writable_by_others(run_dir), *temp_space_problems()]
+    problems = [*([] if trust_folder else _writable_by_others(run_dir)), *temp_space_problems()]
     try:
         with run_lock(run_dir):
             problems += tracker_problems(settings) or record_problems(run_dir, settings)
@@ -48,7 +52,8 @@ def is_unborn(run_dir: Path) -> bool:
 def _results_problems(settings: SearchSettings) -> list[str]:
     folder, run_dir = settings.results_dir, settings.run_dir
     if os.path.lexists(run_dir) and not is_unborn(run_dir):
-        return [f"{run_dir} exists already. Give another --name, or resume it: --resume {run_dir}."]
+        shown = from_here(run_dir)
+        return [f"{shown} exists already. Give another --name, or resume it: --resume {shown}."]
     there = next((path for path in (folder, *folder.absolute().parents) if os.path.lexists(path)), folder)
     if not there.is_dir():
         return [f"--results-dir {folder}: {there} is a file. Give a folder."]
@@ -69,5 +74,8 @@ def _writable_by_others(run_dir: Path) -> list[str]:
         is_open = bool(status.st_mode & stat.S_IWOTH)
         is_open_to_group = bool(status.st_mode & stat.S_IWGRP) and status.st_gid not in (0, os.getegid())
         if is_foreign or is_open or is_open_to_group:
-            return [f"{path} is writable by other users. If nobody changed it: chmod -R go-w {run_dir}"]
+            return [
+                f"{path} is writable by other users. If nobody changed it: chmod -R go-w {run_dir}, or, on a disk that "
+                "keeps no permissions, --trust-folder"
+            ]
     return []

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 
 from model.config import SEED_CONFIG, TrainConfig
-from model.data import TrainingData, load_training_data
+from model.data import TrainingData
 from model.engine import STEPS_PER_TRAINING, Engine, choose_engine
 from model.profile import profile_network
 from model.seeds import derive_seed
 from model.split_images import ImageArrays
-from search.errors import UserError
+from model.survey import ImageSurvey, load_and_survey
 from search.estimates import ScoreNoise, chance_threshold
 from search.machine.gpus import choose_device, choose_gpu_engine
 from search.machine.hardware import describe_hardware, describe_versions, num_cpus
@@ -29,7 +29,8 @@ from search.settings import SearchSettings
 from search.setup.document import DataRecord, HardwareRecord, RunDocument
 from search.setup.few_images import few_images_notes, lengthened_for_few_images
 from search.setup.images import shortened_for_stand_in, split_images
-from search.space.network_space import network_space
+from search.setup.space_file import make_space, read_space
+from search.setup.survey_text import survey_warnings
 from search.space.space import SearchSpace
 from search.study.finals import RetrainPlan
 from search.study.record import NewTrial
@@ -55,6 +56,8 @@ class Preparation:
 
     settings: SearchSettings
     data: TrainingData
+    survey: ImageSurvey
+    """What was read, of all splits."""
     images: ImageArrays
     space: SearchSpace
     machine: Machine
@@ -74,7 +77,7 @@ class Preparation:
     @property
     def data_record(self) -> DataRecord:
         """The images, as run.toml describes them."""
-        return DataRecord.of(self.data, self.images)
+        return DataRecord.of(self.data, self.images, self.survey)
 
     def document(self) -> RunDocument:
         """The description of a run that starts now, by this process, on this machine."""
@@ -138,24 +141,21 @@ def prepare(settings: SearchSettings, *, kept: Machine | None = None, deadline: 
     `deadline` (by time.monotonic()) ends the measuring of slots; with one, compilation is not tried.
     UserError, DataError or SpaceError before any work begins.
     """
-    space_text = _read_space(settings)
     device, warnings = choose_device(settings)
     asked = settings = settings.resolved(device)
-    data = load_training_data(
-        settings.dataset, image_size=settings.image_size, seed=settings.seed, data_dir=settings.data_dir
+    space_text = read_space(settings)
+    data, survey = load_and_survey(
+        settings.dataset,
+        image_size=settings.image_size,
+        seed=settings.seed,
+        data_dir=settings.data_dir,
+        skip_unreadable=settings.skip_unreadable,
     )
     settings = shortened_for_stand_in(settings, data, device)
     settings = lengthened_for_few_images(settings, len(data.examples))
     images = split_images(settings, data)
     image_size, num_train = int(images.images.shape[1]), len(images.train_indices)
-    space = network_space(
-        space_text,
-        max_params=settings.max_params,
-        min_receptive_field=settings.min_receptive_field,
-        num_classes=images.num_classes,
-        image_size=image_size,
-        num_train=num_train,
-    )
+    space = make_space(settings, space_text, images)
     warnings += few_images_notes(asked, settings, space, num_train)
     if settings.search_examples is not None:
         part = f"{settings.search_examples:,} of the training images"
@@ -167,13 +167,14 @@ def prepare(settings: SearchSettings, *, kept: Machine | None = None, deadline: 
     return Preparation(
         settings=settings,
         data=data,
+        survey=survey,
         images=images,
         space=space,
         machine=kept,
         retrain_engine=dataclasses.replace(kept.engine, num_threads=num_cpus()),
         measurements=measurements,
         given_trials=_given_trials(settings, space, images.num_classes, image_size),
-        warnings=[*data.warnings, *warnings],
+        warnings=[*data.warnings, *survey_warnings(survey), *warnings],
     )
 
 
@@ -231,14 +232,3 @@ def _given_trials(settings: SearchSettings, space: SearchSpace, num_classes: int
             )
         )
     return trials
-
-
-def _read_space(settings: SearchSettings) -> str | None:
-    if settings.space is None:
-        return None
-    try:
-        return settings.space.read_text()
-    except OSError as error:
-        raise UserError(f"--space {settings.space} cannot be read ({error.strerror}). Give a TOML file.") from None
-    except UnicodeDecodeError:
-        raise UserError(f"--space {settings.space} is not text. Give a TOML file.") from None

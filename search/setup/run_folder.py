@@ -11,7 +11,7 @@ from search.errors import UserError
 from search.files import write_atomically
 from search.machine.hardware import gpu_names
 from search.settings import SearchSettings
-from search.setup.document import RunDocument, read_document
+from search.setup.document import DataRecord, RunDocument, read_document
 from search.setup.preflight import UNBORN_FILES, is_unborn
 from search.setup.prepare import Machine
 from search.setup.run_lock import run_lock
@@ -54,9 +54,9 @@ class RunFolder:
         write_atomically(self.path / "space.toml", space.to_toml())
         self._write(document)
 
-    def write_settings(self, settings: SearchSettings) -> None:
-        """Replaces the settings in run.toml when a run is resumed."""
-        self._write(read_document(self.path).model_copy(update={"settings": settings}))
+    def write_settings(self, settings: SearchSettings, data: DataRecord) -> None:
+        """Replaces the settings and the images' place in run.toml when a run is resumed."""
+        self._write(read_document(self.path).model_copy(update={"settings": settings, "data": data}))
 
     def write_forecast(self, table: Mapping[str, Any]) -> None:
         """Replaces the forecast in run.toml."""

@@ -29,11 +29,11 @@ def run_lock(run_dir: Path) -> Iterator[None]:
     with lock:
         # The name is a courtesy; a full disk must not keep anyone from resuming the run.
         with contextlib.suppress(OSError):
-            path.write_text(f"process {os.getpid()} on {socket.gethostname()}")
+            path.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
         yield
 
 
 def _holder(path: Path) -> str:
     with contextlib.suppress(OSError):
-        return path.read_text().strip() or "another process"
+        return path.read_text(encoding="utf-8").strip() or "another process"
     return "another process"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
+from search.paths import sqlite_file
 from search.settings import SearchSettings
 
 # One transaction writes a trial's five facts and, if it was sampled, all its values; a copy made by hand may lack some.
@@ -34,12 +35,14 @@ def database_advice(run_dir: Path, reason: str) -> str:
 def record_problems(run_dir: Path, settings: SearchSettings) -> list[str]:
     """One line if the SQLite record is missing, where Optuna would create an empty one, or is not whole."""
     if settings.storage is not None:
-        return []
+        file = sqlite_file(settings.storage)
+        is_lost = file is not None and not file.is_file()
+        return [f"--storage {settings.storage}: {file} is missing. Restore it from a copy."] if is_lost else []
     path = run_dir / "study.db"
     if not path.is_file():
         return [database_advice(run_dir, "it is missing")]
     try:
-        with sqlite3.connect(f"file:{path.absolute()}", uri=True) as connection:
+        with sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True) as connection:
             # The quick check misses a file that was copied during a write, where an index lacks a row.
             (verdict,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
             is_torn = connection.execute("PRAGMA foreign_key_check").fetchone() is not None

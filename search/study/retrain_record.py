@@ -32,6 +32,8 @@ class RetrainRecord:
     test_accuracy: float | None = None
     test_accuracy_tta: float | None = None
     """Probabilities averaged over each image and its mirror image."""
+    test_balanced_accuracy: float | None = None
+    """Mean over the classes of the share of their test images that are right, single view."""
     test_loss: float | None = None
     error: str | None = None
     """Set if the training diverged; its accuracies are 0 then."""

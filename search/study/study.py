@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 import optuna
@@ -18,14 +17,18 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy.exc import SQLAlchemyError
 
 from search.errors import UserError
+from search.paths import sqlite_file
 from search.settings import RECORD_VERSION, SearchSettings
 from search.study.backup import DatabaseBackup
 from search.study.integrity import database_advice
 from search.study.record import NewTrial, RungDecision, TrialRecord, TrialStatus
 from search.study.retrain_record import RetrainRecord, table_order
 
-SQLITE = "sqlite:///"
+BUDGET_NOTE = "time_budget"
+"""The note with the sentence that the time budget ended the search; None if a later resume went on."""
 _RETRAINING = "retraining:"
+_PACKAGES = {"psycopg2": "psycopg2-binary", "MySQLdb": "mysqlclient"}
+"""The package that brings a database's driver, where its name is another."""
 # Optuna must never see a rejected or diverged config as failed: its samplers forget failures and propose them again.
 _OPTUNA_STATES = {
     TrialStatus.COMPLETED: TrialState.COMPLETE,
@@ -39,8 +42,8 @@ _OPTUNA_STATES = {
 class RunStudy:
     """One run's trials in an Optuna storage. One process writes; any number may read."""
 
-    def __init__(self, storage: BaseStorage, name: str) -> None:
-        """Opens the study `name`, or creates it. UserError if another version of the program wrote it."""
+    def __init__(self, storage: BaseStorage, name: str, *, create: bool = True) -> None:
+        """Opens the study `name`, or creates it if `create`. UserError if another version of the program wrote it."""
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.storage = storage
         self.name = name
@@ -54,6 +57,8 @@ class RunStudy:
                     f"the record of {name} was written by another version (record {version}, this program writes "
                     f"{RECORD_VERSION}). Use that version or start a new run."
                 )
+        elif not create:
+            raise UserError(f"the database holds no run named {name}. Give the database that the run was begun with.")
         else:
             self._study_id = storage.create_new_study([StudyDirection.MAXIMIZE], name)
             storage.set_study_user_attr(self._study_id, "record_version", RECORD_VERSION)
@@ -64,11 +69,12 @@ class RunStudy:
         return cls(InMemoryStorage(), "in memory")
 
     @classmethod
-    def in_database(cls, url: str, name: str) -> RunStudy:
+    def in_database(cls, url: str, name: str, *, create: bool = True) -> RunStudy:
         """A record behind a SQLAlchemy URL. Finished trials are cached, so reads stay cheap as the run grows."""
-        study = cls(get_storage(url), name)
-        if url.startswith(SQLITE):
-            study._backup = DatabaseBackup(Path(url.removeprefix(SQLITE)))
+        study = cls(get_storage(url), name, create=create)
+        file = sqlite_file(url)
+        if file is not None:
+            study._backup = DatabaseBackup(file)
         return study
 
     def add_trial(self, trial: NewTrial, *, is_rejected: bool = False) -> int:
@@ -159,14 +165,20 @@ class RunStudy:
         return self.storage.get_trial_id_from_study_id_trial_number(self._study_id, number)
 
 
-def open_study(settings: SearchSettings) -> RunStudy:
-    """The record of a run; UserError if its database cannot be opened."""
+def open_study(settings: SearchSettings, *, create: bool = True) -> RunStudy:
+    """The record of a run, created if `create`; UserError if its database cannot be opened."""
     try:
-        return RunStudy.in_database(settings.storage_url, settings.run_name)
+        return RunStudy.in_database(settings.storage_url, settings.run_name, create=create)
     except UserError:
         raise
     except (SQLAlchemyError, RuntimeError, ImportError, ValueError) as error:
         reason = str(error).splitlines()[0]
+        if isinstance(error.__cause__, ModuleNotFoundError):
+            driver = str(error.__cause__.name)
+            raise UserError(
+                f"--storage {settings.storage} needs the package {_PACKAGES.get(driver, driver)}, not installed here: "
+                f"pip install {_PACKAGES.get(driver, driver)}"
+            ) from None
         if settings.storage is None:
             raise UserError(database_advice(settings.run_dir, reason)) from None
         raise UserError(

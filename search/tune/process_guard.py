@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,7 +32,10 @@ def redirect_output(log_file: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def keep_signal_handlers() -> Iterator[None]:
-    """Restores the handlers that Ray replaces. Processes started inside survive a closing terminal (SIGHUP)."""
+    """Restores the handlers that Ray replaces in the main thread. Processes started inside survive SIGHUP."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     handlers = {number: signal.getsignal(number) for number in STOP_SIGNALS}
     try:

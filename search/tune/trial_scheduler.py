@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 from ray.tune.experiment import Trial
@@ -75,7 +77,7 @@ class StudyScheduler(StateIsInStudy, FIFOScheduler):
         self._num_restarts[number] += is_pending
         if is_pending and self._num_restarts[number] <= trial.max_failures:
             return
-        error = self._reasons_to_kill.get(number, WORKER_DIED)
+        error = self._reasons_to_kill.get(number) or _worker_error(getattr(trial, "error_file", None)) or WORKER_DIED
         self._study.finish(number, TrialStatus.FAILED, error=error)
 
     def will_be_killed(self, trial_number: int, reason: str) -> None:
@@ -85,3 +87,17 @@ class StudyScheduler(StateIsInStudy, FIFOScheduler):
     def is_over(self, trial_number: int) -> bool:
         """Whether the trial has ended for good; a paused trial has not."""
         return self._study.trial(trial_number).status is not TrialStatus.RUNNING
+
+
+def _worker_error(error_file: str | None) -> str | None:
+    """What stopped a worker from working, as a module that it cannot import; None if it just died.
+
+    `error_file`: where Ray writes the errors of a trial, each after "Failure # N"; it keeps no other copy of them.
+    """
+    try:
+        text = Path(error_file or "").read_text(encoding="utf-8")
+    except OSError:
+        return None
+    last = text.rpartition("Failure # ")[2]
+    errors = re.findall(r"^\s*((?:\w+\.)*\w+(?:Error|Exception): .+)$", last, re.MULTILINE)
+    return f"the worker failed: {errors[-1].strip()}" if errors else None

@@ -1,0 +1,67 @@
+"""Paths and database URLs as users write them, made whole: `~` means home, relative ones become absolute."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import URL
+
+
+def whole_path(path: str | Path) -> Path:
+    """An absolute path. ValueError if it starts with the home of an unknown user or is not UTF-8."""
+    try:
+        found = Path(os.path.abspath(Path(path).expanduser()))
+        str(found).encode("utf-8")
+    except RuntimeError:
+        raise ValueError(f"names a home that does not exist; got {str(path)!r}") from None
+    except UnicodeEncodeError:
+        raise ValueError(f"must be UTF-8, as run.toml is; got {os.fsencode(path)!r}") from None
+    return found
+
+
+def from_here(path: Path) -> Path:
+    """An absolute path as it is from the current folder, if it lies below it."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+def sqlite_url(path: Path) -> str:
+    """The URL of a SQLite file with any name."""
+    from sqlalchemy.engine import URL  # takes a while, which bad options should not wait for
+
+    return URL.create("sqlite", database=str(path)).render_as_string()
+
+
+def sqlite_file(url: str) -> Path | None:
+    """The absolute path of a SQLite URL's file; None for other databases. ValueError for a database in memory."""
+    parts = _sqlite_parts(url)
+    if parts is None:
+        return None
+    name = (parts.database or "").removeprefix("file:")
+    if name in ("", ":memory:") or parts.query.get("mode") == "memory":
+        raise ValueError(f"must be a database that stays, not one in memory; got {url!r}")
+    return whole_path(name)
+
+
+def whole_url(url: str) -> str:
+    """A URL of a database; the path of a SQLite file, or in place of a URL, becomes absolute. ValueError as above."""
+    if url.startswith(("~", ".")):
+        return str(whole_path(url))
+    path, parts = sqlite_file(url), _sqlite_parts(url)
+    if path is None or parts is None:
+        return url
+    options = {name: value for name, value in parts.query.items() if name != "uri"}
+    return parts.set(database=str(path), query=options).render_as_string()
+
+
+def _sqlite_parts(url: str) -> URL | None:
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        parts = make_url(url)
+    except ArgumentError:
+        return None
+    return parts if parts.get_backend_name() == "sqlite" else None

@@ -1,0 +1,137 @@
+"""What a classifier scores that has learned nothing, beside the result; and what the page says of the images."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from fabricated_run import add_retrains, add_trials, make_run, reread
+from sklearn.metrics import balanced_accuracy_score
+
+from model.survey import ImageSurvey
+from search.analysis.floor import floor_of, floor_sentence
+from search.analysis.results import Run
+from search.analysis.summary import summary_text
+from search.display.display import Display
+from search.report.data import report_data
+from search.report.page import report_page
+from search.retrain.retrainer import _balanced_accuracy
+from search.settings import SearchSettings
+from search.study.study import RunStudy
+from search.trial_stage import _note_time_budget
+
+SURVEY = ImageSurvey(
+    train={"plane": 90, "car": 5, "a & b": 5},
+    test={"plane": 360, "car": 20, "a & b": 20},
+    passed_over={"hidden": 7, "dangling links": 2},
+    unreadable={"cat/<b>.png": "it is empty"},
+    sizes={"32x32": 500},
+    modes={"RGB": 499, "L": 1},
+    contrast=0.25,
+    test_copies=3,
+    near_test_copies=1,
+)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """A run on images of which one class has nine tenths."""
+    run = make_run(tmp_path / "run", lambda study: add_trials(study, 12))
+    add_retrains(run, accuracies={"winner": 0.9, "seed": 0.6})
+    for record in run.study.retrains():
+        run.study.record_retrain(dataclasses.replace(record, test_balanced_accuracy=1 / 3))
+    data = run.document.data.model_copy(update={"survey": SURVEY})
+    return Run(run.run_dir, run.document.model_copy(update={"data": data}), run.study)
+
+
+def test_balanced_accuracy_against_scikit_learn() -> None:
+    rng = np.random.default_rng(0)
+    labels, predicted = rng.integers(0, 4, 200), rng.integers(0, 4, 200)
+    labels[labels == 2] = 1
+    known = predicted.copy()
+    known[known == 2] = 0  # scikit-learn warns of a predicted class that has no images
+    assert _balanced_accuracy(labels, known) == pytest.approx(balanced_accuracy_score(labels, known))
+
+
+def test_the_floor_is_chance_and_the_largest_classs_share() -> None:
+    floor = floor_of({"a": 6, "b": 1, "c": 1})
+    assert (floor.chance, floor.majority, floor.largest_class, floor.is_imbalanced) == (1 / 3, 0.75, "a", True)
+    assert not floor_of({"a": 2, "b": 1, "c": 1}).is_imbalanced
+    assert floor.note == "chance 33.33 %, always a 75.00 %"
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "low", "words"),
+    [
+        (0.75, 0.5, "The winner is no better than that: it may have learned nothing."),
+        (0.80, 0.7, "The winner may be no better than that."),
+        (0.90, 0.8, None),
+        (0.90, None, None),
+    ],
+)
+def test_an_accuracy_at_the_floor_gets_a_sentence(accuracy: float, low: float | None, words: str | None) -> None:
+    text = floor_sentence(floor_of({"a": 6, "b": 1, "c": 1}), accuracy, low, 0.5)
+    assert "Guessing scores 33.33 %, always answering a 75.00 % of the test images." in text
+    assert "balanced accuracy, the mean over the classes, is 50.00 %" in text
+    assert ("no better" in text) == (words is not None)
+    if words is not None:
+        assert text.endswith(words)
+
+
+def test_summary_and_page_show_the_floor_and_the_balanced_accuracy(run: Run) -> None:
+    summary = summary_text(run)
+    heading = next(line for line in summary.splitlines() if line.startswith("| config |"))
+    row = next(line for line in summary.splitlines() if line.startswith("| winner |"))
+    assert heading.split("|").index(" balanced ") == row.split("|").index(" 33.33 % ")
+    assert heading.count("|") == row.count("|")
+    page = report_page(report_data(run)).replace("\u00a0", " ")
+    for text in (summary, page):
+        assert "always answering plane 90.00 % of the test images" in text
+    assert "chance 33.33 %, always plane 90.00 %" in page
+
+
+def test_the_page_shows_all_that_was_read(run: Run) -> None:
+    page = report_page(report_data(run))
+    for text in (
+        "7 hidden",
+        "2 dangling links",
+        "500 32x32",
+        "1 L",
+        "3 test images",
+        "1 that nearly are",
+        "90.00 % of the training",
+        "a &amp; b",
+    ):
+        assert text in page
+    assert "cat/&lt;b&gt;.png (it is empty)" in page
+
+
+def test_a_run_without_a_survey_has_no_floor(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", lambda study: add_trials(study, 12))
+    add_retrains(run, accuracies={"winner": 0.9, "seed": 0.6})
+    assert reread(run).result.floor_sentence == ""
+    assert "The images</h2>" not in report_page(report_data(reread(run)))
+
+
+def test_a_spent_time_budget_is_told_everywhere_until_a_resume_goes_on(run: Run) -> None:
+    lines: list[str] = []
+    display: Any = SimpleNamespace(warning=lines.append)
+    settings = SearchSettings(run_name="run", num_trials=20, time_budget_s=3.0)
+    _note_time_budget(settings, run.study, display)
+    words = "time budget of 3 s used up: 12 of 20 trials"
+    assert lines[0].startswith(words)
+    assert words in summary_text(run)
+    assert words in report_page(report_data(run))
+    _note_time_budget(settings.changed(num_trials=12), run.study, display)
+    assert len(lines) == 1
+    assert words not in summary_text(reread(run))
+
+
+def test_without_a_time_budget_nothing_is_said() -> None:
+    study = RunStudy.in_memory()
+    _note_time_budget(SearchSettings(run_name="r"), study, Display())
+    assert study.notes()["time_budget"] is None
