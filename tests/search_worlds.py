@@ -154,3 +154,22 @@ def _start(trial_id: str, searcher: StudySearcher, running: dict[str, Any], rung
         return False
     running[trial_id] = stub(trial_id, assignment), reports(assignment, rungs)
     return True
+
+
+def study_of(*curves: list[float]) -> RunStudy:
+    """A study with a trial for each curve of accuracies, all unfinished."""
+    study = RunStudy.in_memory()
+    for number, curve in enumerate(curves):
+        study.add_trial(NewTrial(config={"x": 0.5}, seed=number))
+        for epoch, score in enumerate(curve, start=1):
+            study.record_epoch(number, epoch=epoch, val_accuracy=score, metrics={})
+    return study
+
+
+def sends_to_end(study: RunStudy, promotions: PromotionRule, num_others: int) -> bool:
+    """Whether the next promotion is a full training, once this many more trials have trained an epoch each."""
+    for _ in range(num_others):
+        promotions.reach(study.add_trial(NewTrial(config={}, seed=0)), 1, 0.0)
+    promoted = promotions.promote()
+    assert promoted is not None
+    return study.trial(promoted).rungs[-1].is_sent_to_end

@@ -9,9 +9,8 @@ from itertools import combinations
 from typing import Any
 
 import pytest
-from search_worlds import Rungs, build_searcher, search, stub
+from search_worlds import Rungs, build_searcher, search, sends_to_end, stub, study_of
 
-from search.estimates import ScoreNoise
 from search.schedulers.promotion import NUM_FINALISTS, PromotionRule
 from search.settings import SearchSettings
 from search.space.parameter import Parameter
@@ -23,15 +22,6 @@ from search.tune.trial_scheduler import StudyScheduler
 
 RUNGS = Rungs(max_epochs=9, grace_period=1, reduction_factor=3, scheduler="promotion")  # rungs 1 and 3
 SPACE = SearchSpace({"x": Parameter(kind="linear", low=0.0, high=1.0)})
-
-
-def study_of(*curves: list[float]) -> RunStudy:
-    study = RunStudy.in_memory()
-    for number, curve in enumerate(curves):
-        study.add_trial(NewTrial(config={"x": 0.5}, seed=number))
-        for epoch, score in enumerate(curve, start=1):
-            study.record_epoch(number, epoch=epoch, val_accuracy=score, metrics={})
-    return study
 
 
 def goes_on(study: RunStudy, number: int, epoch: int) -> None:
@@ -119,15 +109,6 @@ def test_when_time_ran_out_the_cutoff_is_the_best_of_the_rung() -> None:
     ends(study, promotions, 1, 0.95)
     assert promotions.close(is_in_time=False, num_underway=0) is None
     assert {study.trial(number).rungs[0].cutoff for number in (0, 2, 3, 4, 5)} == {0.9}
-
-
-def sends_to_end(study: RunStudy, promotions: PromotionRule, num_others: int) -> bool:
-    """Whether the next promotion is a full training, once this many more trials have trained an epoch each."""
-    for _ in range(num_others):
-        promotions.reach(study.add_trial(NewTrial(config={}, seed=0)), 1, 0.0)
-    promoted = promotions.promote()
-    assert promoted is not None
-    return study.trial(promoted).rungs[-1].is_sent_to_end
 
 
 @pytest.mark.parametrize(
@@ -249,40 +230,3 @@ def test_once_time_is_up_only_the_best_goes_on() -> None:
     assert [record.status for record in study.trials()] == [
         TrialStatus.COMPLETED if number == 1 else TrialStatus.STOPPED for number in range(6)
     ]
-
-
-def test_a_rung_where_enough_trials_are_all_at_chance_decides_nothing() -> None:
-    study = study_of([0.5], [0.6])
-    promotions = PromotionRule(RUNGS, study, noise=ScoreNoise(chance=0.61))
-    assert promotions.is_paused(1)
-    for number, score, is_paused in ((2, 0.4, False), (3, 0.62, True)):
-        study.add_trial(NewTrial(config={"x": 0.5}, seed=number))
-        study.record_epoch(number, epoch=1, val_accuracy=score, metrics={})
-        assert promotions.reach(number, 1, score) is is_paused
-    assert study.trial(2).rungs == (
-        RungDecision(epoch=1, score=0.4, cutoff=None, num_scores=3, is_stopped=False, is_at_chance=True),
-    )
-    assert study.trial(3).rungs == ()
-
-
-def test_a_trial_that_went_on_from_a_rung_at_chance_pauses_at_the_next() -> None:
-    study = study_of([0.1], [0.1], [0.1])
-    promotions = PromotionRule(RUNGS, study, noise=ScoreNoise(chance=0.11))
-    assert not promotions.is_paused(0)
-    for epoch, score in ((2, 0.1), (3, 0.4)):
-        study.record_epoch(0, epoch=epoch, val_accuracy=score, metrics={})
-        promotions.reach(0, epoch, score)
-    assert promotions.is_paused(0)
-    assert PromotionRule(RUNGS, study, noise=ScoreNoise(chance=0.11)).is_paused(0)
-
-
-def test_pairs_of_equal_ends_say_nothing_of_the_rungs() -> None:
-    """One of two rungs ranks them the wrong way round, but 100 images do not tell 0.50 from 0.55."""
-    curves = [[0.1, 0.2, 0.3], [0.2, 0.1, 0.35]]
-    for num_examples, num_others in ((100, 54), (10_000, 45)):
-        for count, is_due in ((num_others - 1, False), (num_others, True)):
-            study = study_of(*([early, early, middle, *[middle] * 5, end + 0.2] for early, middle, end in curves))
-            for number, (*_, end) in enumerate(curves):
-                study.finish(number, TrialStatus.COMPLETED, value=end + 0.2)
-            rule = PromotionRule(RUNGS, study, noise=ScoreNoise(num_examples=num_examples))
-            assert sends_to_end(study, rule, count) is is_due

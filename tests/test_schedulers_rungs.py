@@ -10,10 +10,8 @@ from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
 from ray.tune.schedulers.async_hyperband import _Bracket
 from search_worlds import Rungs, stub
 
-from search.estimates import ScoreNoise
 from search.schedulers.asha import decide
 from search.schedulers.rungs import RungTable, misranked_pairs, rung_epochs, rungs_of
-from search.settings import Scheduler
 from search.study.record import NewTrial, TrialStatus
 from search.study.study import RunStudy
 from search.tune.trial_scheduler import StudyScheduler
@@ -122,26 +120,3 @@ def test_the_table_ranks_by_score_and_then_by_number() -> None:
     assert table.ranked(3) == []
     with pytest.raises(KeyError):
         table.add(1, 2, 0.5)
-
-
-def report(scheduler: StudyScheduler, number: int, score: float) -> str:
-    """The answer to a trial's first epoch."""
-    trial = stub(str(number), {"trial_number": number})
-    return scheduler.on_trial_result(None, trial, {"epoch": 1, "val_accuracy": score})  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("scheduler", ["asha", "promotion"])
-def test_with_enough_scores_all_at_chance_no_trial_is_stopped_at_the_rung(scheduler: Scheduler) -> None:
-    study = RunStudy.in_memory()
-    rungs = StudyScheduler(
-        Rungs(max_epochs=3, reduction_factor=2, scheduler=scheduler), study, noise=ScoreNoise(chance=0.13)
-    )
-    answers = []
-    for number, score in enumerate((0.12, 0.11, 0.1, 0.5, 0.1)):
-        study.add_trial(NewTrial(config={}, seed=number))
-        answers.append(report(rungs, number, score))
-    first = TrialScheduler.CONTINUE if scheduler == "asha" else TrialScheduler.STOP  # with one score, it cannot tell
-    best = first
-    assert answers == [first, TrialScheduler.CONTINUE, TrialScheduler.CONTINUE, best, TrialScheduler.STOP]
-    at_chance = [any(rung.is_at_chance for rung in record.rungs) for record in study.trials()]
-    assert at_chance == [False, True, True, False, False]

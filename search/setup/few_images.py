@@ -43,4 +43,7 @@ def few_images_notes(asked: SearchSettings, settings: SearchSettings, space: Sea
             f"few images: batches of {' or '.join(map(str, sizes.values))} are searched, with learning rates in "
             "proportion (`batch_size` in a --space file)"
         )
+    if settings.search_examples is not None:
+        part = f"{settings.search_examples:,} of the training images"
+        notes.append(f"trials train on {part} (--search-examples); the retrain uses all")
     return notes

@@ -157,9 +157,6 @@ def prepare(settings: SearchSettings, *, kept: Machine | None = None, deadline: 
     image_size, num_train = int(images.images.shape[1]), len(images.train_indices)
     space = make_space(settings, space_text, images)
     warnings += few_images_notes(asked, settings, space, num_train)
-    if settings.search_examples is not None:
-        part = f"{settings.search_examples:,} of the training images"
-        warnings.append(f"trials train on {part} (--search-examples); the retrain uses all")
     measurements: dict[str, list[dict[str, Any]]] = {}
     if kept is None or kept.engine.device != device:
         kept, measurements, gpu_warnings = _measure_machine(settings, device, space, image_size, deadline)

@@ -1,0 +1,76 @@
+"""What scores cannot tell: rungs at chance, and ends that differ by less than their noise."""
+
+from __future__ import annotations
+
+import pytest
+from ray.tune.schedulers import TrialScheduler
+from search_worlds import Rungs, sends_to_end, stub, study_of
+
+from search.estimates import ScoreNoise
+from search.schedulers.promotion import PromotionRule
+from search.settings import Scheduler
+from search.study.record import NewTrial, RungDecision, TrialStatus
+from search.study.study import RunStudy
+from search.tune.trial_scheduler import StudyScheduler
+
+RUNGS = Rungs(max_epochs=9, grace_period=1, reduction_factor=3, scheduler="promotion")  # rungs 1 and 3
+
+
+def test_a_rung_where_enough_trials_are_all_at_chance_decides_nothing() -> None:
+    study = study_of([0.5], [0.6])
+    promotions = PromotionRule(RUNGS, study, noise=ScoreNoise(chance=0.61))
+    assert promotions.is_paused(1)
+    for number, score, is_paused in ((2, 0.4, False), (3, 0.62, True)):
+        study.add_trial(NewTrial(config={"x": 0.5}, seed=number))
+        study.record_epoch(number, epoch=1, val_accuracy=score, metrics={})
+        assert promotions.reach(number, 1, score) is is_paused
+    assert study.trial(2).rungs == (
+        RungDecision(epoch=1, score=0.4, cutoff=None, num_scores=3, is_stopped=False, is_at_chance=True),
+    )
+    assert study.trial(3).rungs == ()
+
+
+def test_a_trial_that_went_on_from_a_rung_at_chance_pauses_at_the_next() -> None:
+    study = study_of([0.1], [0.1], [0.1])
+    promotions = PromotionRule(RUNGS, study, noise=ScoreNoise(chance=0.11))
+    assert not promotions.is_paused(0)
+    for epoch, score in ((2, 0.1), (3, 0.4)):
+        study.record_epoch(0, epoch=epoch, val_accuracy=score, metrics={})
+        promotions.reach(0, epoch, score)
+    assert promotions.is_paused(0)
+    assert PromotionRule(RUNGS, study, noise=ScoreNoise(chance=0.11)).is_paused(0)
+
+
+def test_pairs_of_equal_ends_say_nothing_of_the_rungs() -> None:
+    """One of two rungs ranks them the wrong way round, but 100 images do not tell 0.50 from 0.55."""
+    curves = [[0.1, 0.2, 0.3], [0.2, 0.1, 0.35]]
+    for num_examples, num_others in ((100, 54), (10_000, 45)):
+        for count, is_due in ((num_others - 1, False), (num_others, True)):
+            study = study_of(*([early, early, middle, *[middle] * 5, end + 0.2] for early, middle, end in curves))
+            for number, (*_, end) in enumerate(curves):
+                study.finish(number, TrialStatus.COMPLETED, value=end + 0.2)
+            rule = PromotionRule(RUNGS, study, noise=ScoreNoise(num_examples=num_examples))
+            assert sends_to_end(study, rule, count) is is_due
+
+
+def report(scheduler: StudyScheduler, number: int, score: float) -> str:
+    """The answer to a trial's first epoch."""
+    trial = stub(str(number), {"trial_number": number})
+    return scheduler.on_trial_result(None, trial, {"epoch": 1, "val_accuracy": score})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("scheduler", ["asha", "promotion"])
+def test_with_enough_scores_all_at_chance_no_trial_is_stopped_at_the_rung(scheduler: Scheduler) -> None:
+    study = RunStudy.in_memory()
+    rungs = StudyScheduler(
+        Rungs(max_epochs=3, reduction_factor=2, scheduler=scheduler), study, noise=ScoreNoise(chance=0.13)
+    )
+    answers = []
+    for number, score in enumerate((0.12, 0.11, 0.1, 0.5, 0.1)):
+        study.add_trial(NewTrial(config={}, seed=number))
+        answers.append(report(rungs, number, score))
+    first = TrialScheduler.CONTINUE if scheduler == "asha" else TrialScheduler.STOP  # with one score, it cannot tell
+    best = first
+    assert answers == [first, TrialScheduler.CONTINUE, TrialScheduler.CONTINUE, best, TrialScheduler.STOP]
+    at_chance = [any(rung.is_at_chance for rung in record.rungs) for record in study.trials()]
+    assert at_chance == [False, True, True, False, False]
