@@ -11,7 +11,7 @@ from small_training import BUSY, TINY
 from torch import nn
 from torch.nn import functional
 
-from benchmarks import gpu
+from benchmarks import gpu, references
 from benchmarks.fused_seeds import fused_network, fused_state
 from model.config import BlockConfig, TrainConfig
 from model.network import build_network
@@ -33,6 +33,8 @@ def test_without_a_gpu_nothing_is_measured(
 def test_every_part_runs_and_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["gpu", "--smoke", "--threads", "1", "--out", str(tmp_path / "gpu.json")])
     monkeypatch.setattr(gpu, "_READINGS", 1)
+    monkeypatch.setattr(gpu, "SMOKE", dataclasses.replace(gpu.SMOKE, num_usual_images=40))
+    monkeypatch.setattr(references, "BATCH_SIZE", 8)
     gpu.main()
     result = json.loads((tmp_path / "gpu.json").read_text())
     assert result["smoke"]
