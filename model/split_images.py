@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeAlias, TypeVar
 
 import numpy as np
@@ -48,6 +48,19 @@ def on_device(arrays: ImageArrays, device: torch.device) -> ImageTensors:
         mean=arrays.mean,
         std=arrays.std,
         num_classes=arrays.num_classes,
+        split_hash=arrays.split_hash,
+    )
+
+
+def resplit(tensors: ImageTensors, arrays: ImageArrays) -> ImageTensors:
+    """The split of `arrays` over the same images, which `tensors` has on its device already."""
+    device = tensors.images.device
+    return replace(
+        tensors,
+        train_indices=_tensor(arrays.train_indices, device),
+        val_indices=_tensor(arrays.val_indices, device),
+        mean=arrays.mean,
+        std=arrays.std,
         split_hash=arrays.split_hash,
     )
 

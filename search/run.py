@@ -18,7 +18,7 @@ from search.forecast.wording import brief_line, plan_lines, verdict
 from search.machine.gpus import limited_to_visible_gpus
 from search.machine.signals import StopRequest
 from search.report.page import LivePage
-from search.retrain.stage import retrain_and_test
+from search.retrain.stage import evaluate_retrained
 from search.settings import DATA_SETS, SearchSettings
 from search.setup.compatibility import check_compatibility, note_compatibility
 from search.setup.disk_errors import disk_errors
@@ -28,7 +28,8 @@ from search.setup.run_folder import RunFolder, read_machine, read_settings
 from search.setup.survey_text import survey_lines
 from search.study.record import TrialStatus
 from search.study.study import RunStudy, open_study
-from search.trial_stage import Watchers, search_trials
+from search.trial_stage import train_all
+from search.watchers import Watchers
 
 _NUM_TYPICAL_CONFIGS = 16
 """Random configs whose size the forecast looks at."""
@@ -139,9 +140,8 @@ def _run(
     settings = preparation.settings
     page = LivePage(settings.run_dir, display.warning)
     with _keep_results(settings.run_dir, page, display):
-        search_trials(preparation, study, Watchers(display, page, stop))
-        page.update()
-        retrain_and_test(preparation, study, display, page.update)
+        retrainings = train_all(preparation, study, Watchers(display, page, stop))
+        evaluate_retrained(preparation, retrainings, study, display)
         if started is not None:
             with ignore_forecast_errors(display):
                 judge_forecast(load_run(settings.run_dir), time.monotonic() - started, display)
@@ -167,7 +167,7 @@ def _workload(preparation: Preparation, *, started: float) -> Workload:
         num_val=len(preparation.images.val_indices),
         multiply_adds=[int(preparation.describe(config)["multiply_adds"]) for config in configs],
         seed_multiply_adds=int(seed_profile["multiply_adds"]),
-        retrain_epochs=preparation.retrain_epochs_of_trial,
+        retrain_cost=preparation.retrain_cost,
         memory_need=max(map(preparation.memory_need, configs)),
         preparation_s=time.monotonic() - started,
     )

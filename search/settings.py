@@ -26,6 +26,7 @@ DATA_SETS = ("auto", "cifar10", "digits")
 DataSet = Annotated[str, AfterValidator(lambda name: name if name in DATA_SETS else str(whole_path(name)))]
 RUN_NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 SEARCH, RESULT, IMAGES, MACHINE, RUN = "the search", "the result", "the images", "the machine", "the run"
+_RETRAIN_DEFAULT = "1 to 5, as many as cost about what the search costs"
 
 
 class SearchSettings(BaseModel):
@@ -102,11 +103,11 @@ class SearchSettings(BaseModel):
         "retrain-top",
         RESULT,
         "the N best configs are retrained on fresh seeds to choose the winner",
-        default_text="1 on the CPU, 3 on a GPU",
+        default_text=_RETRAIN_DEFAULT,
         ge=1,
     )
     retrain_seeds: int | None = option(
-        "retrain-seeds", RESULT, "seeds of every retraining", default_text="1 on the CPU, 3 on a GPU", ge=1
+        "retrain-seeds", RESULT, "seeds of every retraining", default_text=_RETRAIN_DEFAULT, ge=1
     )
     baseline: bool = option(
         "no-baseline",
@@ -207,14 +208,9 @@ class SearchSettings(BaseModel):
         """A copy with other values, checked as new settings are. Defaults stay known as defaults."""
         return type(self)(**{**{name: getattr(self, name) for name in self.model_fields_set}, **values})
 
-    def resolved(self, device: str) -> SearchSettings:
-        """A copy with numbers for the values that depend on `device` (cpu, cuda or mps) and scheduler."""
-        usual = 1 if device == "cpu" else 3
-        return self.changed(
-            retrain_top=self.retrain_top or usual,
-            retrain_seeds=self.retrain_seeds or usual,
-            reduction_factor=self.reduction_factor or REDUCTION_FACTORS[self.scheduler],
-        )
+    def resolved(self) -> SearchSettings:
+        """A copy with the values that depend on the scheduler."""
+        return self.changed(reduction_factor=self.reduction_factor or REDUCTION_FACTORS[self.scheduler])
 
     @property
     def run_dir(self) -> Path:

@@ -1,117 +1,59 @@
-"""The search itself: trains trials with Ray Tune until the record holds as many as the settings ask for."""
+"""All training: trials until the record holds as many as the settings ask for, then finals and retrainings."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from model.checkpoint import delete_checkpoints
 from search.display.display import Display
 from search.display.progress import Progress
-from search.errors import RunFailed
-from search.machine.signals import StopRequest
-from search.report.page import LivePage
+from search.retrain.stage import note_winner, retrain_splits
 from search.samplers.build import make_sampler
 from search.samplers.proposer import Proposer
 from search.schedulers.expected_epochs import expected_epochs
-from search.schedulers.failure_streak import FailureStreak
 from search.schedulers.promotion import NUM_FINALISTS, PromotionRule
+from search.schedulers.retrain_queue import RetrainQueue
 from search.schedulers.rungs import rungs_of
 from search.schedulers.time_budget import Budget
 from search.schedulers.trial_clock import TrialClock
 from search.settings import SearchSettings
 from search.setup.prepare import Preparation
-from search.study.record import TrialRecord, TrialStatus
+from search.study.finals import RetrainPlan
+from search.study.record import TrialId, TrialRecord, TrialStatus
+from search.study.retrain_record import retrain_title
 from search.study.study import BUDGET_NOTE, RunStudy
 from search.text import duration
+from search.watchers import Watchers
 from search.worker.step_counts import StepCounts
 from search.worker.trainable import TrialPlan, train_trial
 
 if TYPE_CHECKING:
     from search.tune.searcher import StudySearcher
-    from search.tune.trackers import Tracking
     from search.tune.trial_scheduler import StudyScheduler
 
 
-@dataclass
-class Watchers:
-    """Everything that is notified of the trials' progress, and that may end the search."""
-
-    display: Display
-    page: LivePage
-    stop: StopRequest
-    trackers: Tracking | None = None
-    streak: FailureStreak = field(default_factory=FailureStreak)
-
-    def check(self) -> None:
-        """Ends the search, wherever its trials are, once it was asked to stop or cannot succeed."""
-        self.display.tick()
-        if self.stop:
-            self.display.stopping()
-        self.stop.check()
-        if self.streak.verdict is not None:
-            raise RunFailed(self.streak.verdict)
-
-    def report(self, plan: TrialPlan, number: int, metrics: Mapping[str, Any]) -> None:
-        """A trial finished an epoch."""
-        self.display.report(number, metrics)
-        if self.trackers is not None:
-            self.trackers.report(number, metrics)
-        if metrics["epoch"] in plan.rung_epochs:
-            self.page.update()
-
-    def end(self, record: TrialRecord) -> None:
-        """A trial ended or paused."""
-        self.streak.add(record)
-        self.display.end(record)
-        if self.trackers is not None and record.status is not TrialStatus.RUNNING:
-            self.trackers.end(record)
-
-
-def search_trials(preparation: Preparation, study: RunStudy, watchers: Watchers) -> None:
-    """Trains trials until the record holds enough; returns at once if it does."""
+def train_all(preparation: Preparation, study: RunStudy, watchers: Watchers) -> RetrainQueue:
+    """Trains what the record lacks, if anything: trials, finals, winner and baselines. Returns the retrainings."""
     # Ray takes seconds to import, and bad input is refused before that.
     from search.tune.trial_scheduler import StudyScheduler
 
     settings = preparation.settings
+    on_winner = partial(note_winner, settings.run_dir, study, watchers.display)
+    retrainings = RetrainQueue(settings, study, preparation.baselines, on_winner)
     # Made first: it finishes the writes that a kill cut off.
-    scheduler = StudyScheduler(settings, study, noise=preparation.score_noise)
-    records = study.trials()
-    if sum(_is_ended(record) for record in records) >= settings.num_trials:
-        return
-    progress = Progress(
-        settings.num_trials,
-        settings.max_epochs,
-        expected_epochs(settings, settings.num_trials),
-        rung_epochs=rungs_of(settings),
-        num_workers=preparation.machine.slots.num_concurrent,
-        num_finalists=NUM_FINALISTS if scheduler.promotions else 0,
-        deadline=time.monotonic() + (settings.time_budget_s or math.inf),
-    )
-    progress.resume(records)
-    watchers.display.start_trials(progress)
-    try:
-        _train_trials(preparation, study, scheduler, watchers)
-    finally:
-        watchers.display.end_trials()
-    _note_time_budget(settings, study, watchers.display)
-
-
-def _note_time_budget(settings: SearchSettings, study: RunStudy, display: Display) -> None:
-    """Says so if time ran out before all trials were trained."""
-    num_ended = sum(_is_ended(record) for record in study.trials())
-    is_short = settings.time_budget_s is not None and num_ended < settings.num_trials
-    words = (
-        f"time budget of {duration(settings.time_budget_s)} used up: {num_ended} of {settings.num_trials} trials. "
-        "Resume the run, or extend it, for more"
-    )
-    study.set_note(BUDGET_NOTE, words if is_short else None)
-    if is_short:
-        display.warning(words)
+    scheduler = StudyScheduler(settings, study, retrainings, noise=preparation.score_noise)
+    stage = _Stage(preparation, study, watchers, retrainings, scheduler)
+    is_searched = sum(_is_ended(record) for record in study.trials()) >= settings.num_trials
+    if not is_searched or retrainings.due():
+        try:
+            stage.train(is_searched=is_searched)
+        finally:
+            watchers.display.end_trials()
+    return retrainings
 
 
 def make_searcher(preparation: Preparation, study: RunStudy, promotions: PromotionRule | None) -> StudySearcher:
@@ -123,7 +65,7 @@ def make_searcher(preparation: Preparation, study: RunStudy, promotions: Promoti
         settings.time_budget_s,
         study,
         max_epochs=settings.max_epochs,
-        retrain_epochs_of_trial=preparation.retrain_epochs_of_trial,
+        retrain_epochs=preparation.retrain_cost.wall_epochs,
     )
     proposer = Proposer(
         preparation.space,
@@ -144,55 +86,137 @@ def make_searcher(preparation: Preparation, study: RunStudy, promotions: Promoti
     )
 
 
-def _train_trials(preparation: Preparation, study: RunStudy, scheduler: StudyScheduler, watchers: Watchers) -> None:
-    from search.tune.callbacks import CheckCallback, CheckpointCallback, NodeCallback, ReportCallback, TimeoutCallback
-    from search.tune.cluster import ray_cluster
-    from search.tune.trackers import tracking
-    from search.tune.tuner import make_trainable, run_trials
+@dataclass(frozen=True)
+class _Stage:
+    """One Tuner run: the search, then the retrainings on the same workers."""
 
-    settings, slots = preparation.settings, preparation.machine.slots
-    with (
-        watchers.stop.deferred(),
-        ray_cluster(slots, settings.run_dir / "ray.log") as scratch,
-        tracking(settings, study, watchers.display.warning) as watchers.trackers,
-    ):
-        plan = _trial_plan(preparation, StepCounts(scratch / "steps"))
-        watchers.display.watch(plan.steps)
-        run_trials(
-            make_trainable(train_trial, preparation.images, plan, slots),
-            make_searcher(preparation, study, scheduler.promotions),
-            scheduler,
-            max_failures=settings.max_failures,
-            scratch=scratch,
-            callbacks=[
-                CheckCallback(watchers.check),
-                CheckpointCallback(plan, scheduler),
-                ReportCallback(partial(watchers.report, plan), partial(_note_end, study, scheduler, watchers)),
-                TimeoutCallback(TrialClock(settings.trial_timeout_s), scheduler),
-                NodeCallback(slots),
-            ],
+    preparation: Preparation
+    study: RunStudy
+    watchers: Watchers
+    retrainings: RetrainQueue
+    scheduler: StudyScheduler
+
+    def train(self, *, is_searched: bool) -> None:
+        """Trains until nothing is due. `is_searched`: whether the record holds the whole search."""
+        from search.tune.cluster import ray_cluster
+        from search.tune.searcher import RunSearcher
+        from search.tune.trackers import tracking
+        from search.tune.tuner import make_trainable, run_trials
+
+        settings, slots, watchers = self.preparation.settings, self.preparation.machine.slots, self.watchers
+        if not is_searched:
+            watchers.display.start_trials(self._search_progress())
+        with (
+            watchers.stop.deferred(),
+            ray_cluster(slots, settings.run_dir / "ray.log") as scratch,
+            tracking(settings, self.study, watchers.display.warning) as watchers.trackers,
+        ):
+            plan = self.preparation.trial_plan(StepCounts(scratch / "steps"))
+            watchers.display.watch(plan.steps)
+            run_trials(
+                make_trainable(train_trial, self.preparation.images, plan, slots, retrain_splits(self.preparation)),
+                RunSearcher(
+                    make_searcher(self.preparation, self.study, self.scheduler.promotions),
+                    self.retrainings,
+                    max_concurrent=slots.num_concurrent,
+                    on_search_end=partial(self._begin_retraining, plan),
+                ),
+                self.scheduler,
+                max_failures=settings.max_failures,
+                scratch=scratch,
+                callbacks=self._callbacks(plan),
+            )
+
+    def _callbacks(self, plan: TrialPlan) -> list[Any]:
+        from search.tune.callbacks import (
+            CheckCallback,
+            CheckpointCallback,
+            NodeCallback,
+            ReportCallback,
+            TimeoutCallback,
         )
-        for number in scheduler.promotions.stopped if scheduler.promotions else ():
+
+        settings, slots = self.preparation.settings, self.preparation.machine.slots
+        return [
+            CheckCallback(self.watchers.check),
+            CheckpointCallback(plan, self.scheduler),
+            ReportCallback(partial(self.watchers.report, plan), self._note_end),
+            TimeoutCallback(TrialClock(settings.trial_timeout_s), self.scheduler),
+            NodeCallback(slots),
+        ]
+
+    def _begin_retraining(self, plan: TrialPlan) -> None:
+        """The search is over."""
+        for number in self.scheduler.promotions.stopped if self.scheduler.promotions else ():
             delete_checkpoints(plan.checkpoint_dir(number))
-            watchers.end(study.trial(number))
+            self.watchers.end(self.study.trial(number))
+        self.watchers.page.update()
+        display, settings = self.watchers.display, self.preparation.settings
+        display.end_trials()
+        _note_time_budget(settings, self.study, display)
+        if not self.retrainings.due():
+            return
+        words = RetrainPlan.of(settings).words(has_baselines=settings.baseline)
+        display.message(f"retraining {words}, for {settings.max_epochs} epochs")
+        if plan.steps is not None:
+            plan.steps.clear()
+        display.start_trials(self._retrain_progress())
+        display.watch(plan.steps)
 
+    def _note_end(self, trial: TrialId) -> None:
+        """Passes on an end or a pause; a trial whose worker died and that starts again has neither."""
+        if isinstance(trial, int):
+            promotions = self.scheduler.promotions
+            if self.scheduler.is_over(trial) or (promotions is not None and promotions.is_paused(trial)):
+                self.watchers.end(self.study.trial(trial))
+        elif trial in self.retrainings.failures:
+            self.watchers.display.warning(f"{retrain_title(trial)} failed: {self.retrainings.failures[trial]}")
+        elif self.retrainings.is_trained(trial):
+            self.watchers.display.expect(self.retrainings.num_tasks)
+            self.watchers.display.end_retraining(self.retrainings.record(trial))
+            self.watchers.page.update()
 
-def _note_end(study: RunStudy, scheduler: StudyScheduler, watchers: Watchers, number: int) -> None:
-    """Passes on an end or a pause; a trial whose worker died and that starts again has neither."""
-    if scheduler.is_over(number) or (scheduler.promotions is not None and scheduler.promotions.is_paused(number)):
-        watchers.end(study.trial(number))
+    def _search_progress(self) -> Progress:
+        settings = self.preparation.settings
+        progress = Progress(
+            settings.num_trials,
+            settings.max_epochs,
+            expected_epochs(settings, settings.num_trials),
+            rung_epochs=rungs_of(settings),
+            num_workers=self.preparation.machine.slots.num_concurrent,
+            num_finalists=NUM_FINALISTS if self.scheduler.promotions else 0,
+            deadline=time.monotonic() + (settings.time_budget_s or math.inf),
+        )
+        progress.resume(self.study.trials())
+        return progress
 
-
-def _trial_plan(preparation: Preparation, steps: StepCounts) -> TrialPlan:
-    settings = preparation.settings
-    return TrialPlan(
-        max_epochs=settings.max_epochs,
-        rung_epochs=rungs_of(settings),
-        engine=preparation.machine.engine,
-        checkpoints_dir=(settings.run_dir / "checkpoints").absolute(),
-        steps=steps,
-    )
+    def _retrain_progress(self) -> Progress:
+        num_tasks, max_epochs = self.retrainings.num_tasks, self.preparation.settings.max_epochs
+        progress = Progress(
+            num_tasks,
+            max_epochs,
+            float(num_tasks * max_epochs),
+            stage="retraining",
+            num_workers=self.preparation.machine.slots.num_concurrent,
+        )
+        for task in self.retrainings.tasks:
+            if self.retrainings.is_trained(task.key):
+                progress.end_retraining(self.retrainings.record(task.key))
+        return progress
 
 
 def _is_ended(record: TrialRecord) -> bool:
     return record.status not in (TrialStatus.INTERRUPTED, TrialStatus.REJECTED)
+
+
+def _note_time_budget(settings: SearchSettings, study: RunStudy, display: Display) -> None:
+    """Says so if time ran out before all trials were trained."""
+    num_ended = sum(_is_ended(record) for record in study.trials())
+    is_short = settings.time_budget_s is not None and num_ended < settings.num_trials
+    words = (
+        f"time budget of {duration(settings.time_budget_s)} used up: {num_ended} of {settings.num_trials} trials. "
+        "Resume the run, or extend it, for more"
+    )
+    study.set_note(BUDGET_NOTE, words if is_short else None)
+    if is_short:
+        display.warning(words)

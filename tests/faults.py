@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import signal
 import sqlite3
@@ -157,7 +158,7 @@ def story(run_dir: Path) -> dict[str, Any]:
         }
         for record in run.records
     ]
-    retrains = [(row["config_name"], row["test_accuracy"], row["test_loss"]) for row in run.retrains.to_dict("records")]
+    retrains = [dataclasses.replace(record, seconds=0.0) for record in run.retrain_records]
     return {"trials": trials, "winner": rank_trials(run.records)[0].number, "retrains": retrains}
 
 

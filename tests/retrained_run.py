@@ -3,21 +3,35 @@
 from __future__ import annotations
 
 import dataclasses
+import io
+from functools import partial
 from pathlib import Path
 
-import tomli_w
-from fabricated_run import make_run
+from fabricated_run import SPACE, make_run
+from serial_retraining import train_serially
 
 from model.config import BlockConfig, TrainConfig
 from model.data import TrainingData, load_training_data
 from model.engine import Engine
 from model.examples import Examples
+from model.survey import ImageSurvey
 from search.analysis.results import Run
-from search.retrain.retrainer import Retrainer, RetrainTask
+from search.display.display import Display
+from search.machine.slots import Slots
+from search.retrain.stage import evaluate_retrained, note_winner
+from search.schedulers.retrain_queue import RetrainQueue
 from search.settings import SearchSettings
+from search.setup.images import split_images
+from search.setup.prepare import Machine, Preparation
+from search.study.record import NewTrial, TrialStatus
+from search.study.study import RunStudy
 
 BLOCK = BlockConfig(num_convs=1, inner_width=4, width=4)
 TINY = TrainConfig(c1=BLOCK, c2=BLOCK, c3=BLOCK, output=BLOCK, batch_size=32, lr=0.05)
+MACHINE = Machine(
+    engine=Engine(num_threads=1), slots=Slots(num_concurrent=1, cpus_per_trial=1, gpus_per_trial=0.0, gpus=0)
+)
+PROFILE = {"num_params": 1, "multiply_adds": 2, "receptive_field": 3}
 
 
 def some_digits(num_images: int) -> TrainingData:
@@ -27,25 +41,41 @@ def some_digits(num_images: int) -> TrainingData:
     return dataclasses.replace(whole, examples=examples)
 
 
+def preparation_of(settings: SearchSettings, data: TrainingData) -> Preparation:
+    """As much of it as retraining needs."""
+    return Preparation(
+        settings=settings,
+        data=data,
+        survey=ImageSurvey(train={}, test={}, contrast=0.0),
+        images=split_images(settings, data),
+        space=SPACE,
+        machine=MACHINE,
+        measurements={},
+        given_trials=[],
+        warnings=[],
+    )
+
+
+def completed_trials(*configs: TrainConfig, max_epochs: int = 2) -> RunStudy:
+    """A record of trials with these configs, each better than the one before."""
+    study = RunStudy.in_memory()
+    for number, config in enumerate(configs):
+        study.add_trial(NewTrial(config=config.flat(), seed=number, profile=PROFILE))
+        score = 0.1 + number / 10
+        study.record_epoch(number, epoch=max_epochs, val_accuracy=score, metrics={})
+        study.finish(number, TrialStatus.COMPLETED, value=score)
+    return study
+
+
 def make_retrained_run(folder: Path, *, config: TrainConfig = TINY, num_images: int = 320) -> Run:
     """A run's folder whose winner was retrained for two epochs in float32."""
     data = some_digits(num_images)
     run = make_run(folder, lambda study: None, class_names=data.class_names)
-    (folder / "best_config.toml").write_text(tomli_w.dumps(config.flat()))
-    task = RetrainTask(
-        config_name="winner",
-        config=config,
-        trial_number=0,
-        profile={"num_params": 1, "multiply_adds": 2, "receptive_field": 3},
-        weights_file=folder / "model.safetensors",
-    )
-    retrainer = Retrainer(
-        settings=SearchSettings(run_name=folder.name, results_dir=folder.parent, max_epochs=2, grace_period=1),
-        data=data,
-        engine=Engine(num_threads=1),
-        study=run.study,
-        on_epoch=lambda task, metrics: None,
-    )
-    retrainer.train(task)
-    assert [record.config_name for record in retrainer.test([task])] == ["winner"]
+    settings = SearchSettings(run_name=folder.name, results_dir=folder.parent, max_epochs=2, grace_period=1)
+    preparation, study, display = preparation_of(settings, data), completed_trials(config), Display(io.StringIO())
+    queue = RetrainQueue(settings, study, {}, partial(note_winner, folder, study, display))
+    train_serially(preparation, queue)
+    evaluate_retrained(preparation, queue, study, display)
+    [record] = study.retrains()
+    run.study.record_retrain(record)
     return run

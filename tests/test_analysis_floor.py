@@ -19,7 +19,7 @@ from search.analysis.summary import summary_text
 from search.display.display import Display
 from search.report.data import report_data
 from search.report.page import report_page
-from search.retrain.retrainer import _balanced_accuracy
+from search.retrain.stage import _balanced_accuracy
 from search.settings import SearchSettings
 from search.study.study import RunStudy
 from search.trial_stage import _note_time_budget

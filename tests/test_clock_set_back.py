@@ -39,7 +39,7 @@ def test_tables_page_winner_and_budget_do_not_mind(tmp_path: Path) -> None:
     write_results(turned)
     write_report(turned)
     assert (turned.trials.ended < turned.trials.started).any(), "the clock went on as usual"
-    budgets = [Budget(10**6, held, max_epochs=9, retrain_epochs_of_trial=18) for held in (run.study, turned.study)]
+    budgets = [Budget(10**6, held, max_epochs=9, retrain_epochs=18) for held in (run.study, turned.study)]
     assert [budget.may_start() for budget in budgets] == [True, True]
 
 

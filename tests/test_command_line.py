@@ -96,7 +96,7 @@ def test_help_has_every_option_with_its_default_and_is_quick() -> None:
         assert f"--{option.flag}" in words
         assert option.help in words
     assert "(default: 20)" in words
-    assert "(default: 1 on the CPU, 3 on a GPU)" in words
+    assert "(default: 1 to 5, as many as cost about what the search costs)" in words
     assert all(f" {name} " in words for name in COMMANDS)
 
 

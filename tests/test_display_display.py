@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from fabricated_run import finalist_record
 
 from search.display.display import Display
 from search.display.progress import Progress
@@ -153,3 +154,21 @@ def test_ctrl_c_is_explained_once() -> None:
     (line,) = shown(play).splitlines()
     assert line.startswith("stopping: ")
     assert "Press Ctrl-C again to end at once" in line
+
+
+def test_retrainings_are_shown_as_trials_are(terminal: Terminal) -> None:
+    display = Display(terminal)
+    display.start_trials(Progress(3, 9, 27.0, stage="retraining", num_workers=2))
+    trained = {**metrics(9, 0.5), "val_accuracy": None}
+    display.report("retrain:winner:0", {**trained, "epoch": 4})
+    display.report("finalist:7:1", metrics(9, 0.75))
+    display.end_retraining(finalist_record(7, 1, 0.75))
+    display.end_trials()
+    text = terminal.getvalue()
+    assert "winner, seed 1" in text
+    assert "4/9" in text
+    assert "best validation accuracy 75.00 % (finalist trial 7, seed 2, epoch 9)" in text
+    assert (
+        "[2/3 started, 1 running, 0 paused, 1 finished; 13 of about 27 epochs] finalist trial 7, seed 2 trained" in text
+    )
+    assert "of retraining left" in text

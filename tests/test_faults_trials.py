@@ -52,6 +52,9 @@ def troubled(
     folder: Path, assignment: Mapping[str, Any], images: ImageTensors, plan: TrialPlan, report: Report
 ) -> None:
     """The real training, in which some trials meet trouble at their second epoch. Notes every start of a trial."""
+    if "retraining" in assignment:
+        train_trial(assignment, images, plan, report)
+        return
     number = assignment["trial_number"]
     starts = folder / f"starts-{number}"
     starts.write_text(starts.read_text() + "x" if starts.exists() else "x")
@@ -84,8 +87,8 @@ def search_with(train: Any, settings: SearchSettings, monkeypatch: pytest.Monkey
     folder = settings.results_dir.parent
     make_trainable = tuner.make_trainable
 
-    def make_troubled(_train: Any, images: ImageArrays, plan: TrialPlan, slots: Slots) -> Any:
-        return make_trainable(functools.partial(train, folder), images, plan, slots)
+    def make_troubled(_train: Any, images: ImageArrays, plan: TrialPlan, slots: Slots, splits: Any) -> Any:
+        return make_trainable(functools.partial(train, folder), images, plan, slots, splits)
 
     monkeypatch.setattr(tuner, "make_trainable", make_troubled)
     run_search(settings)

@@ -10,10 +10,10 @@ import pytest
 from model.engine import Engine
 from search.forecast.forecast import HIGH, LOW, START_S, Workload, make_forecast
 from search.forecast.wording import brief_line, plan_lines, verdict
-from search.machine.hardware import num_cpus
 from search.machine.slots import Slots
 from search.schedulers.expected_epochs import expected_epochs
 from search.settings import SearchSettings
+from search.setup.retrain_size import RetrainCost
 
 SLOTS = Slots(num_concurrent=2, cpus_per_trial=1, gpus_per_trial=0.0, gpus=0)
 
@@ -26,12 +26,12 @@ def packing(num_trials: int, image_s: float, slowdown: float = 1.0) -> dict[str,
 
 
 def workload(tmp_path: Path, **changes: Any) -> Workload:
-    settings = SearchSettings(run_name="run", results_dir=tmp_path, num_trials=20)
+    settings = SearchSettings(run_name="run", results_dir=tmp_path, num_trials=20, retrain_top=3, retrain_seeds=2)
     values: dict[str, Any] = {
         "settings": settings, "engine": Engine(), "slots": SLOTS,
         "measurements": {"packing": [packing(1, 0.0015), packing(2, 0.002, slowdown=1.5)]},
         "num_train": 900, "num_val": 300, "multiply_adds": [10_000_000], "seed_multiply_adds": 48_000_000,
-        "retrain_epochs": 60.0, "memory_need": 10_000_000, "preparation_s": 4.0,
+        "retrain_cost": RetrainCost(60.0, 40.0), "memory_need": 10_000_000, "preparation_s": 4.0,
     }  # fmt: skip
     return Workload(**{**values, **changes})
 
@@ -42,10 +42,10 @@ def test_time_is_epochs_times_images_times_the_measured_speed(tmp_path: Path) ->
     assert forecast.epochs == epochs == pytest.approx(128)
     epoch_s = (900 + 300 / 3) * 0.002 * 1.5
     assert forecast.search_s == pytest.approx(epochs / 2 * epoch_s)
-    assert forecast.retrain_s == pytest.approx(60 * 1000 * 0.0015 * 1.5)
+    assert forecast.retrain_s == pytest.approx(40 * epoch_s)
     assert forecast.wall_s == pytest.approx(4 + START_S * 1.5 + forecast.search_s + forecast.retrain_s)
     assert (forecast.low_s, forecast.high_s) == (LOW * forecast.wall_s, HIGH * forecast.wall_s)
-    assert forecast.device_s == pytest.approx(2 * forecast.search_s + num_cpus() * forecast.retrain_s)
+    assert forecast.device_s == pytest.approx(2 * (forecast.search_s + forecast.retrain_s))
 
 
 def test_larger_configs_take_longer_and_a_budget_limits_the_whole(tmp_path: Path) -> None:
@@ -86,8 +86,9 @@ def test_the_sentences_give_the_numbers(tmp_path: Path) -> None:
     assert "20 trials with about 128 epochs" in line
     assert "2 side by side, 1 CPU core each" in line
     assert "factor of 1.5" in line
+    assert "then the retraining of 3 finalists, the winner and the baselines on 2 seeds each" in line
     text = "\n".join(plan_lines(forecast))
-    assert "retraining costs as much as 60 more" in text
+    assert "on 2 seeds each, which costs as much as 60 more" in text
     assert "CPU core hours" in text
 
 

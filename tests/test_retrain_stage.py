@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import io
+from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fabricated_run import finalist_record
 from safetensors.torch import load_file
+from serial_retraining import train_serially
 
-import search.retrain.retrainer
+import search.retrain.stage
 from model.engine import Engine
 from model.examples import Examples
 from model.test_data import load_test_data
@@ -19,7 +22,8 @@ from model.training import EpochMetrics, Training
 from search.display.display import Display
 from search.errors import RunFailed
 from search.machine.slots import Slots
-from search.retrain.stage import retrain_and_test
+from search.retrain.stage import evaluate_retrained, note_winner, retrain_splits
+from search.schedulers.retrain_queue import RetrainQueue
 from search.settings import SearchSettings
 from search.setup.images import split_images
 from search.setup.prepare import Machine, Preparation, prepare
@@ -101,14 +105,23 @@ def story(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     train_epoch = Training.train_epoch
     monkeypatch.setattr(Training, "train_epoch", watched)
-    monkeypatch.setattr(search.retrain.retrainer, "load_test_data", opened)
+    monkeypatch.setattr(search.retrain.stage, "load_test_data", opened)
     return told
 
 
-def stage(preparation: Preparation, study: RunStudy) -> str:
-    """Runs it; what it prints."""
+def stage(preparation: Preparation, study: RunStudy, kill_at: int = 0) -> str:
+    """Trains and tests; what it prints. `kill_at`: the report that kills it, from 1."""
     stream = io.StringIO()
-    retrain_and_test(preparation, study, Display(stream), lambda: None)
+    display, reports = Display(stream), count(1)
+
+    def on_report(_key: str, _metrics: dict[str, Any]) -> None:
+        if next(reports) == kill_at:
+            raise Killed
+
+    on_winner = partial(note_winner, preparation.settings.run_dir, study, display)
+    queue = RetrainQueue(preparation.settings, study, preparation.baselines, on_winner)
+    train_serially(preparation, queue, on_report)
+    evaluate_retrained(preparation, queue, study, display)
     return stream.getvalue()
 
 
@@ -185,14 +198,11 @@ def test_killed_after_any_epoch_it_ends_as_the_undisturbed_one(
     prepared: Preparation,
     undisturbed: RunStudy,
     kill_at: int,
-    monkeypatch: pytest.MonkeyPatch,
     story: list[str],
 ) -> None:
     preparation, study = preparation_in(tmp_path, prepared), study_of(prepared, 0.2, 0.6, 0.5)
-    with monkeypatch.context() as patch:
-        patch.setattr(Display, "retrain_epoch", _killer(kill_at))
-        with pytest.raises(Killed):
-            stage(preparation, study)
+    with pytest.raises(Killed):
+        stage(preparation, study, kill_at)
     assert "test images opened" not in story
     stage(preparation, study)
     assert untimed(study) == untimed(undisturbed)
@@ -220,21 +230,17 @@ def test_killed_between_two_tests_the_first_is_not_done_again(
     assert untimed(study)["retrain:winner:0"] == first
 
 
+def test_all_splits_share_their_images(prepared: Preparation) -> None:
+    """So Ray stores them once."""
+    splits = retrain_splits(prepared)
+    assert {id(one.images) for one in splits.values()} == {id(prepared.images.images)}
+    assert {id(one.labels) for one in splits.values()} == {id(prepared.images.labels)}
+
+
 def test_without_a_score_there_is_nothing_to_retrain(tmp_path: Path, prepared: Preparation, story: list[str]) -> None:
     with pytest.raises(RunFailed, match="no trial ended with a score, so there is nothing to retrain"):
         stage(preparation_in(tmp_path, prepared), RunStudy.in_memory())
     assert story == []
-
-
-def _killer(kill_at: int) -> Any:
-    count = [0]
-
-    def killed(*_arguments: Any) -> None:
-        count[0] += 1
-        if count[0] == kill_at:
-            raise Killed
-
-    return killed
 
 
 def _killer_at_text(text: str) -> Any:

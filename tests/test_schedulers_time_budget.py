@@ -23,12 +23,12 @@ def test_the_slowest_trial_counts() -> None:
 
 
 def test_without_a_budget_trials_may_always_start() -> None:
-    assert Budget(None, study_with((1e9,)), max_epochs=10, retrain_epochs_of_trial=20).may_start()
+    assert Budget(None, study_with((1e9,)), max_epochs=10, retrain_epochs=20).may_start()
 
 
 def test_a_trial_starts_only_if_it_and_the_retrain_end_in_time() -> None:
     now = 1000.0
-    budget = Budget(100.0, study_with((2.0,)), max_epochs=10, retrain_epochs_of_trial=20, clock=lambda: now)
+    budget = Budget(100.0, study_with((2.0,)), max_epochs=10, retrain_epochs=20, clock=lambda: now)
     now = 1040.0
     assert budget.may_start()
     now = 1040.5
@@ -37,7 +37,7 @@ def test_a_trial_starts_only_if_it_and_the_retrain_end_in_time() -> None:
 
 def test_the_first_trial_starts_while_nothing_is_known() -> None:
     now = 0.0
-    budget = Budget(10.0, RunStudy.in_memory(), max_epochs=10, retrain_epochs_of_trial=20, clock=lambda: now)
+    budget = Budget(10.0, RunStudy.in_memory(), max_epochs=10, retrain_epochs=20, clock=lambda: now)
     assert budget.may_start()
     now = 10.5
     assert not budget.may_start()

@@ -192,6 +192,6 @@ def test_the_record_is_in_the_run_folder_unless_told_otherwise(tmp_path: Path) -
 @pytest.mark.parametrize(("scheduler", "usual"), [("promotion", 6), ("asha", 3)])
 def test_how_many_go_on_depends_on_the_scheduler(scheduler: Scheduler, usual: int) -> None:
     settings = SearchSettings(run_name="r", scheduler=scheduler)
-    assert settings.resolved("cpu").reduction_factor == reduction_factor_of(settings) == usual
+    assert settings.resolved().reduction_factor == reduction_factor_of(settings) == usual
     asked = SearchSettings(run_name="r", scheduler=scheduler, reduction_factor=4)
-    assert asked.resolved("cpu").reduction_factor == reduction_factor_of(asked) == 4
+    assert asked.resolved().reduction_factor == reduction_factor_of(asked) == 4

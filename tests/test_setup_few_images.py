@@ -19,12 +19,12 @@ LIMITS = {"max_params": 1_000_000, "min_receptive_field": 44, "num_classes": 2, 
     [(50_000, (25, 3)), (1_000, (25, 3)), (999, (26, 3)), (370, (68, 8)), (100, (100, 12)), (10, (100, 12))],
 )
 def test_a_training_sees_25_000_images_in_at_most_100_epochs(num_images: int, lengths: tuple[int, int]) -> None:
-    settings = lengthened_for_few_images(SearchSettings(run_name="r").resolved("cpu"), num_images)
+    settings = lengthened_for_few_images(SearchSettings(run_name="r").resolved(), num_images)
     assert (settings.max_epochs, settings.grace_period) == lengths
 
 
 def test_lengths_that_were_given_stay(tmp_path: Path) -> None:
-    given = SearchSettings(run_name="r", max_epochs=25, results_dir=tmp_path).resolved("cpu")
+    given = SearchSettings(run_name="r", max_epochs=25, results_dir=tmp_path).resolved()
     assert lengthened_for_few_images(given, 100) == given
     with_grace = lengthened_for_few_images(SearchSettings(run_name="r", grace_period=5), 100)
     assert (with_grace.max_epochs, with_grace.grace_period) == (100, 5)

@@ -74,10 +74,11 @@ def test_other_image_sizes_have_no_seed_config() -> None:
 
 def test_the_retrains_cost_counts_all_images_and_the_baselines(preparation: Preparation) -> None:
     num_train, num_all = len(preparation.images.train_indices), len(preparation.data.examples)
-    assert preparation.retrain_epochs_of_trial == pytest.approx(3 * 25 * num_all / num_train)
+    assert preparation.retrain_cost.epochs == pytest.approx(3 * 25 * num_all / num_train)
+    assert preparation.retrain_cost.wall_epochs == preparation.retrain_cost.epochs, "one slot"
     alone = dataclasses.replace(preparation, settings=preparation.settings.changed(baseline=False))
     assert alone.baselines == {}
-    assert alone.retrain_epochs_of_trial == pytest.approx(25 * num_all / num_train)
+    assert alone.retrain_cost.epochs == pytest.approx(25 * num_all / num_train)
 
 
 def test_the_retrains_cost_counts_the_finals_on_the_whole_training_split() -> None:
@@ -85,19 +86,7 @@ def test_the_retrains_cost_counts_the_finals_on_the_whole_training_split() -> No
     num_all, num_val = len(preparation.data.examples), len(preparation.images.val_indices)
     # 4 finalists, then the winner, the seed config and the default; 2 seeds of 25 epochs each.
     expected = 2 * 25 * (4 * (num_all - num_val) + 3 * num_all) / 300
-    assert preparation.retrain_epochs_of_trial == pytest.approx(expected)
-
-
-@pytest.mark.parametrize(("device", "usual"), [("cpu", 1), ("cuda", 3), ("mps", 3)])
-def test_how_often_configs_are_retrained_depends_on_the_device(device: str, usual: int) -> None:
-    settings = SearchSettings(run_name="run")
-    assert (settings.resolved(device).retrain_top, settings.resolved(device).retrain_seeds) == (usual, usual)
-    asked = settings.changed(retrain_top=2, retrain_seeds=5, reduction_factor=4)
-    assert asked.resolved(device) == asked
-
-
-def test_a_run_says_how_often_it_retrains(preparation: Preparation) -> None:
-    assert (preparation.settings.retrain_top, preparation.settings.retrain_seeds) == (1, 1)
+    assert preparation.retrain_cost.epochs == pytest.approx(expected)
 
 
 def test_the_split_follows_the_seed_and_statistics_are_of_the_training_part() -> None:

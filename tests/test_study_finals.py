@@ -104,3 +104,30 @@ def test_one_config_on_many_seeds_measures_how_much_it_was_flattered() -> None:
 )
 def test_the_plan_is_what_the_settings_say(settings: dict[str, Any], plan: RetrainPlan) -> None:
     assert RetrainPlan.of(SearchSettings(run_name="r", **settings)) == plan
+
+
+@pytest.mark.parametrize(
+    ("plan", "num_baselines", "num_slots", "num_trainings", "num_rounds"),
+    [
+        (RetrainPlan(), 2, 1, 3, 3),
+        (RetrainPlan(), 2, 2, 3, 2),
+        (RetrainPlan(), 0, 8, 1, 1),
+        (RetrainPlan(num_top=3, num_seeds=3), 2, 1, 18, 18),
+        (RetrainPlan(num_top=3, num_seeds=3), 2, 4, 18, 5),
+        # The winner's trainings wait for the finals.
+        (RetrainPlan(num_top=3, num_seeds=3), 2, 100, 18, 2),
+        (RetrainPlan(num_top=2, num_seeds=1), 0, 2, 3, 2),
+    ],
+)
+def test_trainings_and_rounds_are_counted(
+    plan: RetrainPlan, num_baselines: int, num_slots: int, num_trainings: int, num_rounds: int
+) -> None:
+    assert plan.num_trainings(num_baselines) == num_trainings
+    assert plan.num_rounds(num_baselines, num_slots) == num_rounds
+
+
+def test_a_plan_in_words() -> None:
+    assert RetrainPlan().words(has_baselines=False) == "the winner on one seed"
+    assert RetrainPlan().words(has_baselines=True) == "the winner and the baselines on one seed each"
+    words = RetrainPlan(num_top=2, num_seeds=3).words(has_baselines=True)
+    assert words == "2 finalists, the winner and the baselines on 3 seeds each"

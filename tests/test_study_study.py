@@ -122,5 +122,10 @@ def test_retrainings_come_back_as_they_were_written_and_in_table_order(tmp_path:
     order = ["winner:0", "winner:1", "seed:0", "default:0", "3:0", "3:1", "12:0"]
     assert [record.key.partition(":")[2] for record in read] == order
     assert read[-1] == dataclasses.replace(finalist_record(12, 0, 0.1 + 0.2), train_losses=(2.0, 0.1))
+    unfinished = dataclasses.replace(read[0], seed_index=2, val_accuracy=None, val_accuracies=(0.25, 0.5))
+    study.record_retrain(unfinished)
+    assert study.retrain(unfinished.key) == unfinished
+    assert study.retrain("retrain:winner:3") is None
+    assert study.retrains() == read, "only those that have ended"
     study.record_retrain(dataclasses.replace(read[0], trial_number=8))
     assert [record.trial_number for record in study.retrains() if record.config_name == "winner"] == [8, 7]

@@ -8,12 +8,15 @@ from typing import Any
 
 import pytest
 from ray.tune.search import Searcher
+from retrained_run import PROFILE
 from search_worlds import GIVEN, SEED, SPACE, build_searcher, search
 
 from search.samplers import proposer
+from search.schedulers.retrain_queue import RetrainQueue
+from search.settings import SearchSettings
 from search.study.record import NewTrial, TrialStatus
 from search.study.study import RunStudy
-from search.tune.searcher import StudySearcher
+from search.tune.searcher import RunSearcher, StudySearcher
 
 
 def propose(searcher: StudySearcher, trial_id: str = "t") -> dict[str, Any]:
@@ -141,3 +144,39 @@ def test_its_pickle_holds_nothing_of_the_record() -> None:
     study = RunStudy.in_memory()
     search(study, 4)
     assert len(pickle.dumps(build_searcher(SPACE, study, SEED))) < 200
+
+
+def test_retrainings_follow_once_the_last_trial_has_ended() -> None:
+    study, events = RunStudy.in_memory(), []
+    given = [dataclasses.replace(trial, profile=PROFILE) for trial in GIVEN]
+    queue = RetrainQueue(SearchSettings(run_name="r", max_epochs=9, retrain_seeds=1), study, {0: given[0]})
+    searcher = RunSearcher(
+        build_searcher(SPACE, study, SEED, given=given, num_trials=2), queue, max_concurrent=1,
+        on_search_end=lambda: events.append("search over"),
+    )  # fmt: skip
+    for number, score in ((0, 0.9), (1, 0.5)):
+        assert propose_from(searcher, f"t{number}")["trial_number"] == number
+        study.record_epoch(number, epoch=9, val_accuracy=score, metrics={})
+        study.finish(number, TrialStatus.COMPLETED, value=score)
+        if number == 1:
+            assert (searcher.suggest("early"), events) == (None, []), "a trial is still live"
+        searcher.on_trial_complete(f"t{number}")
+    first = propose_from(searcher, "a")
+    assert events == ["search over"]
+    assert first["retraining"] == "retrain:winner:0"
+    assert searcher.suggest("b") is None, "the only slot is taken"
+    searcher.on_trial_complete("a", error=True)
+    assert propose_from(searcher, "b") == first, "its worker died before it ended"
+    for key, trial_id in (("retrain:winner:0", "b"), ("retrain:seed:0", "c")):
+        if trial_id == "c":
+            assert propose_from(searcher, "c")["retraining"] == key
+        assert queue.report(key, {"epoch": 9, "seconds": 1.0, "train_loss": 0.1, "val_accuracy": None})
+        searcher.on_trial_complete(trial_id)
+    assert searcher.suggest("d") == Searcher.FINISHED
+    assert events == ["search over"]
+
+
+def propose_from(searcher: RunSearcher, trial_id: str) -> dict[str, Any]:
+    proposed = searcher.suggest(trial_id)
+    assert isinstance(proposed, dict)
+    return proposed

@@ -10,8 +10,11 @@ import pytest
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
+from retrained_run import TINY, completed_trials
 from search_worlds import SEED, SPACE, Rungs, build_searcher, stub
 
+from search.schedulers.retrain_queue import RetrainQueue
+from search.settings import SearchSettings
 from search.study.record import NewTrial, RungDecision, TrialStatus
 from search.study.study import RunStudy
 from search.tune.trial_scheduler import WORKER_DIED, StudyScheduler
@@ -169,3 +172,28 @@ def test_a_trial_whose_idle_worker_died_is_suggested_again_a_few_times() -> None
         searcher.on_trial_complete(f"t{death}", error=True)
         assert (study.trials()[-1].status is TrialStatus.FAILED) == (death == 2)
     assert searcher.suggest("t3") == Searcher.FINISHED
+
+
+def test_reports_of_retrainings_go_to_their_queue_and_a_dead_worker_fails_only_its_own() -> None:
+    study = completed_trials(TINY, max_epochs=4)
+    queue = RetrainQueue(SearchSettings(run_name="r", max_epochs=4, retrain_seeds=2), study, {})
+    scheduler = StudyScheduler(RUNGS, study, queue)
+    first, second = queue.suggest(), queue.suggest()
+    assert first is not None
+    assert second is not None
+    before = study.trials()
+    trial = stub("a", first)
+    for epoch in range(1, 5):
+        result = {"epoch": epoch, "val_accuracy": epoch / 10, "train_loss": 1.0, "seconds": 2.0}
+        action = scheduler.on_trial_result(None, trial, result)  # type: ignore[arg-type]
+        assert action == (TrialScheduler.STOP if epoch == 4 else TrialScheduler.CONTINUE)
+        assert scheduler.is_over(first["retraining"]) == (epoch == 4)
+    [record] = study.retrains()
+    assert (record.val_accuracies, record.seconds) == ((0.1, 0.2, 0.3, 0.4), 8.0)
+    dead = stub("b", second)
+    dead.status, dead.should_recover = Trial.RUNNING, lambda: False
+    scheduler.will_be_killed(second["retraining"], "too slow")
+    scheduler.on_trial_error(None, dead)  # type: ignore[arg-type]
+    assert queue.failures == {second["retraining"]: "too slow"}
+    assert not scheduler.is_over(second["retraining"])
+    assert study.trials() == before

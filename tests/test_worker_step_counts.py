@@ -21,6 +21,10 @@ def test_steps_written_by_another_process_are_read(tmp_path: Path) -> None:
     counts.writer(7)  # started again
     assert counts.read() == {7: StepCount(0, 0, 0)}
     assert counts.read()[7].fraction == 0.0
+    counts.writer("retrain:winner:0")(1, 2, 4)
+    assert counts.read() == {7: StepCount(0, 0, 0), "retrain:winner:0": StepCount(1, 2, 4)}
+    counts.clear()
+    assert counts.read() == {}
 
 
 def test_steps_that_cannot_be_stored_cost_nothing(tmp_path: Path) -> None:

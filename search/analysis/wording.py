@@ -91,13 +91,15 @@ def finals_sentences(finals: Finals, search_examples: int | None) -> str:
     if not finals.plan.has_finals:
         return (
             "The search's own score is optimistic, because it picked the winner. This run did not measure by how much: "
-            "that takes retraining on fresh seeds without the validation images (--retrain-top, --retrain-seeds)."
+            "that takes retraining on fresh seeds without the validation images (--retrain-top, --retrain-seeds). "
+            "Unless asked for, a run does so only if all retrainings cost no more than the search."
         )
+    plan = finals.plan
     words = (
-        "The best configs of the search, trained from scratch on fresh seeds without the validation images. The best "
-        "mean wins. Scores are validation accuracies of the last epoch, single view. Optimism is the score in the "
-        "search minus the mean on fresh seeds. The validation mean picked the winner, so it is slightly optimistic; "
-        "the test accuracy is not."
+        f"The best configs of the search ({plan.num_top}), trained from scratch on fresh seeds ({plan.num_seeds} each) "
+        "without the validation images. The best mean wins. Scores are validation accuracies of the last epoch, single "
+        "view. Optimism is the score in the search minus the mean on fresh seeds. The validation mean picked the "
+        "winner, so it is slightly optimistic; the test accuracy is not."
     )
     if search_examples is not None:
         words += (

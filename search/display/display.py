@@ -14,7 +14,8 @@ from rich.text import Text
 
 from search.display.pipes import quiet
 from search.display.progress import Progress
-from search.study.record import TrialRecord, TrialStatus
+from search.study.record import TrialId, TrialRecord, TrialStatus
+from search.study.retrain_record import RetrainRecord, retrain_title
 from search.text import duration, percent
 from search.worker.step_counts import StepCounts
 
@@ -50,7 +51,7 @@ class Display:
             )
 
     def start_trials(self, progress: Progress) -> None:
-        """Shows trials from here to `end_trials`."""
+        """Shows trials, or retrainings, from here to `end_trials`."""
         self._progress = progress
         if self._console.is_terminal:
             self._live = Live(console=self._console, auto_refresh=False, transient=True)
@@ -74,25 +75,36 @@ class Display:
             self._read_steps(self._progress)
             self._live.update(_panel(self._progress), refresh=True)
 
-    def report(self, number: int, metrics: Mapping[str, Any]) -> None:
-        """A trial finished an epoch."""
+    def report(self, trial: TrialId, metrics: Mapping[str, Any]) -> None:
+        """A trial or retraining finished an epoch."""
         if self._progress is not None:
-            self._progress.report(number, metrics)
+            self._progress.report(trial, metrics)
             self.tick()
 
     def end(self, record: TrialRecord) -> None:
         """A trial ended or paused."""
         if self._progress is not None:
             self._progress.end(record)
-            self._read_steps(self._progress)
-            self.message(f"[{_counter(self._progress)}] {_ending(record, self._progress)}")
-            self.tick()
+            self._say_end(_ending(record, self._progress), self._progress)
 
-    def retrain_epoch(self, name: str, epoch: int, max_epochs: int, train_loss: float, images_per_s: float) -> None:
-        """A retraining finished an epoch."""
-        self.message(
-            f"retrain {name}: epoch {epoch}/{max_epochs}, train loss {train_loss:.3f}, {images_per_s:,.0f} images/s"
-        )
+    def end_retraining(self, record: RetrainRecord) -> None:
+        """A retraining has trained to its end, or diverged."""
+        if self._progress is not None:
+            self._progress.end_retraining(record)
+            self._say_end(_retrain_ending(record), self._progress)
+
+    def expect(self, num_trainings: int) -> None:
+        """So many retrainings there are in all: fewer than expected if a baseline has won."""
+        if self._progress is not None:
+            self._progress.num_trials = num_trainings
+            self._progress.expected_epochs = float(num_trainings * self._progress.max_epochs)
+
+    def _say_end(self, text: str, progress: Progress) -> None:
+        self._read_steps(progress)
+        left = progress.seconds_left()
+        left_text = "" if left is None else f", about {duration(left)} of {progress.stage} left"
+        self.message(f"[{_counter(progress)}] {text}{left_text}")
+        self.tick()
 
     def _read_steps(self, progress: Progress) -> None:
         if self._steps is not None:
@@ -116,10 +128,16 @@ def _ending(record: TrialRecord, progress: Progress) -> str:
         stop = record.rungs[-1]
         is_tie = stop.score == stop.cutoff  # with promotion, of equal scores the earlier trial goes on
         text += f" {'at' if is_tie else 'below'} the cutoff {percent(stop.cutoff)}"
+    return f"{text}: {record.error}" if record.error else text
+
+
+def _retrain_ending(record: RetrainRecord) -> str:
+    text = f"{retrain_title(record.key)} trained for {record.epochs_trained} epochs"
     if record.error:
-        text += f": {record.error}"
-    left = progress.seconds_left()
-    return text if left is None else f"{text}, about {duration(left)} of search left"
+        return f"{text}: {record.error}"
+    if record.val_accuracy is not None:
+        return f"{text}, validation accuracy {percent(record.val_accuracy)}"
+    return f"{text}, train loss {record.train_losses[-1]:.3f}"
 
 
 def _end_and_place(record: TrialRecord, progress: Progress) -> str:
@@ -135,11 +153,11 @@ def _panel(progress: Progress) -> Group:
     table = Table(box=None, pad_edge=False)
     for heading in ("trial", "epochs done", "of the next", "val accuracy", "images/s"):
         table.add_column(heading, justify="right")
-    for number, done in progress.underway.items():
-        metrics = progress.running.get(number, {})
+    for trial, done in progress.underway.items():
+        metrics = progress.running.get(trial, {})
         speed = metrics.get("images_per_s")
         table.add_row(
-            str(number),
+            str(trial) if isinstance(trial, int) else retrain_title(trial),
             f"{int(done)}/{progress.max_epochs}",
             f"{100 * (done - int(done)):.0f} %",
             percent(metrics.get("val_accuracy")),
@@ -147,12 +165,13 @@ def _panel(progress: Progress) -> Group:
         )
     best = "none yet"
     if progress.best is not None:
-        accuracy, best_trial, best_epoch = progress.best
-        best = f"{percent(accuracy)} (trial {best_trial}, epoch {best_epoch})"
+        accuracy, trial, epoch = progress.best
+        name = f"trial {trial}" if isinstance(trial, int) else retrain_title(trial)
+        best = f"{percent(accuracy)} ({name}, epoch {epoch})"
     ends = ", ".join(f"{count} {status}" for status, count in sorted(progress.finished.items()))
     headline = (
         f"{_counter(progress)}{f' ({ends})' if ends else ''}; best validation accuracy {best}, "
-        f"{progress.images_per_s:,.0f} images/s, {duration(progress.seconds_left())} of search left. "
+        f"{progress.images_per_s:,.0f} images/s, {duration(progress.seconds_left())} of {progress.stage} left. "
         "Ctrl-C stops and keeps everything."
     )
     return Group(Text(headline), table)

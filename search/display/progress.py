@@ -1,4 +1,4 @@
-"""The state of a running search, kept up to date report by report; pure."""
+"""The state of a running search, or of the retrainings after it, kept up to date report by report; pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from search.study.record import TrialRecord, TrialStatus
+from search.study.record import TrialId, TrialRecord, TrialStatus
+from search.study.retrain_record import RetrainRecord
 from search.worker.step_counts import StepCount
 
 
@@ -30,26 +31,28 @@ class Progress:
     max_epochs: int
     expected_epochs: float
     """Epochs that the whole search is expected to train."""
+    stage: str = "search"
+    """What all this is, for the console."""
     rung_epochs: Collection[int] = ()
     num_workers: int = 1
     num_finalists: int = 0
     """Full-length trials that the search ends with, at least."""
     deadline: float = float("inf")
     """When no trial may run any longer, by time.monotonic()."""
-    running: dict[int, Mapping[str, Any]] = field(default_factory=dict)
-    """Latest metrics of each running trial that has finished an epoch, by number."""
-    steps: Mapping[int, StepCount] = field(default_factory=dict)
-    """Progress within the epoch, by trial number; may include trials that have ended."""
+    running: dict[TrialId, Mapping[str, Any]] = field(default_factory=dict)
+    """Latest metrics of each running trial that has finished an epoch."""
+    steps: Mapping[TrialId, StepCount] = field(default_factory=dict)
+    """Progress within the epoch; may include trials that have ended."""
     finished: Counter[TrialStatus] = field(default_factory=Counter)
-    paused: dict[int, int] = field(default_factory=dict)
-    """Epochs trained by each paused trial, by number."""
-    epochs: dict[int, int] = field(default_factory=dict)
-    """Epochs trained by every trial, by number."""
+    paused: dict[TrialId, int] = field(default_factory=dict)
+    """Epochs trained by each paused trial."""
+    epochs: dict[TrialId, int] = field(default_factory=dict)
+    """Epochs trained by every trial."""
     num_new_epochs: int = 0
     """Epochs trained since `started`."""
     started: float | None = None
     """When the first of these began, by time.monotonic()."""
-    best: tuple[float, int, int] | None = None
+    best: tuple[float, TrialId, int] | None = None
     """Highest validation accuracy (fraction), its trial and its epoch."""
 
     def resume(self, records: Iterable[TrialRecord]) -> None:
@@ -62,15 +65,16 @@ class Progress:
             elif record.status is not TrialStatus.REJECTED:
                 self.end(record)
 
-    def report(self, number: int, metrics: Mapping[str, Any], now: float | None = None) -> None:
-        """A trial finished an epoch."""
+    def report(self, trial: TrialId, metrics: Mapping[str, Any], now: float | None = None) -> None:
+        """A trial or retraining finished an epoch."""
         if self.started is None:
             self.started = _now(now) - metrics["seconds"]
-        self.running[number] = metrics
-        self.paused.pop(number, None)
-        self.epochs[number] = metrics["epoch"]
+        self.running[trial] = metrics
+        self.paused.pop(trial, None)
+        self.epochs[trial] = metrics["epoch"]
         self.num_new_epochs += 1
-        self._consider(metrics["val_accuracy"], number, metrics["epoch"])
+        if metrics["val_accuracy"] is not None:
+            self._consider(metrics["val_accuracy"], trial, metrics["epoch"])
 
     def end(self, record: TrialRecord) -> None:
         """A trial ended; one that is still RUNNING in the record has paused."""
@@ -82,6 +86,12 @@ class Progress:
         else:
             self.finished[record.status] += 1
             self.epochs[record.number] = record.epochs_trained
+
+    def end_retraining(self, record: RetrainRecord) -> None:
+        """A retraining ended, now or in an earlier call."""
+        self.running.pop(record.key, None)
+        self.epochs[record.key] = record.epochs_trained
+        self.finished[TrialStatus.DIVERGED if record.error else TrialStatus.COMPLETED] += 1
 
     @property
     def counts(self) -> Counts:
@@ -95,13 +105,13 @@ class Progress:
         return float(sum(metrics["images_per_s"] for metrics in self.running.values()))
 
     @property
-    def underway(self) -> dict[int, float]:
-        """Epochs done by each running trial, with the fraction of the current one, by number."""
-        done = {number: float(metrics["epoch"]) for number, metrics in self.running.items()}
-        for number, count in self.steps.items():
-            if count.epoch > self.epochs.get(number, 0):
-                done[number] = count.epoch - 1 + count.fraction
-        return dict(sorted(done.items()))
+    def underway(self) -> dict[TrialId, float]:
+        """Epochs done by each running trial, with the fraction of the current one."""
+        done = {trial: float(metrics["epoch"]) for trial, metrics in self.running.items()}
+        for trial, count in self.steps.items():
+            if count.epoch > self.epochs.get(trial, 0):
+                done[trial] = count.epoch - 1 + count.fraction
+        return dict(sorted(done.items(), key=lambda item: str(item[0]).zfill(6)))
 
     @property
     def epochs_done(self) -> float:
@@ -148,9 +158,9 @@ class Progress:
         for epoch, accuracy in record.val_accuracies.items():
             self._consider(accuracy, record.number, epoch)
 
-    def _consider(self, accuracy: float, number: int, epoch: int) -> None:
+    def _consider(self, accuracy: float, trial: TrialId, epoch: int) -> None:
         if self.best is None or accuracy > self.best[0]:
-            self.best = (accuracy, number, epoch)
+            self.best = (accuracy, trial, epoch)
 
 
 def _now(now: float | None) -> float:

@@ -12,11 +12,12 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from model.engine import Engine, measure_step
-from search.machine.hardware import num_cpus
 from search.machine.slots import Slots
 from search.schedulers.expected_epochs import expected_epochs
 from search.settings import SearchSettings
 from search.setup.disk_space import run_bytes
+from search.setup.retrain_size import RetrainCost
+from search.study.finals import RetrainPlan
 
 COST_POWER = 0.7
 """Seconds per image grow as multiply-adds to this power: between 0, where layers cost the same, and 1."""
@@ -47,8 +48,7 @@ class Workload:
     """Of some configs of the space; the first is the config that packing measured."""
     seed_multiply_adds: int
     """Of the seed network, which the choice of the engine measures."""
-    retrain_epochs: float
-    """All retrainings, in epochs of a trial."""
+    retrain_cost: RetrainCost
     memory_need: int
     """Numbers that training one config holds."""
     preparation_s: float
@@ -65,6 +65,8 @@ class Forecast:
     gpus: int
     epochs: float
     """Epochs of all trials together."""
+    retraining: str
+    """What is retrained, in words."""
     retrain_epochs: float
     search_s: float
     retrain_s: float
@@ -87,13 +89,10 @@ class Forecast:
 
 @dataclass(frozen=True, kw_only=True)
 class Speed:
-    """Seconds per training image of a config with the first of `Workload.multiply_adds`, on an otherwise idle machine.
-
-    `alone_s`: the same for a training that has the whole device.
-    """
+    """The speed of a config with the first of `Workload.multiply_adds`, among as many trials as run side by side."""
 
     image_s: float
-    alone_s: float
+    """Seconds per training image on an otherwise idle machine."""
     slowdown: float
     memory_bytes: float
 
@@ -108,23 +107,24 @@ def make_forecast(work: Workload) -> Forecast:
     # The last trials run at the same time, so a search takes at least as long as one full training.
     search_epochs = max(epochs / slots.num_concurrent, settings.max_epochs)
     search_s = search_epochs * num_images * speed.image_s * cost * speed.slowdown
-    retrain_s = work.retrain_epochs * num_images * speed.alone_s * cost * speed.slowdown
+    retrain_s = work.retrain_cost.wall_epochs * num_images * speed.image_s * cost * speed.slowdown
     wall_s = work.preparation_s + START_S * speed.slowdown + search_s + retrain_s
     limit_s = settings.time_budget_s or float("inf")
-    busy_cores = slots.num_concurrent * slots.cpus_per_trial * search_s + num_cpus() * retrain_s
+    busy_s = slots.num_concurrent * slots.cpus_per_trial * (search_s + retrain_s)
     return Forecast(
         num_trials=settings.num_trials,
         num_concurrent=slots.num_concurrent,
         cpus_per_trial=slots.cpus_per_trial,
         gpus=slots.gpus,
         epochs=epochs,
-        retrain_epochs=work.retrain_epochs,
+        retraining=f"the retraining of {RetrainPlan.of(settings).words(has_baselines=settings.baseline)}",
+        retrain_epochs=work.retrain_cost.epochs,
         search_s=search_s,
         retrain_s=retrain_s,
         wall_s=min(wall_s, limit_s),
         low_s=min(LOW * wall_s, limit_s),
         high_s=min(HIGH * wall_s, limit_s),
-        device_s=slots.gpus * search_s + retrain_s if slots.gpus else busy_cores,
+        device_s=slots.gpus * (search_s + retrain_s) if slots.gpus else busy_s,
         disk_bytes=run_bytes(num_unfinished=settings.num_trials, num_params=settings.max_params, epochs=epochs),
         free_disk_bytes=_free_disk(settings),
         memory_bytes=round(slots.num_concurrent * _trial_bytes(work, speed)),
@@ -138,28 +138,16 @@ def _speed(work: Workload) -> Speed:
     packings = {row["num_trials"]: row for row in work.measurements.get("packing", ()) if row["images_per_s"]}
     chosen = packings.get(per_device)
     if chosen is not None:
-        single = packings.get(1, chosen)
-        return Speed(
-            image_s=chosen["image_s"],
-            # With more threads on a busy machine, a training can measure slower than one among others; it is not.
-            alone_s=min(single["image_s"], chosen["image_s"]),
-            slowdown=chosen["slowdown"],
-            memory_bytes=chosen["memory_bytes"],
-        )
+        return Speed(image_s=chosen["image_s"], slowdown=chosen["slowdown"], memory_bytes=chosen["memory_bytes"])
     names = ("precision", "channels_last", "compile")
     engine_rows = work.measurements.get("engine", ())
     rows = [row for row in engine_rows if all(row[name] == getattr(work.engine, name) for name in names)]
     row = rows[0] if rows else measure_step(work.engine)
     ratio = max(1, work.multiply_adds[0]) / work.seed_multiply_adds
     one_s = row["step_ms"] / 1000 / row["batch_size"] * ratio**COST_POWER
-    if work.slots.gpus:  # as if the trials shared the GPU without loss or gain
-        return Speed(image_s=one_s * per_device, alone_s=one_s, slowdown=row["slowdown"], memory_bytes=0.0)
-    return Speed(
-        image_s=one_s / work.slots.cpus_per_trial**THREADS_POWER,
-        alone_s=one_s / num_cpus() ** THREADS_POWER,
-        slowdown=row["slowdown"],
-        memory_bytes=0.0,
-    )
+    # As if the trials shared a GPU without loss or gain.
+    image_s = one_s * per_device if work.slots.gpus else one_s / work.slots.cpus_per_trial**THREADS_POWER
+    return Speed(image_s=image_s, slowdown=row["slowdown"], memory_bytes=0.0)
 
 
 def _trial_bytes(work: Workload, speed: Speed) -> float:

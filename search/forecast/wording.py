@@ -16,7 +16,7 @@ def brief_line(forecast: Forecast) -> str:
     """The forecast in a line, for the start of a run."""
     return (
         f"forecast: {duration(forecast.wall_s)} ({_span(forecast.low_s, forecast.high_s)}) for {forecast.num_trials} "
-        f"trials with about {forecast.epochs:.0f} epochs in all, {_places(forecast)}, and the retraining"
+        f"trials with about {forecast.epochs:.0f} epochs in all, {_places(forecast)}, then {forecast.retraining}"
         f"{_busy(forecast)}"
     )
 
@@ -27,7 +27,8 @@ def plan_lines(forecast: Forecast) -> list[str]:
     memory = "GPU memory" if forecast.gpus else "memory"
     return [
         f"{forecast.num_trials} trials, {_places(forecast)}",
-        f"about {forecast.epochs:.0f} epochs in trials; retraining costs as much as {forecast.retrain_epochs:.0f} more",
+        f"about {forecast.epochs:.0f} epochs in trials, then {forecast.retraining}, which costs as much as "
+        f"{forecast.retrain_epochs:.0f} more",
         f"wall time {duration(forecast.wall_s)} ({_span(forecast.low_s, forecast.high_s)}): search "
         f"{duration(forecast.search_s)}, retraining {duration(forecast.retrain_s)}",
         f"{forecast.device_s / 3600:.2g} {device} hours; disk up to {size_text(forecast.disk_bytes)} of "

@@ -1,1 +1,1 @@
-"""Retrains the winner on fresh seeds. The only package that opens the test images."""
+"""Tests the retrained networks. The only package that opens the test images."""

@@ -1,125 +1,166 @@
-"""After the search: finals on fresh seeds, retraining of winner and baselines, then the test images."""
+"""After all trainings: tests the winner and the baselines. The only module that reads the test images."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import tomli_w
+import torch
+from numpy.typing import NDArray
+from torch import nn
 
+from model.checkpoint import delete_checkpoints
 from model.config import TrainConfig
-from model.training import EpochMetrics
+from model.data import TrainingData, channel_statistics
+from model.evaluation import evaluate
+from model.split_images import ImageArrays, on_device
+from model.test_data import load_test_data
+from model.training import train_epochs
 from search.display.display import Display
 from search.errors import RunFailed
 from search.files import write_atomically
-from search.retrain.retrainer import Retrainer, RetrainTask
-from search.settings import SearchSettings
+from search.machine.hardware import num_cpus
+from search.retrain.predictions import predictions_path, write_predictions
+from search.retrain.weights import write_weights
+from search.schedulers.retrain_queue import ALL_IMAGES, SPLIT_OF_FINALISTS, RetrainQueue
 from search.setup.images import split_images
 from search.setup.prepare import Preparation
-from search.study.finals import Finals, RetrainPlan, finals_of
-from search.study.record import NewTrial, TrialRecord
-from search.study.retrain_record import FINALIST
+from search.study.finals import Finals
+from search.study.retrain_record import FINALIST, RetrainRecord, retrain_key, retrain_title
 from search.study.study import RunStudy
 from search.text import percent
+from search.worker.trainable import resumed_training
+
+_KEPT = retrain_key("winner", 0, 0)
+"""The retraining whose weights are kept. Keeping the best seed's would choose by test accuracy."""
 
 
-def retrain_and_test(preparation: Preparation, study: RunStudy, display: Display, on_end: Callable[[], None]) -> None:
-    """Chooses the winner, retrains it and the baselines on all training images, and only then opens the test images.
+def retrain_splits(preparation: Preparation) -> dict[str, ImageArrays]:
+    """What retrainings train on, by the names that `RetrainQueue` gives them."""
+    # Finalists train on the whole training split, even if trials used a part of it.
+    whole = preparation.settings.changed(search_examples=None)
+    return {
+        SPLIT_OF_FINALISTS: split_images(whole, preparation.data),
+        ALL_IMAGES: all_images(preparation.data),
+    }
 
-    `on_end` is called after each training.
-    """
-    settings = preparation.settings
-    retrainer = Retrainer(
-        settings=settings,
-        data=preparation.data,
-        engine=preparation.retrain_engine,
-        study=study,
-        on_epoch=partial(_show_epoch, display, settings.max_epochs),
+
+def all_images(data: TrainingData) -> ImageArrays:
+    """Every training image in the training split, none for validation."""
+    everything = np.arange(len(data.examples))
+    mean, std = channel_statistics(data.examples.images, everything)
+    return ImageArrays(
+        images=data.examples.images,
+        labels=data.examples.labels,
+        train_indices=everything,
+        val_indices=everything[:0],
+        mean=mean,
+        std=std,
+        num_classes=len(data.class_names),
+        split_hash=data.fingerprint,
     )
-    winner = _choose(preparation, retrainer, display, on_end)
-    config = TrainConfig.from_flat(dict(winner.config))
-    write_atomically(settings.run_dir / "best_config.toml", tomli_w.dumps(config.flat()))
-    study.set_note("winner", winner.number)
-    tasks = retrain_tasks(preparation, winner)
-    for task in tasks:
-        if retrainer.finished(task) is None:
-            display.message(f"retraining {_title(task, settings)} for {settings.max_epochs} epochs on all images")
-            retrainer.train(task)
-            on_end()
-    for task, tested in zip(tasks, retrainer.test(tasks), strict=True):
+
+
+def note_winner(run_dir: Path, study: RunStudy, display: Display, finals: Finals) -> None:
+    """Writes down who won. The weights of an earlier winner, of a run that was extended since, go."""
+    winner = finals.winner
+    assert winner is not None
+    config = TrainConfig.from_flat(dict(winner.record.config))
+    write_atomically(run_dir / "best_config.toml", tomli_w.dumps(config.flat()))
+    study.set_note("winner", winner.record.number)
+    kept = study.retrain(_KEPT)
+    if kept is None or kept.trial_number != winner.record.number:
+        (run_dir / "model.safetensors").unlink(missing_ok=True)
+    if winner.fresh is not None:
         display.message(
-            f"{_title(task, settings)}: test accuracy {percent(tested.test_accuracy)} single view, "
+            f"the winner is trial {winner.record.number}: validation accuracy {percent(winner.fresh.mean)} on fresh "
+            f"seeds, {percent(winner.search_score)} in the search"
+        )
+
+
+def evaluate_retrained(preparation: Preparation, queue: RetrainQueue, study: RunStudy, display: Display) -> None:
+    """Opens the test images and records each network's accuracy on them. All trainings must have ended.
+
+    RunFailed if one of them failed, or if no trial has a score.
+    """
+    if queue.failures:
+        key, error = next(iter(queue.failures.items()))
+        raise RunFailed(f"the retraining of {retrain_title(key)} failed: {error}")
+    keys = [task.key for task in queue.tasks if task.config_name != FINALIST]
+    if not keys:
+        raise RunFailed("no trial ended with a score, so there is nothing to retrain. See the errors in trials.csv.")
+    untested = [key for key in keys if not queue.record(key).is_ended]
+    tester = _Tester(preparation, queue) if untested else None
+    for key in keys:
+        if tester is not None and key in untested:
+            study.record_retrain(tester.test(key))
+            delete_checkpoints(tester.plan.checkpoint_dir(key))
+        tested = queue.record(key)
+        display.message(
+            f"{retrain_title(key)}: test accuracy {percent(tested.test_accuracy)} single view, "
             f"{percent(tested.test_accuracy_tta)} with flip TTA"
         )
 
 
-def retrain_tasks(preparation: Preparation, winner: TrialRecord) -> list[RetrainTask]:
-    """The winner's retrainings, then those of the baselines that did not win."""
-    settings = preparation.settings
-    seeds = range(RetrainPlan.of(settings).num_seeds)
-    weights_file = settings.run_dir / "model.safetensors"
-    # The first seed's weights are kept: keeping the best seed's would choose by test accuracy.
-    tasks = [_task("winner", winner.number, winner, index, None if index else weights_file) for index in seeds]
-    for number, trial in preparation.baselines.items():
-        if number != winner.number:
-            tasks += [_task(trial.origin, number, trial, index) for index in seeds]
-    return tasks
+class _Tester:
+    """The test images, and what evaluates a retrained network on them."""
+
+    def __init__(self, preparation: Preparation, queue: RetrainQueue) -> None:
+        settings, data, self.plan = preparation.settings, preparation.data, preparation.trial_plan()
+        self._run_dir = settings.run_dir
+        self._queue = queue
+        # No trial runs any more, so all cores are free.
+        self._engine = dataclasses.replace(self.plan.engine, num_threads=num_cpus())
+        self._device = torch.device(self._engine.device)
+        self._images = on_device(all_images(data), self._device)
+        self._test = load_test_data(
+            data.name,
+            image_size=preparation.image_size,
+            seed=settings.seed,
+            data_dir=settings.data_dir,
+            skip_unreadable=settings.skip_unreadable,
+        )
+
+    def test(self, key: str) -> RetrainRecord:
+        """The complete record of a retraining. Also writes its predictions and, of one, the weights."""
+        training, _ = resumed_training(self._queue.assignment(key), self._images, self.plan)
+        for _ in train_epochs(training):
+            pass  # nothing is left to train, unless the last checkpoint was lost
+        scores, probabilities = self._scores(training.network)
+        write_predictions(predictions_path(self._run_dir, key), self._test, probabilities)
+        if key == _KEPT:
+            weights_file = self._run_dir / "model.safetensors"
+            write_weights(weights_file, training.network, mean=self._images.mean, std=self._images.std)
+        return dataclasses.replace(self._queue.record(key), **scores)
+
+    def _scores(self, network: nn.Module) -> tuple[dict[str, Any], NDArray[np.float32]]:
+        """Test accuracies (fractions) and loss; the single view's probabilities (N, K)."""
+        self._engine.apply()
+        evaluate_test = partial(
+            evaluate,
+            network,
+            torch.from_numpy(self._test.images).to(self._device),
+            torch.from_numpy(self._test.labels).to(self._device),
+            None,
+            mean=self._images.mean,
+            std=self._images.std,
+            engine=self._engine,
+        )
+        single, tta = evaluate_test(flip_tta=False), evaluate_test(flip_tta=True)
+        probabilities = single.probabilities.numpy()
+        scores = {
+            "test_accuracy": single.accuracy,
+            "test_accuracy_tta": tta.accuracy,
+            "test_balanced_accuracy": _balanced_accuracy(self._test.labels, probabilities.argmax(axis=1)),
+            "test_loss": single.loss,
+        }
+        return scores, probabilities
 
 
-def _choose(
-    preparation: Preparation, retrainer: Retrainer, display: Display, on_end: Callable[[], None]
-) -> TrialRecord:
-    """Runs the finals, if there are any, and returns the winner."""
-    settings = preparation.settings
-    finals = _finals(retrainer.study, settings)
-    if finals.winner is None:
-        raise RunFailed("no trial ended with a score, so there is nothing to retrain. See the errors in trials.csv.")
-    if not finals.plan.has_finals:
-        return finals.winner.record
-    # Finalists train on the whole training split, even if trials used a part of it.
-    images = split_images(settings.changed(search_examples=None), preparation.data)
-    for finalist in finals.finalists:
-        for index in range(finals.plan.num_seeds):
-            task = _task(FINALIST, finalist.record.number, finalist.record, index)
-            if retrainer.finished(task) is None:
-                display.message(f"retraining {_title(task, settings)} with the validation images held out")
-                validated = retrainer.validate(task, images)
-                display.message(f"{_title(task, settings)}: validation accuracy {percent(validated.val_accuracy)}")
-                on_end()
-    winner = _finals(retrainer.study, settings).winner
-    assert winner is not None
-    assert winner.fresh is not None
-    display.message(
-        f"the winner is trial {winner.record.number}: validation accuracy {percent(winner.fresh.mean)} on fresh seeds, "
-        f"{percent(winner.search_score)} in the search"
-    )
-    return winner.record
-
-
-def _finals(study: RunStudy, settings: SearchSettings) -> Finals:
-    return finals_of(study.trials(), study.retrains(), RetrainPlan.of(settings))
-
-
-def _task(
-    name: str, number: int, trial: TrialRecord | NewTrial, index: int, weights_file: Path | None = None
-) -> RetrainTask:
-    return RetrainTask(
-        config_name=name,
-        config=TrainConfig.from_flat(dict(trial.config)),
-        trial_number=number,
-        profile=trial.profile,
-        seed_index=index,
-        weights_file=weights_file,
-    )
-
-
-def _title(task: RetrainTask, settings: SearchSettings) -> str:
-    """A retraining's name in messages."""
-    name = f"finalist trial {task.trial_number}" if task.config_name == FINALIST else f"the {task.config_name} config"
-    num_seeds = settings.retrain_seeds or 1
-    return name if num_seeds == 1 else f"{name}, seed {task.seed_index + 1} of {num_seeds},"
-
-
-def _show_epoch(display: Display, max_epochs: int, task: RetrainTask, metrics: EpochMetrics) -> None:
-    display.retrain_epoch(task.config_name, metrics.epoch, max_epochs, metrics.train_loss, metrics.images_per_s)
+def _balanced_accuracy(labels: NDArray[np.int64], predicted: NDArray[np.int64]) -> float:
+    """The mean over the classes of their accuracy."""
+    return float(np.mean([(predicted[labels == label] == label).mean() for label in np.unique(labels)]))

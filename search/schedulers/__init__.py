@@ -1,1 +1,1 @@
-"""Which trial goes on, and when a search ends."""
+"""Which trial goes on, when a search ends, and which retrainings follow."""

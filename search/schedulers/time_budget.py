@@ -28,14 +28,14 @@ class Budget:
         study: RunStudy,
         *,
         max_epochs: int,
-        retrain_epochs_of_trial: float,
+        retrain_epochs: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`retrain_epochs_of_trial`: the cost of all retrainings, in epochs of a trial. `clock` returns seconds."""
+        """`retrain_epochs`: the time of all retrainings, in epochs of a trial. `clock` returns seconds."""
         self._clock = clock
         self._deadline = None if time_budget_s is None else clock() + time_budget_s
         self._study = study
-        self._epochs_needed = max_epochs + retrain_epochs_of_trial
+        self._epochs_needed = max_epochs + retrain_epochs
 
     def may_start(self) -> bool:
         """Whether a full-length trial and the retraining would end in time."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from search.study.record import TrialId
+
 
 class TrialClock:
     """Uses a monotonic clock, so that setting the system's clock kills no trial."""
@@ -12,21 +14,21 @@ class TrialClock:
     def __init__(self, timeout_s: float, now: Callable[[], float] = time.monotonic) -> None:
         self.timeout_s = timeout_s
         self._now = now
-        self._last_progress: dict[int, float] = {}
+        self._last_progress: dict[TrialId, float] = {}
 
-    def begin(self, trial_number: int) -> None:
+    def begin(self, trial: TrialId) -> None:
         """A worker was given the trial; only the first call counts."""
-        self._last_progress.setdefault(trial_number, self._now())
+        self._last_progress.setdefault(trial, self._now())
 
-    def progress(self, trial_number: int) -> None:
+    def progress(self, trial: TrialId) -> None:
         """A trial has started or finished an epoch."""
-        self._last_progress[trial_number] = self._now()
+        self._last_progress[trial] = self._now()
 
-    def end(self, trial_number: int) -> None:
+    def end(self, trial: TrialId) -> None:
         """A trial has ended or paused."""
-        self._last_progress.pop(trial_number, None)
+        self._last_progress.pop(trial, None)
 
-    def is_overdue(self, trial_number: int) -> bool:
+    def is_overdue(self, trial: TrialId) -> bool:
         """Whether a running trial has made no progress for longer than the time-out."""
-        last = self._last_progress.get(trial_number)
+        last = self._last_progress.get(trial)
         return last is not None and self._now() - last > self.timeout_s

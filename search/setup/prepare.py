@@ -25,15 +25,18 @@ from search.machine.gpus import choose_device, choose_gpu_engine
 from search.machine.hardware import describe_hardware, describe_versions, num_cpus
 from search.machine.packing import choose_slots
 from search.machine.slots import Slots
+from search.schedulers.rungs import rungs_of
 from search.settings import SearchSettings
 from search.setup.document import DataRecord, HardwareRecord, RunDocument
 from search.setup.few_images import few_images_notes, lengthened_for_few_images
 from search.setup.images import shortened_for_stand_in, split_images
+from search.setup.retrain_size import RetrainCost, retrain_cost, with_retrain_size
 from search.setup.space_file import make_space, read_space
 from search.setup.survey_text import survey_warnings
 from search.space.space import SearchSpace
-from search.study.finals import RetrainPlan
 from search.study.record import NewTrial
+from search.worker.step_counts import StepCounts
+from search.worker.trainable import TrialPlan
 
 SEED_IMAGE_SIZE = 32
 """Side in pixels of the images that the seed config was made for."""
@@ -46,7 +49,7 @@ class Machine:
     """How a run uses its machine: measured when it starts, kept when it is resumed."""
 
     engine: Engine
-    """Of the trials, which share the machine."""
+    """Of the trials and retrainings, which share the machine."""
     slots: Slots
 
 
@@ -61,13 +64,16 @@ class Preparation:
     images: ImageArrays
     space: SearchSpace
     machine: Machine
-    retrain_engine: Engine
-    """Of the retrainings, one at a time on the whole machine."""
     measurements: dict[str, list[dict[str, Any]]]
     """See `RunDocument`; empty if the machine was not measured."""
     given_trials: list[NewTrial]
     """The first trials: the seed config (on 32x32 images), then the space's default."""
     warnings: list[str]
+
+    @property
+    def retrain_cost(self) -> RetrainCost:
+        """What all retrainings take."""
+        return retrain_cost(self.settings, self.images, len(self.baselines), self.machine.slots.num_concurrent)
 
     @property
     def image_size(self) -> int:
@@ -111,15 +117,15 @@ class Preparation:
         chance = min(chance_threshold(share, len(labels)), (1 + share) / 2)
         return ScoreNoise(chance=chance, num_examples=len(labels))
 
-    @property
-    def retrain_epochs_of_trial(self) -> float:
-        """The cost of all retrainings in epochs of a trial, at the trials' speed."""
-        plan = RetrainPlan.of(self.settings)
-        num_images, num_val = len(self.data.examples), len(self.images.val_indices)
-        num_shown = (1 + len(self.baselines)) * num_images
-        if plan.has_finals:
-            num_shown += min(plan.num_top, self.settings.num_trials) * (num_images - num_val)
-        return plan.num_seeds * self.settings.max_epochs * num_shown / len(self.images.train_indices)
+    def trial_plan(self, steps: StepCounts | None = None) -> TrialPlan:
+        """What all trials and retrainings have in common. `steps`: where they write how far they are."""
+        return TrialPlan(
+            max_epochs=self.settings.max_epochs,
+            rung_epochs=rungs_of(self.settings),
+            engine=self.machine.engine,
+            checkpoints_dir=(self.settings.run_dir / "checkpoints").absolute(),
+            steps=steps,
+        )
 
     def describe(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """Parameters, multiply-adds of an image and receptive field of a config."""
@@ -142,7 +148,7 @@ def prepare(settings: SearchSettings, *, kept: Machine | None = None, deadline: 
     UserError, DataError or SpaceError before any work begins.
     """
     device, warnings = choose_device(settings)
-    asked = settings = settings.resolved(device)
+    asked = settings = settings.resolved()
     space_text = read_space(settings)
     data, survey = load_and_survey(
         settings.dataset,
@@ -161,16 +167,16 @@ def prepare(settings: SearchSettings, *, kept: Machine | None = None, deadline: 
     if kept is None or kept.engine.device != device:
         kept, measurements, gpu_warnings = _measure_machine(settings, device, space, image_size, deadline)
         warnings += gpu_warnings
+    given_trials = _given_trials(settings, space, images.num_classes, image_size)
     return Preparation(
-        settings=settings,
+        settings=with_retrain_size(settings, images, len(given_trials) if settings.baseline else 0),
         data=data,
         survey=survey,
         images=images,
         space=space,
         machine=kept,
-        retrain_engine=dataclasses.replace(kept.engine, num_threads=num_cpus()),
         measurements=measurements,
-        given_trials=_given_trials(settings, space, images.num_classes, image_size),
+        given_trials=given_trials,
         warnings=[*data.warnings, *survey_warnings(survey), *warnings],
     )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from math import ceil
 
 from search.estimates import Difference, Estimate, estimate_mean, estimate_optimism
 from search.settings import SearchSettings
@@ -27,13 +28,39 @@ class RetrainPlan:
 
     @classmethod
     def of(cls, settings: SearchSettings) -> RetrainPlan:
-        """The plan of a run; its settings must be resolved for the device."""
+        """The plan of a run; in its settings, `prepare` has replaced what was left open."""
         return cls(num_top=settings.retrain_top or 1, num_seeds=settings.retrain_seeds or 1)
 
     @property
     def has_finals(self) -> bool:
         """Whether there are finals. One config on one seed needs none."""
         return self.num_top > 1 or self.num_seeds > 1
+
+    @property
+    def num_finals(self) -> int:
+        """Trainings of finalists."""
+        return self.num_top * self.num_seeds if self.has_finals else 0
+
+    def words(self, *, has_baselines: bool) -> str:
+        """Such as "2 finalists, the winner and the baselines on 2 seeds each"."""
+        finalists = f"{self.num_top} finalist{'s' if self.num_top > 1 else ''}"
+        configs = [
+            *([finalists] if self.has_finals else []),
+            "the winner",
+            *(["the baselines"] if has_baselines else []),
+        ]
+        listed = " and ".join(filter(None, [", ".join(configs[:-1]), configs[-1]]))
+        seeds = "one seed" if self.num_seeds == 1 else f"{self.num_seeds} seeds"
+        return f"{listed} on {seeds}{' each' if len(configs) > 1 else ''}"
+
+    def num_trainings(self, num_baselines: int) -> int:
+        """All retrainings: of finalists, the winner and the baselines."""
+        return self.num_finals + self.num_seeds * (1 + num_baselines)
+
+    def num_rounds(self, num_baselines: int, num_slots: int) -> int:
+        """Trainings one after another in the longest chain, if each takes as long; the winner's wait for the finals."""
+        in_a_row = ceil(self.num_finals / num_slots) + ceil(self.num_seeds / num_slots)
+        return max(in_a_row, ceil(self.num_trainings(num_baselines) / num_slots))
 
 
 @dataclass(frozen=True, kw_only=True)

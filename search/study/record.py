@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
+TrialId = int | str
+"""A trial's number, or a retraining's key."""
 OUT_OF_MEMORY = "out of memory"
 """Prefix of the error of a trial that ran out of memory, on the GPU or in the process."""
 

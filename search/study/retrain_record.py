@@ -1,4 +1,4 @@
-"""One config trained from scratch after the search, as the study has it."""
+"""One config trained from scratch after the search, as the study has it: epoch by epoch, then its end."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any
 FINALIST = "finalist"
 CONFIG_NAMES = ("winner", "seed", "default", FINALIST)
 """In the order of the tables."""
+TEST_ACCURACIES = ("test_accuracy", "test_accuracy_tta", "test_balanced_accuracy")
+_CURVES = ("train_losses", "val_accuracies")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,20 +41,27 @@ class RetrainRecord:
     """Set if the training diverged; its accuracies are 0 then."""
     train_losses: tuple[float, ...] = ()
     """Mean training loss of each epoch."""
+    val_accuracies: tuple[float, ...] = ()
+    """Of each epoch of a finalist; empty for the others, which train on the validation images."""
 
     @property
     def key(self) -> str:
         """Its name in the record and in file names."""
         return retrain_key(self.config_name, self.trial_number, self.seed_index)
 
+    @property
+    def is_ended(self) -> bool:
+        """Whether it has its score: a finalist after its last epoch, the others after the test."""
+        return self.val_accuracy is not None or self.test_accuracy is not None
+
     def to_note(self) -> dict[str, Any]:
         """The JSON form in the record."""
-        return {**asdict(self), "train_losses": list(self.train_losses)}
+        return {**asdict(self), **{name: list(getattr(self, name)) for name in _CURVES}}
 
     @classmethod
     def from_note(cls, note: Mapping[str, Any]) -> RetrainRecord:
         """The inverse of `to_note`."""
-        return cls(**{**note, "train_losses": tuple(note["train_losses"])})
+        return cls(**{**note, **{name: tuple(note[name]) for name in _CURVES if name in note}})
 
 
 def retrain_key(config_name: str, trial_number: int, seed_index: int) -> str:
@@ -60,6 +69,13 @@ def retrain_key(config_name: str, trial_number: int, seed_index: int) -> str:
     if config_name == FINALIST:
         return f"{FINALIST}:{trial_number}:{seed_index}"
     return f"retrain:{config_name}:{seed_index}"
+
+
+def retrain_title(key: str) -> str:
+    """A retraining as people read it, such as "winner, seed 1" or "finalist trial 7, seed 2"."""
+    first, second, seed_index = key.split(":")
+    name = f"{FINALIST} trial {second}" if first == FINALIST else second if second == "winner" else f"{second} config"
+    return f"{name}, seed {int(seed_index) + 1}"
 
 
 def table_order(record: RetrainRecord) -> tuple[int, int, int]:

@@ -144,14 +144,18 @@ class RunStudy:
         return self.storage.get_n_trials(self._study_id)
 
     def record_retrain(self, record: RetrainRecord) -> None:
-        """Writes a retraining that has ended, in place of an earlier one with the same key."""
+        """Writes a retraining as far as it has come, in place of what the record has under its key."""
         self.set_note(f"{_RETRAINING}{record.key}", record.to_note())
 
     def retrains(self) -> list[RetrainRecord]:
         """All retrainings that have ended: the winner's, the baselines', then the finalists', each by seed."""
-        notes = self.notes()
-        records = [RetrainRecord.from_note(notes[key]) for key in notes if key.startswith(_RETRAINING)]
-        return sorted(records, key=table_order)
+        records = (RetrainRecord.from_note(note) for key, note in self.notes().items() if key.startswith(_RETRAINING))
+        return sorted((record for record in records if record.is_ended), key=table_order)
+
+    def retrain(self, key: str) -> RetrainRecord | None:
+        """The retraining with this key, ended or not; None before its first epoch."""
+        note = self.notes().get(f"{_RETRAINING}{key}")
+        return None if note is None else RetrainRecord.from_note(note)
 
     def set_note(self, key: str, value: Any) -> None:
         """Writes one JSON-able fact about the run as a whole."""

@@ -13,10 +13,11 @@ from ray.tune.experiment import Trial
 from model.checkpoint import delete_checkpoints
 from search.machine.slots import Slots
 from search.schedulers.trial_clock import TrialClock
+from search.study.record import TrialId
 from search.tune.cluster import NodeDied, dead_node_processes
 from search.tune.ray_state import StateIsInStudy
 from search.tune.trial_scheduler import StudyScheduler
-from search.worker.trainable import TrialPlan
+from search.worker.trainable import TrialPlan, trial_of
 
 _NODE_TIMEOUT_S = 30.0
 
@@ -32,41 +33,41 @@ class CheckCallback(StateIsInStudy, Callback):
 
 
 class ReportCallback(StateIsInStudy, Callback):
-    """Passes on each epoch (trial number, metrics) and each end or pause (trial number)."""
+    """Passes on each epoch (TrialId, metrics) and each end or pause (TrialId)."""
 
-    def __init__(self, on_report: Callable[[int, Mapping[str, Any]], None], on_end: Callable[[int], None]) -> None:
+    def __init__(self, on_report: Callable[[Any, Mapping[str, Any]], None], on_end: Callable[[Any], None]) -> None:
         self._on_report = on_report
         self._on_end = on_end
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
-        if "val_accuracy" in result:
-            self._on_report(trial.config["trial_number"], result)
+        if "epoch" in result:
+            self._on_report(trial_of(trial.config), result)
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        self._on_end(trial.config["trial_number"])
+        self._on_end(trial_of(trial.config))
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        self._on_end(trial.config["trial_number"])
+        self._on_end(trial_of(trial.config))
 
 
 class CheckpointCallback(StateIsInStudy, Callback):
-    """Deletes the checkpoints of trials that are over; a paused trial keeps its own."""
+    """Deletes the checkpoints of trials that are over; see `StudyScheduler.is_over`."""
 
     def __init__(self, plan: TrialPlan, scheduler: StudyScheduler) -> None:
         self._plan = plan
         self._scheduler = scheduler
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        self._delete_if_over(trial.config["trial_number"])
+        self._delete_if_over(trial_of(trial.config))
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        self._delete_if_over(trial.config["trial_number"])
+        self._delete_if_over(trial_of(trial.config))
 
-    def _delete_if_over(self, number: int) -> None:
-        if self._scheduler.is_over(number):
-            delete_checkpoints(self._plan.checkpoint_dir(number))
+    def _delete_if_over(self, trial: TrialId) -> None:
+        if self._scheduler.is_over(trial):
+            delete_checkpoints(self._plan.checkpoint_dir(trial))
 
 
 class TimeoutCallback(StateIsInStudy, Callback):
@@ -78,7 +79,7 @@ class TimeoutCallback(StateIsInStudy, Callback):
 
     def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         for trial in trials:
-            number = trial.config["trial_number"]
+            number = trial_of(trial.config)
             has_worker = trial.temporary_state.ray_actor is not None
             # A trial that gets a used worker is pending until that worker answers, which a frozen one never does.
             if trial.status == Trial.PENDING and has_worker:
@@ -87,25 +88,25 @@ class TimeoutCallback(StateIsInStudy, Callback):
                 self._kill(trial)
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        self._clock.progress(trial.config["trial_number"])
+        self._clock.progress(trial_of(trial.config))
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
-        self._clock.progress(trial.config["trial_number"])
+        self._clock.progress(trial_of(trial.config))
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         # Its worker died. The time until the next one starts is not the trial's.
-        self._clock.end(trial.config["trial_number"])
+        self._clock.end(trial_of(trial.config))
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        self._clock.end(trial.config["trial_number"])
+        self._clock.end(trial_of(trial.config))
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        self._clock.end(trial.config["trial_number"])
+        self._clock.end(trial_of(trial.config))
 
     def _kill(self, trial: Trial) -> None:
-        number = trial.config["trial_number"]
+        number = trial_of(trial.config)
         self._clock.end(number)
         self._scheduler.will_be_killed(
             number, f"killed because no epoch ended within {self._clock.timeout_s:.0f} s (--trial-timeout)"

@@ -1,4 +1,4 @@
-"""Ray's searcher over the study: unfinished trials first, then promoted ones, then new ones."""
+"""Ray's searchers over the study: unfinished trials first, then promoted ones, then new ones; then retrainings."""
 
 from __future__ import annotations
 
@@ -10,12 +10,23 @@ from ray.tune.search import Searcher
 
 from search.samplers.proposer import Proposer
 from search.schedulers.promotion import PromotionRule
+from search.schedulers.retrain_queue import RetrainQueue
 from search.study.record import TrialStatus
 from search.study.study import RunStudy
 from search.tune.ray_state import StateIsInStudy
 
 
-class StudySearcher(StateIsInStudy, Searcher):
+class _RecordSearcher(StateIsInStudy, Searcher):
+    """A searcher without a state besides the record."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """Saves nothing: the study is the state."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Restores nothing: the study is the state."""
+
+
+class StudySearcher(_RecordSearcher):
     """Suggests `{"trial_number", "trial_seed", "config", "epochs_recorded"}`."""
 
     def __init__(
@@ -91,8 +102,46 @@ class StudySearcher(StateIsInStudy, Searcher):
             return self._promotions.close(is_in_time=may_start, num_underway=len(self._live))
         return None
 
-    def save(self, checkpoint_path: str) -> None:
-        """Saves nothing: the study is the state."""
 
-    def restore(self, checkpoint_path: str) -> None:
-        """Restores nothing: the study is the state."""
+class RunSearcher(_RecordSearcher):
+    """Suggests the search's trials and, once these have ended, the retrainings, which so get the same warm workers."""
+
+    def __init__(
+        self,
+        search: StudySearcher,
+        retrainings: RetrainQueue,
+        *,
+        max_concurrent: int,
+        on_search_end: Callable[[], None],
+    ) -> None:
+        super().__init__()
+        self._search = search
+        self._retrainings = retrainings
+        self._max_concurrent = max_concurrent
+        self._on_search_end = on_search_end
+        self._is_search_over = False
+        self._live: dict[str, str] = {}
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]
+        """The next trial or retraining; None while all slots are taken or the winner is unknown; then FINISHED."""
+        if not self._is_search_over:
+            suggestion = self._search.suggest(trial_id)
+            if suggestion != Searcher.FINISHED:
+                return suggestion
+            self._is_search_over = True
+            self._on_search_end()
+        if len(self._live) >= self._max_concurrent:
+            return None
+        assignment = self._retrainings.suggest()
+        if assignment is None:
+            return None if self._live else str(Searcher.FINISHED)
+        self._live[trial_id] = assignment["retraining"]
+        return assignment
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """A trial or retraining has left its worker."""
+        key = self._live.pop(trial_id, None)
+        if key is None:
+            self._search.on_trial_complete(trial_id, result, error)
+        else:
+            self._retrainings.release(key)

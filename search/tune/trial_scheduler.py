@@ -13,10 +13,12 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from search.estimates import ScoreNoise
 from search.schedulers.asha import StoppingRule
 from search.schedulers.promotion import PromotionRule
+from search.schedulers.retrain_queue import RetrainQueue
 from search.schedulers.rungs import EXACT, RungSettings, finish_interrupted_ends
-from search.study.record import TrialStatus
+from search.study.record import TrialId, TrialStatus
 from search.study.study import RunStudy
 from search.tune.ray_state import StateIsInStudy
+from search.worker.trainable import trial_of
 
 WORKER_DIED = "the worker process died again and again; the usual cause is too little memory"
 EPOCH_METRICS = ("train_loss", "val_loss", "lr", "seconds", "images_per_s", "worker")
@@ -29,29 +31,45 @@ class StudyScheduler(StateIsInStudy, FIFOScheduler):
     A report is a dict with `epoch` (1-based), `val_accuracy` (fraction) and further metrics; or with `ended`
     ("diverged" or "failed") and `error`; or with `disk_error` (an errno) and `error`, which ends the search. An epoch
     that is in the record already is ignored. To Ray, a trial that pauses at a rung has ended: the searcher proposes it
-    again when it is due.
+    again when it is due. Reports of retrainings go to `retrainings`.
     """
 
-    def __init__(self, settings: RungSettings, study: RunStudy, *, noise: ScoreNoise = EXACT) -> None:
+    def __init__(
+        self,
+        settings: RungSettings,
+        study: RunStudy,
+        retrainings: RetrainQueue | None = None,
+        *,
+        noise: ScoreNoise = EXACT,
+    ) -> None:
         """`noise`: what the scores cannot tell; such differences decide nothing.
 
         Also finishes the writes that a kill cut off."""
         super().__init__()  # type: ignore[no-untyped-call]
         self._study = study
+        self._retrainings = retrainings
         self._max_epochs = settings.max_epochs
         finish_interrupted_ends(study, settings.max_epochs)
         self.promotions = PromotionRule(settings, study, noise=noise) if settings.scheduler == "promotion" else None
         """The rule that lets paused trials go on; None where trials are stopped instead."""
         self._rule = self.promotions or StoppingRule(settings, study, noise=noise)
         self._epochs_recorded = {record.number: record.epochs_trained for record in study.trials()}
-        self._num_restarts: Counter[int] = Counter()
-        self._reasons_to_kill: dict[int, str] = {}
+        self._num_restarts: Counter[TrialId] = Counter()
+        self._reasons_to_kill: dict[TrialId, str] = {}
+
+    def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
+        """Keeps idle workers. Ray would end all but one, and a new worker takes seconds to start."""
+        if tune_controller is not None:  # a simulation has no workers
+            tune_controller._tune_controller._actor_cache.increase_max(trial.placement_group_factory)
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         """Records the report and answers CONTINUE or STOP."""
-        number = trial.config["trial_number"]
+        number = trial_of(trial.config)
         if "disk_error" in result:
             raise OSError(result["disk_error"], result["error"])
+        if isinstance(number, str):
+            assert self._retrainings is not None
+            return TrialScheduler.STOP if self._retrainings.report(number, result) else TrialScheduler.CONTINUE
         if "ended" in result:
             self._study.finish(number, TrialStatus(result["ended"]), error=result["error"])
             return TrialScheduler.STOP
@@ -72,21 +90,27 @@ class StudyScheduler(StateIsInStudy, FIFOScheduler):
         is_pending = trial.status == Trial.PENDING
         if not is_pending and trial.should_recover():  # type: ignore[no-untyped-call]
             return
-        number = trial.config["trial_number"]
+        number = trial_of(trial.config)
         # Ray does not restart a trial whose idle worker was found dead; the searcher suggests such a trial again.
         self._num_restarts[number] += is_pending
         if is_pending and self._num_restarts[number] <= trial.max_failures:
             return
         error = self._reasons_to_kill.get(number) or _worker_error(getattr(trial, "error_file", None)) or WORKER_DIED
-        self._study.finish(number, TrialStatus.FAILED, error=error)
+        if isinstance(number, int):
+            self._study.finish(number, TrialStatus.FAILED, error=error)
+        elif self._retrainings is not None:
+            self._retrainings.fail(number, error)
 
-    def will_be_killed(self, trial_number: int, reason: str) -> None:
+    def will_be_killed(self, trial: TrialId, reason: str) -> None:
         """The trial's worker is about to be killed; `reason` becomes the trial's error."""
-        self._reasons_to_kill[trial_number] = reason
+        self._reasons_to_kill[trial] = reason
 
-    def is_over(self, trial_number: int) -> bool:
-        """Whether the trial has ended for good; a paused trial has not."""
-        return self._study.trial(trial_number).status is not TrialStatus.RUNNING
+    def is_over(self, trial: TrialId) -> bool:
+        """Whether the trial has ended for good. A paused trial has not, nor has a retraining that awaits its test."""
+        if isinstance(trial, int):
+            return self._study.trial(trial).status is not TrialStatus.RUNNING
+        record = self._study.retrain(trial)
+        return record is not None and record.is_ended
 
 
 def _worker_error(error_file: str | None) -> str | None:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from ray.tune import Callback
 from ray.tune.error import TuneError
 from ray.tune.search import Searcher
 
-from model.split_images import ImageArrays, ImageTensors, on_device
+from model.split_images import ImageArrays, ImageTensors, on_device, resplit
 from search.errors import RunFailed
 from search.machine.slots import Slots
 from search.tune.trial_scheduler import StudyScheduler
@@ -25,10 +26,20 @@ Train = Callable[[Mapping[str, Any], ImageTensors, TrialPlan, Report], None]
 """What a worker does with a suggestion of the searcher; see `search.worker.trainable.train_trial`."""
 
 
-def make_trainable(train: Train, images: ImageArrays, plan: TrialPlan, slots: Slots) -> Any:
-    """Ray's trainable: calls `train` in a worker that holds one slot. The images are put into the object store once."""
+def make_trainable(
+    train: Train,
+    images: ImageArrays,
+    plan: TrialPlan,
+    slots: Slots,
+    other_splits: Mapping[str, ImageArrays] = MappingProxyType({}),
+) -> Any:
+    """Ray's trainable: calls `train` in a worker that holds one slot. The images are put into the object store once.
+
+    `other_splits` of the same images are for assignments that name one in `images`.
+    """
     return tune.with_resources(
-        tune.with_parameters(_run_trial, images=images, plan=plan, train=train),
+        # One parameter for all splits, so that the images which they share are stored once.
+        tune.with_parameters(_run_trial, splits={None: images, **other_splits}, plan=plan, train=train),
         {"cpu": slots.cpus_per_trial, "gpu": slots.gpus_per_trial},
     )
 
@@ -73,9 +84,13 @@ def run_trials(
         raise RunFailed(f"Ray failed: {str(error).splitlines()[0]}") from error
 
 
-def _run_trial(assignment: Mapping[str, Any], *, images: ImageArrays, plan: TrialPlan, train: Train) -> None:
+def _run_trial(
+    assignment: Mapping[str, Any], *, splits: Mapping[str | None, ImageArrays], plan: TrialPlan, train: Train
+) -> None:
     worker = f"{os.uname().nodename}:{os.getpid()}"
-    tensors = _device_images(_Identity(images), plan.engine.device)
+    tensors, split = _device_images(_Identity(splits[None]), plan.engine.device), assignment.get("images")
+    if split is not None:
+        tensors = resplit(tensors, splits[split])
     train(assignment, tensors, plan, lambda metrics: tune.report({**metrics, "worker": worker}))
 
 

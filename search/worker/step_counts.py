@@ -13,6 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from search.study.record import TrialId
+
 _FORMAT = struct.Struct("=III")
 
 
@@ -39,12 +41,12 @@ class StepCounts:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def writer(self, trial_number: int) -> Callable[[int, int, int], None]:
+    def writer(self, trial: TrialId) -> Callable[[int, int, int], None]:
         """Returns a function of (epoch, step, number of steps) that stores them for one trial.
 
         If the disk is full it stores nothing: progress is not worth a failed trial.
         """
-        path = self._folder / str(trial_number)
+        path = self._folder / str(trial)
         try:
             self._folder.mkdir(exist_ok=True)
             path.write_bytes(bytes(_FORMAT.size))
@@ -54,10 +56,16 @@ class StepCounts:
             return lambda epoch, step, num_steps: None
         return lambda epoch, step, num_steps: _FORMAT.pack_into(memory, 0, epoch, step, num_steps)
 
-    def read(self) -> dict[int, StepCount]:
-        """The counts of all trials that ever started, by trial number."""
-        counts = {}
+    def read(self) -> dict[TrialId, StepCount]:
+        """The counts of all trials that ever started."""
+        counts: dict[TrialId, StepCount] = {}
         for path in self._folder.glob("*"):
             with contextlib.suppress(OSError, struct.error):  # one that is being made just now is not whole
-                counts[int(path.name)] = StepCount(*_FORMAT.unpack(path.read_bytes()))
+                trial = int(path.name) if path.name.isdigit() else path.name
+                counts[trial] = StepCount(*_FORMAT.unpack(path.read_bytes()))
         return counts
+
+    def clear(self) -> None:
+        """Forgets all counts so far."""
+        for path in self._folder.glob("*"):
+            path.unlink(missing_ok=True)

@@ -1,0 +1,35 @@
+"""Retrainings one after another in this process, as the workers of Ray do them side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from model.checkpoint import delete_checkpoints
+from model.split_images import on_device
+from search.retrain.stage import retrain_splits
+from search.schedulers.retrain_queue import RetrainQueue
+from search.setup.prepare import Preparation
+from search.worker.trainable import train_trial
+
+
+def train_serially(
+    preparation: Preparation,
+    queue: RetrainQueue,
+    on_report: Callable[[str, dict[str, Any]], None] = lambda key, metrics: None,
+) -> None:
+    """Trains until nothing is due."""
+    splits, plan = retrain_splits(preparation), preparation.trial_plan()
+    while (assignment := queue.suggest()) is not None:
+        key = assignment["retraining"]
+
+        def report(metrics: dict[str, Any], key: str = key) -> None:
+            on_report(key, metrics)
+            queue.report(key, metrics)
+
+        train_trial(assignment, on_device(splits[assignment["images"]], torch.device("cpu")), plan, report)
+        queue.release(key)
+        if queue.record(key).is_ended:
+            delete_checkpoints(plan.checkpoint_dir(key))

@@ -1,0 +1,83 @@
+"""Trials and retrainings on real workers of Ray, which sleep instead of training."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from ray import cloudpickle
+from retrained_run import MACHINE, PROFILE, preparation_of, some_digits
+from search_worlds import SEED, SPACE, build_searcher
+
+from model.split_images import ImageTensors
+from search.machine.slots import Slots
+from search.retrain.stage import retrain_splits
+from search.schedulers.retrain_queue import RetrainQueue
+from search.settings import SearchSettings
+from search.study.record import NewTrial
+from search.study.study import RunStudy
+from search.tune.callbacks import ReportCallback
+from search.tune.cluster import ray_cluster
+from search.tune.searcher import RunSearcher
+from search.tune.trial_scheduler import StudyScheduler
+from search.tune.tuner import make_trainable, run_trials
+from search.worker.trainable import Report, TrialPlan
+
+# Workers cannot import this file. Ray does not annotate the function.
+register: Callable[[ModuleType], None] = cloudpickle.register_pickle_by_value
+register(sys.modules[__name__])
+
+SLOTS = Slots(num_concurrent=2, cpus_per_trial=1, gpus_per_trial=0.0, gpus=0)
+SLEEP_S = 0.5
+
+
+def sleep(assignment: Mapping[str, Any], images: ImageTensors, plan: TrialPlan, report: Report) -> None:
+    """Trials wait for each other, so that each slot has a worker; the last one ends much later than the first."""
+    number = assignment.get("trial_number")
+    if number is not None:
+        (plan.checkpoints_dir / f"started-{number}").touch()
+        while len(list(plan.checkpoints_dir.glob("started-*"))) < SLOTS.num_concurrent:
+            time.sleep(0.05)
+    time.sleep(SLEEP_S * (1 + 2 * (number or 0)))
+    counts = {"num_train": len(images.train_indices), "num_val": len(images.val_indices)}
+    report({"epoch": 1, "val_accuracy": 0.5, "train_loss": 1.0, "seconds": SLEEP_S, **counts})
+
+
+def test_retrainings_run_side_by_side_on_the_workers_of_the_search(tmp_path: Path) -> None:
+    settings = SearchSettings(
+        run_name="run", results_dir=tmp_path, max_epochs=1, grace_period=1, search_examples=50, retrain_seeds=2
+    )
+    preparation = preparation_of(settings, some_digits(200))
+    config = {"x": 0.1, "y": 0.1, "kind": "a", "fixed": 3}
+    given = [NewTrial(config=config, seed=number, profile=PROFILE) for number in range(2)]
+    study = RunStudy.in_memory()
+    queue = RetrainQueue(settings, study, {})
+    scheduler = StudyScheduler(settings, study, queue)
+    plan = TrialPlan(max_epochs=1, rung_epochs=(), engine=MACHINE.engine, checkpoints_dir=tmp_path)
+    reports: dict[int | str, Mapping[str, Any]] = {}
+    with ray_cluster(SLOTS, tmp_path / "ray.log") as scratch:
+        search = build_searcher(SPACE, study, SEED, given=given, num_trials=2, max_concurrent=2)
+        run_trials(
+            make_trainable(sleep, preparation.images, plan, SLOTS, retrain_splits(preparation)),
+            RunSearcher(search, queue, max_concurrent=2, on_search_end=lambda: None),
+            scheduler,
+            max_failures=0,
+            scratch=scratch,
+            callbacks=[ReportCallback(lambda trial, metrics: reports.update({trial: metrics}), lambda _trial: None)],
+        )
+    finals, winner = ["finalist:0:0", "finalist:0:1"], ["retrain:winner:0", "retrain:winner:1"]
+    assert list(reports)[:2] == [0, 1]
+    workers = {report["worker"] for trial, report in reports.items() if isinstance(trial, int)}
+    assert len(workers) == 2
+    for pair in (finals, winner):
+        assert {reports[key]["worker"] for key in pair} == workers, "side by side, on workers that were kept"
+    num_val = len(preparation.images.val_indices)
+    sizes = {trial: (report["num_train"], report["num_val"]) for trial, report in reports.items()}
+    assert {sizes[trial] for trial in (0, 1)} == {(50, num_val)}
+    assert {sizes[key] for key in finals} == {(200 - num_val, num_val)}
+    assert {sizes[key] for key in winner} == {(200, 0)}
+    assert [record.key for record in study.retrains()] == finals
