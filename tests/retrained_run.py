@@ -57,12 +57,12 @@ def preparation_of(settings: SearchSettings, data: TrainingData) -> Preparation:
 
 
 def completed_trials(*configs: TrainConfig, max_epochs: int = 2) -> RunStudy:
-    """A record of trials with these configs, each better than the one before."""
+    """A record of trials with these configs, each better and faster than the one before."""
     study = RunStudy.in_memory()
     for number, config in enumerate(configs):
         study.add_trial(NewTrial(config=config.flat(), seed=number, profile=PROFILE))
         score = 0.1 + number / 10
-        study.record_epoch(number, epoch=max_epochs, val_accuracy=score, metrics={})
+        study.record_epoch(number, epoch=max_epochs, val_accuracy=score, metrics={"images_per_s": 100.0 * (1 + number)})
         study.finish(number, TrialStatus.COMPLETED, value=score)
     return study
 

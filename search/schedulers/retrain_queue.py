@@ -1,7 +1,7 @@
 """The trainings after the search: which one is next, and what the record gets of each.
 
 The finals come first, because only they tell the winner. Baselines that cannot win fill the slots that the finals leave
-free; the winner follows. Within each group the largest networks start first, so that the last slots end together.
+free; the winner follows. Within each group the slowest configs start first, so that the last slots end together.
 """
 
 from __future__ import annotations
@@ -93,14 +93,16 @@ class RetrainQueue:
     def due(self) -> list[RetrainTask]:
         """The tasks that may start now, the first one first. The record must hold the whole search."""
         if self._due is None:
-            finals = finals_of(self._study.trials(), self._study.retrains(), self._plan)
+            trials = self._study.trials()
+            finals = finals_of(trials, self._study.retrains(), self._plan)
             if finals.is_over and not self._is_won:
                 self._is_won = True
                 self._on_winner(finals)
             self._tasks = {task.key: task for task in retrain_tasks(finals, self._baselines)}
             taken = self._live | self.failures.keys()
             due = [task for key, task in self._tasks.items() if key not in taken and not self.is_trained(key)]
-            self._due = sorted(due, key=lambda one: (one.config_name != FINALIST, -one.profile.get("multiply_adds", 0)))
+            speeds = {trial.number: trial.mean_images_per_s or 0.0 for trial in trials}
+            self._due = sorted(due, key=lambda one: (one.config_name != FINALIST, speeds.get(one.trial_number, 0.0)))
         return self._due
 
     @property
