@@ -51,7 +51,7 @@ def run(folder: Path, words: list[str]) -> None:
 @pytest.mark.slow
 def test_the_commands_and_the_python_block_work_in_the_order_of_the_readme(folder: Path) -> None:
     commands = [line for line in SHELL if line.startswith("python tune_main.py ")]
-    assert len(commands) == 5
+    assert len(commands) == 6
     for command in commands:
         for text, smaller in SMALLER.items():
             command = command.replace(text, smaller)
