@@ -8,7 +8,6 @@ from search_worlds import Rungs, sends_to_end, stub, study_of
 
 from search.estimates import ScoreNoise
 from search.schedulers.promotion import PromotionRule
-from search.settings import Scheduler
 from search.study.record import NewTrial, RungDecision, TrialStatus
 from search.study.study import RunStudy
 from search.tune.trial_scheduler import StudyScheduler
@@ -16,28 +15,41 @@ from search.tune.trial_scheduler import StudyScheduler
 RUNGS = Rungs(max_epochs=9, grace_period=1, reduction_factor=3, scheduler="promotion")  # rungs 1 and 3
 
 
-def test_a_rung_where_enough_trials_are_all_at_chance_decides_nothing() -> None:
-    study = study_of([0.5], [0.6])
-    promotions = PromotionRule(RUNGS, study, noise=ScoreNoise(chance=0.61))
-    assert promotions.is_paused(1)
-    for number, score, is_paused in ((2, 0.4, False), (3, 0.62, True)):
+def reach(study: RunStudy, rule: PromotionRule, number: int, epoch: int, score: float) -> None:
+    """A trial trains an epoch, and the rule hears of it."""
+    if number == study.num_trials:
         study.add_trial(NewTrial(config={"x": 0.5}, seed=number))
-        study.record_epoch(number, epoch=1, val_accuracy=score, metrics={})
-        assert promotions.reach(number, 1, score) is is_paused
+    study.record_epoch(number, epoch=epoch, val_accuracy=score, metrics={})
+    rule.reach(number, epoch, score)
+
+
+@pytest.mark.parametrize("is_resumed", [False, True])
+def test_all_trials_go_on_from_a_rung_where_several_are_all_at_chance(is_resumed: bool) -> None:
+    study, noise = study_of([0.5], [0.6]), ScoreNoise(chance=0.61)
+    rule = PromotionRule(RUNGS, study, noise=noise)
+    assert rule.promote() is None, "two scores are too few to tell"
+    reach(study, rule, 2, 1, 0.4)
+    rule = PromotionRule(RUNGS, study, noise=noise) if is_resumed else rule
+    assert [rule.promote() for _ in range(4)] == [0, 1, 2, None]
     assert study.trial(2).rungs == (
         RungDecision(epoch=1, score=0.4, cutoff=None, num_scores=3, is_stopped=False, is_at_chance=True),
     )
-    assert study.trial(3).rungs == ()
+
+
+def test_one_score_above_chance_makes_the_rung_decide_again() -> None:
+    study = study_of([0.1], [0.1], [0.5])
+    rule = PromotionRule(RUNGS, study, noise=ScoreNoise(chance=0.11))
+    assert [rule.promote() for _ in range(2)] == [2, None]
+    assert not study.trial(2).rungs[0].is_at_chance
 
 
 def test_a_trial_that_went_on_from_a_rung_at_chance_pauses_at_the_next() -> None:
     study = study_of([0.1], [0.1], [0.1])
-    promotions = PromotionRule(RUNGS, study, noise=ScoreNoise(chance=0.11))
-    assert not promotions.is_paused(0)
+    rule = PromotionRule(RUNGS, study, noise=ScoreNoise(chance=0.11))
+    assert rule.promote() == 0
     for epoch, score in ((2, 0.1), (3, 0.4)):
-        study.record_epoch(0, epoch=epoch, val_accuracy=score, metrics={})
-        promotions.reach(0, epoch, score)
-    assert promotions.is_paused(0)
+        reach(study, rule, 0, epoch, score)
+    assert rule.is_paused(0)
     assert PromotionRule(RUNGS, study, noise=ScoreNoise(chance=0.11)).is_paused(0)
 
 
@@ -59,18 +71,13 @@ def report(scheduler: StudyScheduler, number: int, score: float) -> str:
     return scheduler.on_trial_result(None, trial, {"epoch": 1, "val_accuracy": score})  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("scheduler", ["asha", "promotion"])
-def test_with_enough_scores_all_at_chance_no_trial_is_stopped_at_the_rung(scheduler: Scheduler) -> None:
+def test_asha_stops_no_trial_at_a_rung_where_several_are_all_at_chance() -> None:
     study = RunStudy.in_memory()
-    rungs = StudyScheduler(
-        Rungs(max_epochs=3, reduction_factor=2, scheduler=scheduler), study, noise=ScoreNoise(chance=0.13)
-    )
+    rungs = StudyScheduler(Rungs(max_epochs=3, reduction_factor=2), study, noise=ScoreNoise(chance=0.13))
     answers = []
     for number, score in enumerate((0.12, 0.11, 0.1, 0.5, 0.1)):
         study.add_trial(NewTrial(config={}, seed=number))
         answers.append(report(rungs, number, score))
-    first = TrialScheduler.CONTINUE if scheduler == "asha" else TrialScheduler.STOP  # with one score, it cannot tell
-    best = first
-    assert answers == [first, TrialScheduler.CONTINUE, TrialScheduler.CONTINUE, best, TrialScheduler.STOP]
+    assert answers == [TrialScheduler.CONTINUE] * 4 + [TrialScheduler.STOP]
     at_chance = [any(rung.is_at_chance for rung in record.rungs) for record in study.trials()]
     assert at_chance == [False, True, True, False, False]

@@ -30,7 +30,7 @@ class PromotionRule:
     """Decides which paused trial goes on, and, when the search ends, which are stopped. Writes into the record."""
 
     def __init__(self, settings: RungSettings, study: RunStudy, *, noise: ScoreNoise = EXACT) -> None:
-        """`noise`: no trial pauses at a rung where several are all at chance, and equal ends tell nothing of rungs."""
+        """`noise`: where several trials are all at chance, a rung holds none up; equal ends tell nothing of rungs."""
         self._study = study
         self._noise = noise
         self._reduction_factor = reduction_factor_of(settings)
@@ -53,9 +53,11 @@ class PromotionRule:
         for record in records:
             if record.status is TrialStatus.COMPLETED:
                 self._note_completed(record)
-        self._paused: dict[int, int] = {}
-        for record in undecided(records, self._table.epochs):
-            self._pause(record.number, record.epochs_trained)
+        self._paused = {
+            record.number: record.epochs_trained
+            for record in undecided(records, self._table.epochs)
+            if record.number not in self._sent_to_end
+        }
 
     def is_paused(self, number: int) -> bool:
         """Whether the trial stands at a rung and has neither gone on nor ended."""
@@ -66,7 +68,8 @@ class PromotionRule:
         self._epochs[number] = epoch
         if epoch in self._table.epochs:
             self._table.add(number, epoch, score)
-            self._pause(number, epoch)
+            if number not in self._sent_to_end:
+                self._paused[number] = epoch
         return number in self._paused
 
     def complete(self, number: int) -> None:
@@ -78,6 +81,11 @@ class PromotionRule:
         if self._is_full_training_due() and (best := self._best_within_limits()) is not None:
             return self._send_to_end(best)
         for epoch in reversed(self._table.epochs):
+            if self._table.is_at_chance(epoch, min_scores=self._reduction_factor):
+                at_rung = sorted(number for number, paused_at in self._paused.items() if paused_at == epoch)
+                if at_rung:
+                    return self._pass_by(at_rung[0])
+                continue
             num_due = len(self._table.scores(epoch)) // self._reduction_factor
             for number in self._table.ranked(epoch)[:num_due]:
                 if self._paused.get(number) == epoch:
@@ -106,26 +114,6 @@ class PromotionRule:
         self._paused.clear()
         return None
 
-    def _pause(self, number: int, epoch: int) -> None:
-        """Pauses a trial at a rung, unless it was sent to the end or the rung says nothing."""
-        if number in self._sent_to_end:
-            return
-        if not self._table.is_at_chance(epoch, min_scores=self._reduction_factor):
-            self._paused[number] = epoch
-            return
-        scores = self._table.scores(epoch)
-        self._study.record_rung(
-            number,
-            RungDecision(
-                epoch=epoch,
-                score=scores[number],
-                cutoff=None,
-                num_scores=len(scores),
-                is_stopped=False,
-                is_at_chance=True,
-            ),
-        )
-
     def _is_full_training_due(self) -> bool:
         """Whether one more full training stays within the share of all epochs that full trainings may take."""
         others = sum(epochs for number, epochs in self._epochs.items() if number not in self._sent_to_end)
@@ -143,6 +131,13 @@ class PromotionRule:
         """Of all paused trials, the one at the highest rung; of equals the one with the best score there."""
         best_first = sorted(self._paused, key=lambda number: (-self._paused[number], -self._score(number), number))
         return next((number for number in best_first if self._study.trial(number).is_within_limits), None)
+
+    def _pass_by(self, number: int) -> int:
+        """Lets a trial go on from a rung that decides nothing."""
+        decision = self._decision(number, num_best=1, is_stopped=False)
+        self._study.record_rung(number, dataclasses.replace(decision, cutoff=None, is_at_chance=True))
+        del self._paused[number]
+        return number
 
     def _send_to_end(self, number: int) -> int:
         self._sent_to_end.add(number)
