@@ -83,8 +83,7 @@ def study_of(prepared: Preparation, *last_scores: float) -> RunStudy:
     for number, score in enumerate(last_scores):
         config = {**default.config, "c1_width": 4 + number}
         profile = prepared.describe(config)
-        origin = "sampled" if number else "default"
-        study.add_trial(NewTrial(config=config, seed=number, origin=origin, profile=profile))
+        study.add_trial(NewTrial(config=config, seed=number, profile=profile))
         study.record_epoch(number, epoch=MAX_EPOCHS, val_accuracy=score, metrics={})
         study.finish(number, TrialStatus.COMPLETED, value=score)
     return study
