@@ -56,16 +56,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _inspect(options: argparse.Namespace) -> int:
     settings = SearchSettings(run_name="inspect", **vars(options))
-    from model.survey import load_and_survey
-    from search.setup.survey_text import class_lines, survey_lines, survey_warnings
+    from search.setup.survey_text import class_lines, read_images, survey_lines, survey_warnings
 
-    data, survey = load_and_survey(
-        settings.dataset,
-        image_size=settings.image_size,
-        seed=settings.seed,
-        data_dir=settings.data_dir,
-        skip_unreadable=settings.skip_unreadable,
-    )
+    data, survey = read_images(settings)
     for line in (*survey_lines(data.name, survey), *class_lines(survey)):
         print(line)
     for warning in (*data.warnings, *survey_warnings(survey)):

@@ -6,29 +6,21 @@ import dataclasses
 
 import pytest
 import torch
+from recorded_digits import recorded_digits
 from small_training import PLAIN, TINY
 from torch import Tensor
 
-from benchmarks.record_curves.plan import (
-    recorded_images,
-)
 from benchmarks.record_curves.variants import Kind, make_training
 from model.config import TrainConfig
-from model.data import load_training_data
 from model.evaluation import evaluate
 from model.layers import GhostBatchNorm
 from model.split_images import ImageArrays, on_device
 from model.training import Training
 
-MAX_EPOCHS = 2
-NAMES = ["full", "complete-1", "images-3"]
-HEAD = {"settings": {"max_epochs": MAX_EPOCHS, "seed": 0}, "engine": dataclasses.asdict(PLAIN)}
-
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> ImageArrays:
-    data = load_training_data("digits", image_size=8, seed=0, data_dir=tmp_path_factory.mktemp("data"))
-    return recorded_images(data, num_train=120, num_val=50, seed=0)
+    return recorded_digits(tmp_path_factory.mktemp("data"))
 
 
 def test_schedules_of_the_variants_are_those_of_a_plain_formula(images: ImageArrays) -> None:

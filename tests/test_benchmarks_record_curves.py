@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from recorded_digits import recorded_digits
 from small_training import PLAIN
 
 from benchmarks.record_curves.fidelities import FIDELITIES, FIRST, FULL, SECOND
@@ -46,8 +47,7 @@ HEAD = {"settings": {"max_epochs": MAX_EPOCHS, "seed": 0}, "engine": dataclasses
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> ImageArrays:
-    data = load_training_data("digits", image_size=8, seed=0, data_dir=tmp_path_factory.mktemp("data"))
-    return recorded_images(data, num_train=120, num_val=50, seed=0)
+    return recorded_digits(tmp_path_factory.mktemp("data"))
 
 
 def test_a_full_training_is_the_config_itself_and_a_part_keeps_the_number_of_steps() -> None:

@@ -19,7 +19,7 @@ from model.engine import STEPS_PER_TRAINING, Engine, choose_engine
 from model.profile import profile_network
 from model.seeds import derive_seed
 from model.split_images import ImageArrays
-from model.survey import ImageSurvey, load_and_survey
+from model.survey import ImageSurvey
 from search.estimates import ScoreNoise, chance_threshold
 from search.machine.gpus import choose_device, choose_gpu_engine
 from search.machine.hardware import describe_hardware, describe_versions, num_cpus
@@ -32,7 +32,7 @@ from search.setup.few_images import few_images_notes, lengthened_for_few_images
 from search.setup.images import shortened_for_stand_in, split_images
 from search.setup.retrain_size import RetrainCost, retrain_cost, with_retrain_size
 from search.setup.space_file import make_space, read_space
-from search.setup.survey_text import survey_warnings
+from search.setup.survey_text import read_images, survey_warnings
 from search.space.space import SearchSpace
 from search.study.record import NewTrial
 from search.worker.step_counts import StepCounts
@@ -150,13 +150,7 @@ def prepare(settings: SearchSettings, *, kept: Machine | None = None, deadline: 
     device, warnings = choose_device(settings)
     asked = settings = settings.resolved()
     space_text = read_space(settings)
-    data, survey = load_and_survey(
-        settings.dataset,
-        image_size=settings.image_size,
-        seed=settings.seed,
-        data_dir=settings.data_dir,
-        skip_unreadable=settings.skip_unreadable,
-    )
+    data, survey = read_images(settings)
     settings = shortened_for_stand_in(settings, data, device)
     settings = lengthened_for_few_images(settings, len(data.examples))
     images = split_images(settings, data)

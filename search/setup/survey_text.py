@@ -1,10 +1,12 @@
-"""What a run read, in a few lines, and what in it is suspicious."""
+"""Reads the images of a run; says what was read in a few lines, and what in it is suspicious."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from model.survey import ImageSurvey
+from model.data import TrainingData
+from model.survey import ImageSurvey, load_and_survey
+from search.settings import SearchSettings
 from search.text import percent
 
 MIN_CONTRAST = 0.03
@@ -12,6 +14,17 @@ MIN_CONTRAST = 0.03
 MAX_BLANK_SHARE = 0.1
 SUSPICIOUS = ("dangling links", "without a suffix", "with an unknown suffix")
 """Reasons why a file was passed over that the user may not know of."""
+
+
+def read_images(settings: SearchSettings) -> tuple[TrainingData, ImageSurvey]:
+    """The training images that the settings name, and the survey of all splits. DataError names all problems."""
+    return load_and_survey(
+        settings.dataset,
+        image_size=settings.image_size,
+        seed=settings.seed,
+        data_dir=settings.data_dir,
+        skip_unreadable=settings.skip_unreadable,
+    )
 
 
 def survey_lines(name: str, survey: ImageSurvey) -> list[str]:
