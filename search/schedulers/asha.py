@@ -23,7 +23,8 @@ class StoppingRule:
     def __init__(self, settings: RungSettings, study: RunStudy, *, noise: ScoreNoise = EXACT) -> None:
         """A rung where several trials are all at chance stops none.
 
-        Also makes the decisions that a kill cut off, each on all scores of its rung."""
+        Also makes the decisions that a kill cut off, each on all scores of its rung.
+        """
         self._study = study
         self._reduction_factor = reduction_factor_of(settings)
         records = study.trials()

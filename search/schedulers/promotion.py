@@ -12,6 +12,7 @@ way round.
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 from search.estimates import ScoreNoise
 from search.schedulers.rungs import EXACT, RungSettings, RungTable, reduction_factor_of, rungs_of, undecided
@@ -22,8 +23,8 @@ NUM_FINALISTS = 3
 """Full-length trials that a search ends with, at least: the best at a rung need not be the best at the end."""
 
 PRIOR_PAIRS = 3
-"""Before two full-length trials can be compared, rungs are taken to rank one pair in this many the wrong way round: of
-1/6, 1/3 and 1/2, the best over recorded curves whose rungs tell the truth and whose rungs mislead."""
+"""Before two full-length trials can be compared, rungs are taken to rank one pair in this many the wrong way round. In
+benchmarks/search_quality, 1/6 is better where rungs tell the truth and 1/2 where they mislead."""
 
 
 class PromotionRule:
@@ -82,9 +83,8 @@ class PromotionRule:
             return self._send_to_end(best)
         for epoch in reversed(self._table.epochs):
             if self._table.is_at_chance(epoch, min_scores=self._reduction_factor):
-                at_rung = sorted(number for number, paused_at in self._paused.items() if paused_at == epoch)
-                if at_rung:
-                    return self._pass_by(at_rung[0])
+                if at_rung := [number for number, paused_at in self._paused.items() if paused_at == epoch]:
+                    return self._resume(min(at_rung), num_best=1, cutoff=None, is_at_chance=True)
                 continue
             num_due = len(self._table.scores(epoch)) // self._reduction_factor
             for number in self._table.ranked(epoch)[:num_due]:
@@ -132,21 +132,15 @@ class PromotionRule:
         best_first = sorted(self._paused, key=lambda number: (-self._paused[number], -self._score(number), number))
         return next((number for number in best_first if self._study.trial(number).is_within_limits), None)
 
-    def _pass_by(self, number: int) -> int:
-        """Lets a trial go on from a rung that decides nothing."""
-        decision = self._decision(number, num_best=1, is_stopped=False)
-        self._study.record_rung(number, dataclasses.replace(decision, cutoff=None, is_at_chance=True))
-        del self._paused[number]
-        return number
-
     def _send_to_end(self, number: int) -> int:
         self._sent_to_end.add(number)
         num_best = 1 + self._table.ranked(self._paused[number]).index(number)
         return self._resume(number, num_best=num_best, is_sent_to_end=True)
 
-    def _resume(self, number: int, *, num_best: int, is_sent_to_end: bool = False) -> int:
+    def _resume(self, number: int, *, num_best: int, **marks: Any) -> int:
+        """Lets a trial go on. `marks`: fields of the decision that are not those of a promotion."""
         decision = self._decision(number, num_best, is_stopped=False)
-        self._study.record_rung(number, dataclasses.replace(decision, is_sent_to_end=is_sent_to_end))
+        self._study.record_rung(number, dataclasses.replace(decision, **marks))
         del self._paused[number]
         return number
 

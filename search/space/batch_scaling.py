@@ -11,7 +11,7 @@ from search.space.parameter import Parameter
 MIN_STEPS_PER_EPOCH = 30
 """Optimizer steps of an epoch at the space's largest batch, if the smallest batch allows it."""
 MIN_BATCH_SIZE = 16
-_KEYS = ("batch_size", "lr", "adamw_lr")
+SCALED_KEYS = ("batch_size", "lr", "adamw_lr")
 
 
 def scale_batches(parameters: Mapping[str, Parameter], num_train: int) -> dict[str, Parameter]:
@@ -20,7 +20,7 @@ def scale_batches(parameters: Mapping[str, Parameter], num_train: int) -> dict[s
     No batch becomes smaller than `MIN_BATCH_SIZE`. The rate of SGD falls in proportion (Goyal et al. 2017, arXiv
     1706.02677), that of AdamW by the square root. Parameters without all three as ranges or choices stay as they are.
     """
-    if not all(key in parameters for key in _KEYS) or parameters["batch_size"].kind != "choice":
+    if not all(key in parameters for key in SCALED_KEYS) or parameters["batch_size"].kind != "choice":
         return dict(parameters)
     sizes = [int(size) for size in parameters["batch_size"].values]
     halvings = 0

@@ -13,7 +13,7 @@ from typing import Any
 from model.config import CONFIG_KEYS, TrainConfig
 from model.profile import limit_violations
 from search.errors import SpaceError
-from search.space.batch_scaling import scale_batches
+from search.space.batch_scaling import SCALED_KEYS, scale_batches
 from search.space.parameter import Parameter, Value
 from search.space.space import SearchSpace, parse_entries, parse_toml
 
@@ -78,7 +78,7 @@ def _lay_over_default(text: str | None, num_train: int | None) -> tuple[dict[str
     given = set(entries)
     if base == "none":
         default_parameters, default_fixed = {}, TrainConfig().flat()
-    elif num_train is not None and not given & {"batch_size", "lr", "adamw_lr"}:
+    elif num_train is not None and given.isdisjoint(SCALED_KEYS):
         default_parameters = scale_batches(default_parameters, num_train)
     parameters |= {key: parameter for key, parameter in default_parameters.items() if key not in given}
     fixed |= {key: value for key, value in default_fixed.items() if key not in given}
