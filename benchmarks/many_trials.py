@@ -127,7 +127,7 @@ def _search(folder: Path, num_trials: int) -> RunStudy:
 
 def _sleep(assignment: Mapping[str, Any], images: ImageTensors, plan: TrialPlan, report: Report) -> None:
     time.sleep(_TRIAL_S)
-    report({"epoch": 1, "val_accuracy": assignment["config"]["x"]})
+    report({"epoch": 1, "val_score": assignment["config"]["x"]})
 
 
 def _no_images() -> ImageArrays:

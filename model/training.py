@@ -49,6 +49,8 @@ class EpochMetrics:
     """Cross-entropy in nats without label smoothing; None without a validation split."""
     val_accuracy: float | None
     """Fraction, 0..1; None without a validation split."""
+    val_score: float | None
+    """What the search compares trainings by, larger is better; None without a validation split."""
     lr: float
     """Learning rate of the epoch's last step."""
     seconds: float
@@ -112,6 +114,7 @@ class Training:
             train_loss=train_loss,
             val_loss=val_loss,
             val_accuracy=val_accuracy,
+            val_score=val_accuracy,
             lr=lr,
             seconds=seconds,
             images_per_s=self.steps_per_epoch * self.batch_size / seconds,

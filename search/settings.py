@@ -16,7 +16,7 @@ Precision = Literal["auto", "bf16", "fp32"]
 Scheduler = Literal["promotion", "asha"]
 REDUCTION_FACTORS: dict[Scheduler, int] = {"promotion": 6, "asha": 3}
 """The best factor for each scheduler in benchmarks/search_quality."""
-RECORD_VERSION = 3
+RECORD_VERSION = 4
 """The version of what a run writes. Raise it when the meaning changes; runs of another version are refused."""
 AnyPath = Annotated[Path, Strict(False), AfterValidator(whole_path)]
 """A path, or its text; relative ones and `~` become absolute."""

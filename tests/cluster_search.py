@@ -201,7 +201,7 @@ def story(study: RunStudy) -> list[dict[str, Any]]:
             "config": dict(record.config),
             "seed": record.seed,
             "status": record.status,
-            "curve": list(record.val_accuracies.items()),
+            "curve": list(record.scores.items()),
             "losses": [metrics["train_loss"] for metrics in record.epoch_metrics.values()],
             "rungs": [vars(rung) for rung in record.rungs],
             "num_workers": len({metrics["worker"] for metrics in record.epoch_metrics.values()}),

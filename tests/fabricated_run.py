@@ -86,7 +86,7 @@ def record_epoch(study: RunStudy, number: int, epoch: int, score: float, *, reco
     losses = {"train_loss": 2.0 / epoch, "val_loss": 2.1 / epoch}
     times = {"seconds": 19.0, "images_per_s": 2000.0, "recorded_at": recorded_at}
     metrics = {**losses, **times, "lr": 0.1, "worker": worker}
-    study.record_epoch(number, epoch=epoch, val_accuracy=score, metrics=metrics)
+    study.record_epoch(number, epoch=epoch, score=score, metrics=metrics)
 
 
 def add_retrains(run: Run, *, accuracies: dict[str, float], num_images: int = 400, num_seeds: int = 1) -> None:
@@ -130,7 +130,7 @@ def add_finals(run: Run, fresh_scores: Mapping[int, Sequence[float]]) -> None:
             run.study.record_retrain(finalist_record(number, index, score))
 
 
-def finalist_record(number: int, seed_index: int, val_accuracy: float) -> RetrainRecord:
+def finalist_record(number: int, seed_index: int, val_score: float) -> RetrainRecord:
     """One retraining of a finalist."""
     return RetrainRecord(
         config_name=FINALIST,
@@ -143,7 +143,7 @@ def finalist_record(number: int, seed_index: int, val_accuracy: float) -> Retrai
         multiply_adds=60_000_000,
         receptive_field=80,
         seconds=170.0,
-        val_accuracy=val_accuracy,
+        val_score=val_score,
     )
 
 

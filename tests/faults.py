@@ -152,7 +152,7 @@ def story(run_dir: Path) -> dict[str, Any]:
             "status": record.status,
             "seed": record.seed,
             "config": dict(record.config),
-            "curve": dict(record.val_accuracies),
+            "curve": dict(record.scores),
             "losses": {epoch: metrics.get("train_loss") for epoch, metrics in record.epoch_metrics.items()},
             "rungs": record.rungs,
         }

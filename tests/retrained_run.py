@@ -62,7 +62,7 @@ def completed_trials(*configs: TrainConfig, max_epochs: int = 2) -> RunStudy:
     for number, config in enumerate(configs):
         study.add_trial(NewTrial(config=config.flat(), seed=number, profile=PROFILE))
         score = 0.1 + number / 10
-        study.record_epoch(number, epoch=max_epochs, val_accuracy=score, metrics={"images_per_s": 100.0 * (1 + number)})
+        study.record_epoch(number, epoch=max_epochs, score=score, metrics={"images_per_s": 100.0 * (1 + number)})
         study.finish(number, TrialStatus.COMPLETED, value=score)
     return study
 

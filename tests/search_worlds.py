@@ -108,7 +108,7 @@ def reports(assignment: Mapping[str, Any], rungs: RungSettings) -> Iterator[dict
         if luck == 1:
             yield {"ended": "failed", "error": "RuntimeError: no luck"}
             return
-        yield {"epoch": epoch, "val_accuracy": score(config, epoch), "seconds": 1.0, "images_per_s": 10.0}
+        yield {"epoch": epoch, "val_score": score(config, epoch), "seconds": 1.0, "images_per_s": 10.0}
 
 
 def search(
@@ -162,7 +162,7 @@ def study_of(*curves: list[float]) -> RunStudy:
     for number, curve in enumerate(curves):
         study.add_trial(NewTrial(config={"x": 0.5}, seed=number))
         for epoch, score in enumerate(curve, start=1):
-            study.record_epoch(number, epoch=epoch, val_accuracy=score, metrics={})
+            study.record_epoch(number, epoch=epoch, score=score, metrics={})
     return study
 
 

@@ -18,7 +18,7 @@ from search.study.study import RunStudy
 def test_the_best_config_is_the_winners(tmp_path: Path) -> None:
     study = RunStudy.in_memory()
     number = study.add_trial(NewTrial(config=SEED_CONFIG.flat(), seed=0))
-    study.record_epoch(number, epoch=1, val_accuracy=0.5, metrics={})
+    study.record_epoch(number, epoch=1, score=0.5, metrics={})
     assert Run(tmp_path, make_document(), study).best_config == SEED_CONFIG
 
 

@@ -43,7 +43,7 @@ def test_packing_is_told_as_a_gain(run: Run) -> None:
 def test_a_winner_over_the_limits_is_a_warning(tmp_path: Path) -> None:
     def fill(study: RunStudy) -> None:
         number = study.add_trial(NewTrial(config=SPACE.default_config() or {}, seed=0, violations={"num_params": 5.0}))
-        study.record_epoch(number, epoch=1, val_accuracy=0.5, metrics={})
+        study.record_epoch(number, epoch=1, score=0.5, metrics={})
 
     assert "no trial within the limits has a score" in summary_text(make_run(tmp_path / "run", fill))
 

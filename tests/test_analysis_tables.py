@@ -48,7 +48,7 @@ def one_of_each(study: RunStudy) -> dict[str, int]:
     numbers["rejected"] = study.add_trial(rejected, is_rejected=True)
     for name, (scores, error) in _ENDS.items():
         for epoch, score in enumerate(scores, 1):
-            study.record_epoch(numbers[name], epoch=epoch, val_accuracy=score, metrics=METRICS)
+            study.record_epoch(numbers[name], epoch=epoch, score=score, metrics=METRICS)
         if name == "stopped":
             rung = RungDecision(epoch=2, score=0.25, cutoff=0.75, num_scores=2, is_stopped=True)
             study.record_rung(
@@ -155,7 +155,7 @@ def test_tables_survive_csv_and_parquet(trials: pd.DataFrame, tmp_path: Path) ->
 
 
 def test_retrains_have_their_columns_in_the_given_order() -> None:
-    finalist = dataclasses.replace(RETRAINED, config_name="finalist", includes_val=False, val_accuracy=0.4, error="nan")
+    finalist = dataclasses.replace(RETRAINED, config_name="finalist", includes_val=False, val_score=0.4, error="nan")
     frame = retrains_frame([RETRAINED, finalist])
     assert list(frame.columns) == list(RETRAIN_COLUMNS)
     assert list(frame["config_name"]) == ["winner", "finalist"]

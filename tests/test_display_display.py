@@ -15,7 +15,7 @@ from search.worker.step_counts import StepCounts
 
 
 def metrics(epoch: int, accuracy: float) -> dict[str, object]:
-    return {"epoch": epoch, "val_accuracy": accuracy, "images_per_s": 1234.0, "seconds": 5.0}
+    return {"epoch": epoch, "val_score": accuracy, "images_per_s": 1234.0, "seconds": 5.0}
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def study() -> RunStudy:
     study = RunStudy.in_memory()
     for _ in range(3):
         study.add_trial(NewTrial(config={}, seed=0))
-    study.record_epoch(0, epoch=1, val_accuracy=0.25, metrics={})
+    study.record_epoch(0, epoch=1, score=0.25, metrics={})
     study.record_rung(0, RungDecision(epoch=1, score=0.25, cutoff=0.5, num_scores=3, is_stopped=True))
     study.finish(0, TrialStatus.STOPPED)
     study.finish(1, TrialStatus.FAILED, error="ValueError: no such layer")
@@ -38,7 +38,7 @@ def shown(play: Callable[[Display], None]) -> str:
 
 
 def test_a_stop_among_equals_is_not_said_to_be_below_the_cutoff(study: RunStudy) -> None:
-    study.record_epoch(2, epoch=1, val_accuracy=0.5, metrics={})
+    study.record_epoch(2, epoch=1, score=0.5, metrics={})
     study.record_rung(2, RungDecision(epoch=1, score=0.5, cutoff=0.5, num_scores=3, is_stopped=True))
     study.finish(2, TrialStatus.STOPPED)
 
@@ -104,7 +104,7 @@ def test_a_line_says_how_each_trial_ended(study: RunStudy) -> None:
 
 def test_a_paused_trial_counts_and_says_its_rung(study: RunStudy) -> None:
     for epoch, score in ((1, 0.5), (2, 0.4), (3, 0.6)):
-        study.record_epoch(2, epoch=epoch, val_accuracy=score, metrics={})
+        study.record_epoch(2, epoch=epoch, score=score, metrics={})
 
     def play(display: Display) -> None:
         display.start_trials(Progress(3, 9, 20.0, rung_epochs=(1, 3)))
@@ -159,7 +159,7 @@ def test_ctrl_c_is_explained_once() -> None:
 def test_retrainings_are_shown_as_trials_are(terminal: Terminal) -> None:
     display = Display(terminal)
     display.start_trials(Progress(3, 9, 27.0, stage="retraining", num_workers=2))
-    trained = {**metrics(9, 0.5), "val_accuracy": None}
+    trained = {**metrics(9, 0.5), "val_score": None}
     display.report("retrain:winner:0", {**trained, "epoch": 4})
     display.report("finalist:7:1", metrics(9, 0.75))
     display.end_retraining(finalist_record(7, 1, 0.75))

@@ -20,7 +20,7 @@ from search.worker.step_counts import StepCount
 
 
 def metrics(epoch: int, accuracy: float = 0.3) -> dict[str, Any]:
-    return {"epoch": epoch, "val_accuracy": accuracy, "images_per_s": 100.0, "seconds": 5.0}
+    return {"epoch": epoch, "val_score": accuracy, "images_per_s": 100.0, "seconds": 5.0}
 
 
 @pytest.fixture
@@ -29,12 +29,12 @@ def study() -> RunStudy:
     study = RunStudy.in_memory()
     for _ in range(4):
         study.add_trial(NewTrial(config={}, seed=0))
-    study.record_epoch(0, epoch=1, val_accuracy=0.25, metrics={})
+    study.record_epoch(0, epoch=1, score=0.25, metrics={})
     study.record_rung(0, RungDecision(epoch=1, score=0.25, cutoff=0.5, num_scores=3, is_stopped=True))
     study.finish(0, TrialStatus.STOPPED)
     study.finish(1, TrialStatus.FAILED, error="ValueError: no such layer")
-    study.record_epoch(2, epoch=1, val_accuracy=0.5, metrics={})
-    study.record_epoch(3, epoch=2, val_accuracy=0.1, metrics={})
+    study.record_epoch(2, epoch=1, score=0.5, metrics={})
+    study.record_epoch(3, epoch=2, score=0.1, metrics={})
     return study
 
 

@@ -53,7 +53,7 @@ def test_every_promised_file_is_there(run_dir: Path) -> None:
 
 def test_trackers_and_forecasts_have_followed_the_run(run_dir: Path) -> None:
     followed = {path.name for path in (run_dir / "tensorboard").glob("trial-*") if list(path.glob("events.*"))}
-    trained = [record.number for record in load_run(run_dir).records if record.val_accuracies]
+    trained = [record.number for record in load_run(run_dir).records if record.scores]
     assert followed == {f"trial-{number:04d}" for number in trained}
 
 

@@ -63,12 +63,12 @@ def test_two_at_a_time_killed_lose_nothing_and_every_stop_is_right(tmp_path: Pat
     assert len(records) == NUM_TRIALS
     assert {record.status for record in records} <= {"completed", "stopped"}
     for record in records:
-        assert list(record.val_accuracies) == list(range(1, record.epochs_trained + 1))
+        assert list(record.scores) == list(range(1, record.epochs_trained + 1))
         assert record.epochs_trained == 6 or record.rungs[-1].is_stopped
         for rung in record.rungs:
-            assert rung.score == record.val_accuracies[rung.epoch]
+            assert rung.score == record.scores[rung.epoch]
             assert (rung.cutoff is None) is rung.is_at_chance
-            assert rung.num_scores <= sum(rung.epoch in other.val_accuracies for other in records)
+            assert rung.num_scores <= sum(rung.epoch in other.scores for other in records)
             if not rung.is_stopped:
                 assert rung.cutoff is None or rung.is_sent_to_end or rung.score >= rung.cutoff
 

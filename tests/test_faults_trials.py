@@ -114,7 +114,7 @@ def test_each_trials_trouble_stays_its_own(tmp_path: Path, monkeypatch: pytest.M
     assert trials.error[4] == "out of memory: CUDA out of memory. Tried to allocate 2.00 GiB"
     assert run.retrains.trial_number.tolist()[0] in (0, 5, 6)
     for record in run.records:
-        assert list(record.val_accuracies) == list(range(1, record.epochs_trained + 1))
+        assert list(record.scores) == list(range(1, record.epochs_trained + 1))
 
 
 def test_the_same_error_again_and_again_ends_the_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -83,7 +83,7 @@ def test_importances_leave_out_configs_outside_the_space(tmp_path: Path) -> None
     equal = report_data(reread(run)).equal_epoch
     assert [trial.number for trial in equal.trials] == list(range(1, 12))  # trial 0 is the seed config
     assert sum(equal.importances.values()) == pytest.approx(1)
-    assert equal.scores == [run.records[number].val_accuracies[1] for number in range(1, 12)]
+    assert equal.scores == [run.records[number].scores[1] for number in range(1, 12)]
 
 
 def test_answers_are_counted_by_class(tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ def test_a_record_in_a_database_gives_the_same_report(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", lambda study: add_trials(study, 1))
     add_trials(RunStudy.in_database(f"sqlite:///{tmp_path / 'run' / 'study.db'}", "run"), 1)
     kept, expected = report_data(load_run(tmp_path / "run")), report_data(run)
-    assert [trial.val_accuracies for trial in kept.trials] == [trial.val_accuracies for trial in expected.trials]
+    assert [trial.scores for trial in kept.trials] == [trial.scores for trial in expected.trials]
     assert (kept.cost, kept.rungs, kept.equal_epoch.scores) == (
         expected.cost,
         expected.rungs,

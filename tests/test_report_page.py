@@ -177,7 +177,7 @@ def test_without_finals_the_optimism_was_not_measured(tmp_path: Path) -> None:
 def test_every_run_shows_the_pairs_that_its_rungs_ranked_wrong(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", lambda study: add_trials(study, 30))
     rows = re.findall(r">(\d+) of (\d+)</td>", write_page(run))
-    ends = [record.val_accuracies for record in run.records if record.status is TrialStatus.COMPLETED]
+    ends = [record.scores for record in run.records if record.status is TrialStatus.COMPLETED]
     for (wrong, pairs), epoch in zip(rows, (1, 3), strict=True):
         expected = [
             (one[epoch] < other[epoch]) != (one[MAX_EPOCHS] < other[MAX_EPOCHS]) for one, other in combinations(ends, 2)

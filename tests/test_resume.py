@@ -102,7 +102,7 @@ def test_trials_that_an_extended_promotion_stopped_stay_stopped_and_count_at_the
     after = story(study)[:-1]
     assert {row["number"]: row for row in after[: len(before)]} == before
     _check_whole(study, rungs)
-    num_at_first = sum(1 in record.val_accuracies for record in study.trials())
+    num_at_first = sum(1 in record.scores for record in study.trials())
     assert max(rung.num_scores for record in study.trials() for rung in record.rungs) == num_at_first
 
 
@@ -168,13 +168,13 @@ def test_with_several_workers_the_best_of_each_rung_went_on_and_all_others_were_
     sent_from = {record.number: rung.epoch for record in records for rung in record.rungs if rung.is_sent_to_end}
     assert sent_from
     for epoch in rungs_of(rungs):
-        scores = sorted(record.val_accuracies[epoch] for record in records if epoch in record.val_accuracies)[::-1]
+        scores = sorted(record.scores[epoch] for record in records if epoch in record.scores)[::-1]
         decisions = {record.number: rung for record in records for rung in record.rungs if rung.epoch == epoch}
-        waited = {record.number for record in records if epoch in record.val_accuracies}
+        waited = {record.number for record in records if epoch in record.scores}
         assert set(decisions) == {number for number in waited if sent_from.get(number, epoch) >= epoch}
         num_best = len(scores) // rungs.reduction_factor
         for number, decision in decisions.items():
-            assert decision.score == records[number].val_accuracies[epoch]
+            assert decision.score == records[number].scores[epoch]
             assert decision.cutoff in scores
             assert decision.is_stopped == (decision.score < decision.cutoff)
             assert decision.is_stopped <= (decision.score not in scores[:num_best])
@@ -202,7 +202,7 @@ def _check_whole(study: RunStudy, rungs: Rungs) -> None:
     assert TrialStatus.INTERRUPTED not in {record.status for record in records}
     assert len({repr(record.config) for record in records}) == len(records)
     for record in trained:
-        assert list(record.val_accuracies) == list(range(1, record.epochs_trained + 1))
+        assert list(record.scores) == list(range(1, record.epochs_trained + 1))
         if record.status is TrialStatus.COMPLETED:
             assert record.epochs_trained == rungs.max_epochs
         if record.status is TrialStatus.STOPPED:

@@ -84,7 +84,7 @@ def study_of(prepared: Preparation, *last_scores: float) -> RunStudy:
         config = {**default.config, "c1_width": 4 + number}
         profile = prepared.describe(config)
         study.add_trial(NewTrial(config=config, seed=number, profile=profile))
-        study.record_epoch(number, epoch=MAX_EPOCHS, val_accuracy=score, metrics={})
+        study.record_epoch(number, epoch=MAX_EPOCHS, score=score, metrics={})
         study.finish(number, TrialStatus.COMPLETED, value=score)
     return study
 
@@ -144,7 +144,7 @@ def test_the_test_images_are_opened_once_and_after_everything_else(
     keys |= {f"retrain:{name}:{index}" for name in ("winner", "default") for index in (0, 1)}
     records = untimed(study)
     assert set(records) == keys
-    scores = {key: record.val_accuracy or 0.0 for key, record in records.items()}
+    scores = {key: record.val_score or 0.0 for key, record in records.items()}
     means = {number: sum(scores[f"finalist:{number}:{index}"] for index in (0, 1)) for number in (1, 2)}
     winner = 1 if means[1] >= means[2] else 2
     assert study.notes()["winner"] == winner

@@ -108,7 +108,7 @@ def test_no_config_that_needs_as_much_is_trained_again(kind: Scheduler, tmp_path
         assert record.config["batch_size"] >= least
         assert record.violations == {"memory": pytest.approx((record.config["batch_size"] + 1 - least) / least)}
     assert len(records) - len(rejected) == 20
-    assert max(record.config["batch_size"] for record in records if record.val_accuracies) < TOO_LARGE
+    assert max(record.config["batch_size"] for record in records if record.scores) < TOO_LARGE
 
     careless = RunStudy.in_memory()
     search(tmp_path / "careless", lambda: parts(careless, kind, is_learning=False), lives=1000)
@@ -131,7 +131,7 @@ def ended(need: int, *, error: str | None = None, epochs: int = 0, study: RunStu
     study = study or RunStudy.in_memory()
     number = study.add_trial(NewTrial(config={"need": need}, seed=1))
     for epoch in range(1, epochs + 1):
-        study.record_epoch(number, epoch=epoch, val_accuracy=0.5, metrics={})
+        study.record_epoch(number, epoch=epoch, score=0.5, metrics={})
     if error is not None:
         study.finish(number, TrialStatus.FAILED, error=error)
     return study.trial(number)

@@ -39,7 +39,7 @@ def record(
 ) -> TrialRecord:
     return TrialRecord(
         number=number, status=status, origin="sampled", seed=0, config=params, params=params, violations={},
-        profile={}, val_accuracies=scores, epoch_metrics={}, rungs=(), error=None, started=None, ended=None,
+        profile={}, scores=scores, epoch_metrics={}, rungs=(), error=None, started=None, ended=None,
     )  # fmt: skip
 
 
@@ -74,7 +74,7 @@ def test_the_same_record_gives_the_same_proposal_however_it_was_told() -> None:
     bit_by_bit = TreeSampler(SPACE, 5, epochs=EPOCHS)
     for one in told:
         bit_by_bit.add(one.params, {})
-        bit_by_bit.tell(record(one.number, one.params, {1: one.val_accuracies[1]}))
+        bit_by_bit.tell(record(one.number, one.params, {1: one.scores[1]}))
         bit_by_bit.draw(one.number)
     for one in reversed(told):
         bit_by_bit.tell(one)
@@ -85,7 +85,7 @@ def test_the_same_record_gives_the_same_proposal_however_it_was_told() -> None:
 
 def test_only_scores_at_rungs_and_ends_count() -> None:
     told = records(31)
-    between = [record(one.number, one.params, {**one.val_accuracies, 5: 0.99}) for one in told]
+    between = [record(one.number, one.params, {**one.scores, 5: 0.99}) for one in told]
     assert foreseen(sampler_of(told), 31, 2) == foreseen(sampler_of(between), 31, 2)
 
 
@@ -102,7 +102,7 @@ def test_every_proposal_can_be_drawn_and_is_new() -> None:
 
 def test_the_trees_turn_back_what_is_over_the_limits_however_good() -> None:
     told = [one for one in records(60, lambda params, epoch: params["x"]) if one.params["x"] <= 0.4]
-    told = [record(number, one.params, one.val_accuracies) for number, one in enumerate(told)]
+    told = [record(number, one.params, one.scores) for number, one in enumerate(told)]
     sampler = sampler_of(told, LIMITED)
     assert len(told) % RANDOM_EVERY != 0
     assert all(0.2 < params["x"] <= 0.4 for params in foreseen(sampler, len(told), 10))
@@ -143,7 +143,7 @@ def test_what_went_wrong_is_as_bad_as_the_worst(status: TrialStatus) -> None:
     told = []
     for one in records(61, lambda params, epoch: params["x"]):
         bad = one.params["x"] > 0.7
-        told.append(record(one.number, one.params, one.val_accuracies, status) if bad else one)
+        told.append(record(one.number, one.params, one.scores, status) if bad else one)
     drawn = foreseen(sampler_of(told), 61, 12)
     assert sum(params["x"] < 0.75 for params in drawn) >= 10
     assert sum(params["x"] > 0.4 for params in drawn) >= 10

@@ -32,7 +32,7 @@ def trained(rungs: Rungs, num_trials: int, *, seed: int, is_steady: bool) -> int
         height = heights.setdefault(assignment["trial_number"], rng.random())
         for epoch in range(assignment["epochs_recorded"] + 1, rungs.max_epochs + 1):
             score = height if is_steady else rng.random()
-            yield Step(seconds=1.0, result={"epoch": epoch, "val_accuracy": score, "seconds": 1.0})
+            yield Step(seconds=1.0, result={"epoch": epoch, "val_score": score, "seconds": 1.0})
 
     for _ in simulate(searcher, scheduler, train, num_workers=1):
         pass

@@ -19,7 +19,7 @@ def reach(study: RunStudy, rule: PromotionRule, number: int, epoch: int, score: 
     """A trial trains an epoch, and the rule hears of it."""
     if number == study.num_trials:
         study.add_trial(NewTrial(config={"x": 0.5}, seed=number))
-    study.record_epoch(number, epoch=epoch, val_accuracy=score, metrics={})
+    study.record_epoch(number, epoch=epoch, score=score, metrics={})
     rule.reach(number, epoch, score)
 
 
@@ -68,7 +68,7 @@ def test_pairs_of_equal_ends_say_nothing_of_the_rungs() -> None:
 def report(scheduler: StudyScheduler, number: int, score: float) -> str:
     """The answer to a trial's first epoch."""
     trial = stub(str(number), {"trial_number": number})
-    return scheduler.on_trial_result(None, trial, {"epoch": 1, "val_accuracy": score})  # type: ignore[arg-type]
+    return scheduler.on_trial_result(None, trial, {"epoch": 1, "val_score": score})  # type: ignore[arg-type]
 
 
 def test_asha_stops_no_trial_at_a_rung_where_several_are_all_at_chance() -> None:

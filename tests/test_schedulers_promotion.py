@@ -25,7 +25,7 @@ SPACE = SearchSpace({"x": Parameter(kind="linear", low=0.0, high=1.0)})
 
 
 def goes_on(study: RunStudy, number: int, epoch: int) -> None:
-    score = study.trial(number).val_accuracies[epoch]
+    score = study.trial(number).scores[epoch]
     study.record_rung(number, RungDecision(epoch=epoch, score=score, cutoff=0.0, num_scores=3, is_stopped=False))
 
 
@@ -65,7 +65,7 @@ def test_a_trial_between_rungs_or_past_its_decision_does_not_wait() -> None:
 
 def ends(study: RunStudy, promotions: PromotionRule, number: int, score: float) -> None:
     for epoch in range(study.trial(number).epochs_trained + 1, RUNGS.max_epochs + 1):
-        study.record_epoch(number, epoch=epoch, val_accuracy=score, metrics={})
+        study.record_epoch(number, epoch=epoch, score=score, metrics={})
         assert not promotions.reach(number, epoch, score)
     study.finish(number, TrialStatus.COMPLETED, value=score)
     promotions.complete(number)
@@ -93,7 +93,7 @@ def test_a_config_over_the_limits_is_no_end_of_the_search() -> None:
     study = RunStudy.in_memory()
     for number, excess in enumerate((1.0, 0.0, 0.0)):
         study.add_trial(NewTrial(config={}, seed=number, violations={"size": excess}))
-        study.record_epoch(number, epoch=1, val_accuracy=0.9 - 0.1 * number, metrics={})
+        study.record_epoch(number, epoch=1, score=0.9 - 0.1 * number, metrics={})
     promotions = PromotionRule(RUNGS, study)
     assert promotions.promote() == 0
     study.finish(0, TrialStatus.COMPLETED, value=0.9)
@@ -202,7 +202,7 @@ def test_a_trial_that_waits_is_not_over_and_comes_again_with_its_epochs() -> Non
     searcher = build_searcher(SPACE, study, 0, promotions=scheduler.promotions, num_trials=4)
     proposed = [suggested(searcher, f"t{index}") for index in range(4)]
     for index, assignment in enumerate(proposed):
-        report = {"epoch": 1, "val_accuracy": 0.5 - 0.1 * index}
+        report = {"epoch": 1, "val_score": 0.5 - 0.1 * index}
         action = scheduler.on_trial_result(None, stub(f"t{index}", assignment), report)  # type: ignore[arg-type]
         assert (action, scheduler.is_over(index)) == ("STOP", False)
         searcher.on_trial_complete(f"t{index}")
@@ -221,7 +221,7 @@ def test_once_time_is_up_only_the_best_goes_on() -> None:
     assert best["trial_number"] == 1
     assert searcher.suggest("b") is None  # what a will reach decides
     actions = [
-        scheduler.on_trial_result(None, stub("a", best), {"epoch": epoch, "val_accuracy": 0.9})  # type: ignore[arg-type]
+        scheduler.on_trial_result(None, stub("a", best), {"epoch": epoch, "val_score": 0.9})  # type: ignore[arg-type]
         for epoch in range(2, 10)
     ]
     assert actions == ["CONTINUE"] * 7 + ["STOP"]

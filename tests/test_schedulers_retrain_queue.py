@@ -80,7 +80,7 @@ def test_a_finished_retraining_is_recorded_and_not_done_again(data: TrainingData
     preparation, study = prepared(tmp_path, data), study_of(TINY)
     assert run(preparation, study) == [1, 2, 3, 4]
     [row] = study.retrains()
-    assert (row.epochs_trained, len(row.train_losses), row.val_accuracies) == (4, 4, ())
+    assert (row.epochs_trained, len(row.train_losses), row.val_scores) == (4, 4, ())
     assert row.test_accuracy is not None
     assert 0 <= row.test_accuracy <= 1
     assert run(preparation, study) == []
@@ -154,9 +154,9 @@ def test_a_finalist_is_judged_on_the_validation_images_it_has_not_seen(data: Tra
         engine=Engine(num_threads=1),
     )  # fmt: skip
     metrics = list(train_epochs(oracle))
-    assert row.val_accuracies == tuple(one.val_accuracy for one in metrics)
+    assert row.val_scores == tuple(one.val_score for one in metrics)
     assert row.train_losses == tuple(one.train_loss for one in metrics)
-    assert row.val_accuracy == metrics[-1].val_accuracy
+    assert row.val_score == metrics[-1].val_score
     assert (row.key, row.retrain_seed) == ("finalist:0:1", derive_seed(0, "finalist:0:1"))
     assert (row.includes_val, row.epochs_trained, row.test_accuracy) == (False, EPOCHS, None)
 
@@ -183,7 +183,7 @@ def test_a_training_that_diverges_counts_nothing_and_says_so(
     for row in rows:
         assert str(row.error).startswith("diverged: the loss was not finite")
         assert row.epochs_trained < EPOCHS
-        scores = (row.val_accuracy, row.test_accuracy, row.test_accuracy_tta, row.test_loss)
+        scores = (row.val_score, row.test_accuracy, row.test_accuracy_tta, row.test_loss)
         assert scores == ((None, 0, 0, None) if row.includes_val else (0, None, None, None))
 
 

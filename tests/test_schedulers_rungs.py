@@ -71,7 +71,7 @@ def test_a_whole_search_stops_as_with_rays_scheduler(rungs: Rungs) -> None:
     ours = StudyScheduler(rungs, study)
     theirs = AsyncHyperBandScheduler(
         time_attr="epoch",
-        metric="val_accuracy",
+        metric="val_score",
         mode="max",
         max_t=rungs.max_epochs,
         grace_period=rungs.grace_period,
@@ -87,7 +87,7 @@ def test_a_whole_search_stops_as_with_rays_scheduler(rungs: Rungs) -> None:
     while epochs:
         number = rng.choice(list(epochs)[:4])
         epochs[number] += 1
-        report = {"epoch": epochs[number], "val_accuracy": rng.random()}
+        report = {"epoch": epochs[number], "val_score": rng.random()}
         action = ours.on_trial_result(None, trials[number], report)  # type: ignore[arg-type]
         assert action == theirs.on_trial_result(None, trials[number], report)  # type: ignore[arg-type]
         if action == TrialScheduler.STOP:
@@ -101,11 +101,11 @@ def test_misranked_pairs_are_those_whose_order_turned_between_rung_and_end() -> 
     study = RunStudy.in_memory()
     for early, end in ((0.1, 0.9), (0.2, 0.8), (0.3, 0.7), (0.4, 0.95), (0.3, 0.7)):
         number = study.add_trial(NewTrial(config={}, seed=0))
-        study.record_epoch(number, epoch=1, val_accuracy=early, metrics={})
-        study.record_epoch(number, epoch=4, val_accuracy=end, metrics={})
+        study.record_epoch(number, epoch=1, score=early, metrics={})
+        study.record_epoch(number, epoch=4, score=end, metrics={})
         study.finish(number, TrialStatus.COMPLETED, value=end)
     stopped = study.add_trial(NewTrial(config={}, seed=0))
-    study.record_epoch(stopped, epoch=1, val_accuracy=0.5, metrics={})
+    study.record_epoch(stopped, epoch=1, score=0.5, metrics={})
     study.finish(stopped, TrialStatus.STOPPED)
     # By hand: the first three fall as they rise (3 pairs), the fifth equals the third (2 more); ties count as right.
     assert misranked_pairs(study.trials(), 1, 4) == (5, 10)

@@ -13,7 +13,7 @@ def study_with(*trials: tuple[float, ...]) -> RunStudy:
     for number, epochs in enumerate(trials):
         study.add_trial(NewTrial(config={}, seed=number))
         for epoch, seconds in enumerate(epochs, 1):
-            study.record_epoch(number, epoch=epoch, val_accuracy=0.5, metrics={"seconds": seconds})
+            study.record_epoch(number, epoch=epoch, score=0.5, metrics={"seconds": seconds})
     return study
 
 

@@ -25,7 +25,7 @@ def record(number: int, status: str = "completed", scores: tuple[float, ...] = (
         "ended": None,
     }
     curve = dict(enumerate(scores, 1))
-    return TrialRecord(number=number, status=TrialStatus(status), val_accuracies=curve, **{**values, **rest})
+    return TrialRecord(number=number, status=TrialStatus(status), scores=curve, **{**values, **rest})
 
 
 def ranking(*records: TrialRecord) -> list[int]:

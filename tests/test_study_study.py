@@ -36,15 +36,15 @@ def study(request: pytest.FixtureRequest, tmp_path: Path) -> RunStudy:
 def test_everything_comes_back_exactly(study: RunStudy) -> None:
     assert study.num_trials == 0
     number = study.add_trial(TRIAL)
-    study.record_epoch(number, epoch=2, val_accuracy=1 / 3, metrics={"lr": 0.1 + 0.2, "worker": "host:1"})
-    study.record_epoch(number, epoch=10, val_accuracy=0.5, metrics={})
+    study.record_epoch(number, epoch=2, score=1 / 3, metrics={"lr": 0.1 + 0.2, "worker": "host:1"})
+    study.record_epoch(number, epoch=10, score=0.5, metrics={})
     study.record_rung(number, DECISION)
     record = study.trials()[number]
     assert (record.number, record.seed, record.origin) == (0, 2**63 - 1, "default")
     assert (record.config, record.params, record.profile) == (TRIAL.config, {"lr": 0.1}, {"num_params": 12})
     assert record.violations == TRIAL.violations
     assert record.is_within_limits
-    assert list(record.val_accuracies.items()) == [(2, 1 / 3), (10, 0.5)]
+    assert list(record.scores.items()) == [(2, 1 / 3), (10, 0.5)]
     assert record.epochs_trained == 10
     assert record.epoch_metrics[2]["lr"] == 0.1 + 0.2
     assert record.rungs == (DECISION,)
@@ -122,7 +122,7 @@ def test_retrainings_come_back_as_they_were_written_and_in_table_order(tmp_path:
     order = ["winner:0", "winner:1", "seed:0", "default:0", "3:0", "3:1", "12:0"]
     assert [record.key.partition(":")[2] for record in read] == order
     assert read[-1] == dataclasses.replace(finalist_record(12, 0, 0.1 + 0.2), train_losses=(2.0, 0.1))
-    unfinished = dataclasses.replace(read[0], seed_index=2, val_accuracy=None, val_accuracies=(0.25, 0.5))
+    unfinished = dataclasses.replace(read[0], seed_index=2, val_score=None, val_scores=(0.25, 0.5))
     study.record_retrain(unfinished)
     assert study.retrain(unfinished.key) == unfinished
     assert study.retrain("retrain:winner:3") is None

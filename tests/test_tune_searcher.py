@@ -41,7 +41,7 @@ def test_unfinished_trials_come_before_all_others() -> None:
     study = RunStudy.in_memory()
     first = build_searcher(SPACE, study, SEED, given=GIVEN)
     proposed = [propose(first, f"t{index}") for index in range(3)]
-    study.record_epoch(1, epoch=1, val_accuracy=0.5, metrics={})
+    study.record_epoch(1, epoch=1, score=0.5, metrics={})
     study.finish(0, TrialStatus.FAILED, error="e")
     second = build_searcher(SPACE, study, SEED, given=GIVEN)
     assert propose(second, "a") == {**proposed[1], "epochs_recorded": 1}
@@ -56,7 +56,7 @@ def test_no_trial_starts_while_all_slots_are_taken() -> None:
     propose(searcher, "b")
     assert searcher.suggest("c") is None
     number = study.num_trials
-    study.record_epoch(number - 1, epoch=1, val_accuracy=0.5, metrics={})
+    study.record_epoch(number - 1, epoch=1, score=0.5, metrics={})
     study.finish(number - 1, TrialStatus.COMPLETED, value=0.5)
     searcher.on_trial_complete("b")
     assert propose(searcher, "c")["trial_number"] >= number
@@ -69,7 +69,7 @@ def test_a_spent_budget_ends_new_trials_but_not_unfinished_ones() -> None:
     number = propose(searcher, "a")["trial_number"]
     assert number == study.num_trials - 1
     assert searcher.suggest("b") is None
-    study.record_epoch(number, epoch=9, val_accuracy=0.5, metrics={})
+    study.record_epoch(number, epoch=9, score=0.5, metrics={})
     study.finish(number, TrialStatus.COMPLETED, value=0.5)
     searcher.on_trial_complete("a")
     assert searcher.suggest("b") == Searcher.FINISHED
@@ -81,7 +81,7 @@ def test_over_limit_draws_are_recorded_as_rejected_and_never_trained() -> None:
     rejected = [record for record in study.trials() if record.status is TrialStatus.REJECTED]
     sampled = [record for record in study.trials() if record.origin == "sampled"]
     assert rejected
-    assert all(not record.is_within_limits and not record.val_accuracies for record in rejected)
+    assert all(not record.is_within_limits and not record.scores for record in rejected)
     assert all(not record.profile and record.violations == SPACE.violations(dict(record.config)) for record in rejected)
     assert all(record.is_within_limits for record in sampled if record not in rejected)
 
@@ -121,10 +121,10 @@ def test_a_bad_config_is_told_as_worse_than_any_other(status: TrialStatus, score
         number = study.add_trial(trial)
         if x < 0.9:
             if score_before is not None:
-                study.record_epoch(number, epoch=1, val_accuracy=score_before, metrics={})
+                study.record_epoch(number, epoch=1, score=score_before, metrics={})
             study.finish(number, status, error="e")
         else:
-            study.record_epoch(number, epoch=1, val_accuracy=0.1, metrics={})
+            study.record_epoch(number, epoch=1, score=0.1, metrics={})
             study.finish(number, TrialStatus.STOPPED)
     searcher = build_searcher(space, study, SEED)
     drawn = [propose(searcher, f"t{index}")["config"]["x"] for index in range(20)]
@@ -156,7 +156,7 @@ def test_retrainings_follow_once_the_last_trial_has_ended() -> None:
     )  # fmt: skip
     for number, score in ((0, 0.9), (1, 0.5)):
         assert propose_from(searcher, f"t{number}")["trial_number"] == number
-        study.record_epoch(number, epoch=9, val_accuracy=score, metrics={})
+        study.record_epoch(number, epoch=9, score=score, metrics={})
         study.finish(number, TrialStatus.COMPLETED, value=score)
         if number == 1:
             assert (searcher.suggest("early"), events) == (None, []), "a trial is still live"
@@ -170,7 +170,7 @@ def test_retrainings_follow_once_the_last_trial_has_ended() -> None:
     for key, trial_id in (("retrain:winner:0", "b"), ("retrain:seed:0", "c")):
         if trial_id == "c":
             assert propose_from(searcher, "c")["retraining"] == key
-        assert queue.report(key, {"epoch": 9, "seconds": 1.0, "train_loss": 0.1, "val_accuracy": None})
+        assert queue.report(key, {"epoch": 9, "seconds": 1.0, "train_loss": 0.1, "val_score": None})
         searcher.on_trial_complete(trial_id)
     assert searcher.suggest("d") == Searcher.FINISHED
     assert events == ["search over"]

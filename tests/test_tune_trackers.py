@@ -47,7 +47,7 @@ def play(settings: SearchSettings) -> list[str]:
         for number, scores in SCORES.items():
             study.add_trial(NewTrial(config=SEED_CONFIG.flat(), seed=number))
             for epoch, score in enumerate(scores, 1):
-                study.record_epoch(number, epoch=epoch, val_accuracy=score, metrics={})
+                study.record_epoch(number, epoch=epoch, score=score, metrics={})
                 told.report(number, metrics_of(epoch, score))
             if number in ENDS:
                 study.finish(number, ENDS[number], value=scores[-1])

@@ -41,10 +41,10 @@ def report(scheduler: StudyScheduler, number: int, **result: Any) -> str:
 def test_every_epoch_is_recorded_with_its_metrics() -> None:
     study = study_of(1)
     scheduler = scheduler_of(study)
-    action = report(scheduler, 0, epoch=1, val_accuracy=0.5, lr=0.1, seconds=2.0, time_total_s=9.0, config={})
+    action = report(scheduler, 0, epoch=1, val_score=0.5, lr=0.1, seconds=2.0, time_total_s=9.0, config={})
     assert action == TrialScheduler.CONTINUE
     record = study.trial(0)
-    assert record.val_accuracies == {1: 0.5}
+    assert record.scores == {1: 0.5}
     assert record.epoch_metrics[1]["lr"] == 0.1
     assert set(record.epoch_metrics[1]) == {"lr", "seconds", "recorded_at"}
     assert record.rungs == (RungDecision(epoch=1, score=0.5, cutoff=None, num_scores=1, is_stopped=False),)
@@ -53,20 +53,20 @@ def test_every_epoch_is_recorded_with_its_metrics() -> None:
 def test_an_epoch_never_counts_twice() -> None:
     study = study_of(2)
     scheduler = scheduler_of(study)
-    report(scheduler, 0, epoch=1, val_accuracy=0.9)
+    report(scheduler, 0, epoch=1, val_score=0.9)
     for score in (0.3, 0.8):
-        assert report(scheduler, 0, epoch=1, val_accuracy=score) == TrialScheduler.CONTINUE
-    assert report(scheduler_of(study), 0, epoch=1, val_accuracy=0.2) == TrialScheduler.CONTINUE
-    assert study.trial(0).val_accuracies == {1: 0.9}
-    report(scheduler, 1, epoch=1, val_accuracy=0.1)
+        assert report(scheduler, 0, epoch=1, val_score=score) == TrialScheduler.CONTINUE
+    assert report(scheduler_of(study), 0, epoch=1, val_score=0.2) == TrialScheduler.CONTINUE
+    assert study.trial(0).scores == {1: 0.9}
+    report(scheduler, 1, epoch=1, val_score=0.1)
     assert study.trial(1).rungs[0].num_scores == 2
 
 
 def test_a_stop_says_where_and_why() -> None:
     study = study_of(2)
     scheduler = scheduler_of(study)
-    report(scheduler, 0, epoch=1, val_accuracy=0.9)
-    assert report(scheduler, 1, epoch=1, val_accuracy=0.4) == TrialScheduler.STOP
+    report(scheduler, 0, epoch=1, val_score=0.9)
+    assert report(scheduler, 1, epoch=1, val_score=0.4) == TrialScheduler.STOP
     record = study.trial(1)
     assert record.status is TrialStatus.STOPPED
     assert record.rungs == (RungDecision(epoch=1, score=0.4, cutoff=0.9, num_scores=2, is_stopped=True),)
@@ -75,7 +75,7 @@ def test_a_stop_says_where_and_why() -> None:
 def test_the_last_epoch_completes_a_trial_without_a_comparison() -> None:
     study = study_of(1)
     scheduler = scheduler_of(study)
-    actions = [report(scheduler, 0, epoch=epoch, val_accuracy=epoch / 10) for epoch in range(1, 5)]
+    actions = [report(scheduler, 0, epoch=epoch, val_score=epoch / 10) for epoch in range(1, 5)]
     assert actions == [TrialScheduler.CONTINUE] * 3 + [TrialScheduler.STOP]
     assert study.trial(0).status is TrialStatus.COMPLETED
     assert [rung.epoch for rung in study.trial(0).rungs] == [1, 2]
@@ -91,14 +91,14 @@ def test_a_bad_end_is_recorded_with_its_error(ended: str) -> None:
 def test_a_dead_worker_fails_its_trial_and_keeps_its_scores() -> None:
     study = study_of(1)
     scheduler = scheduler_of(study)
-    report(scheduler, 0, epoch=1, val_accuracy=0.5)
+    report(scheduler, 0, epoch=1, val_score=0.5)
     trial = stub("t0", {"trial_number": 0})
     trial.status, trial.should_recover = Trial.RUNNING, lambda: False
     scheduler.on_trial_error(None, trial)  # type: ignore[arg-type]
     record = study.trial(0)
     assert record.status is TrialStatus.FAILED
     assert str(record.error).startswith("the worker process died")
-    assert record.val_accuracies == {1: 0.5}
+    assert record.scores == {1: 0.5}
 
 
 @pytest.mark.parametrize(
@@ -127,16 +127,16 @@ def test_the_row_of_a_dead_trial_has_the_workers_own_error(tmp_path: Path, text:
 def test_failed_and_diverged_trials_scores_still_count_at_a_rung() -> None:
     study = study_of(2)
     scheduler = scheduler_of(study)
-    report(scheduler, 0, epoch=1, val_accuracy=0.9)
+    report(scheduler, 0, epoch=1, val_score=0.9)
     report(scheduler, 0, ended="diverged", error="e")
-    assert report(scheduler_of(study), 1, epoch=1, val_accuracy=0.4) == TrialScheduler.STOP
+    assert report(scheduler_of(study), 1, epoch=1, val_score=0.4) == TrialScheduler.STOP
 
 
 def test_a_score_without_its_decision_is_decided_on_all_scores_of_its_rung() -> None:
     study = study_of(3)
     scheduler = scheduler_of(study)
-    report(scheduler, 2, epoch=1, val_accuracy=0.9)
-    study.record_epoch(0, epoch=1, val_accuracy=0.4, metrics={})
+    report(scheduler, 2, epoch=1, val_score=0.9)
+    study.record_epoch(0, epoch=1, score=0.4, metrics={})
     scheduler_of(study)
     assert study.trial(0).status is TrialStatus.STOPPED
     assert study.trial(0).rungs == (RungDecision(epoch=1, score=0.4, cutoff=0.9, num_scores=2, is_stopped=True),)
@@ -145,9 +145,9 @@ def test_a_score_without_its_decision_is_decided_on_all_scores_of_its_rung() -> 
 
 def test_a_stop_or_an_end_without_its_status_is_made_up_for() -> None:
     study = study_of(2)
-    study.record_epoch(0, epoch=1, val_accuracy=0.4, metrics={})
+    study.record_epoch(0, epoch=1, score=0.4, metrics={})
     study.record_rung(0, RungDecision(epoch=1, score=0.4, cutoff=0.5, num_scores=2, is_stopped=True))
-    study.record_epoch(1, epoch=4, val_accuracy=0.6, metrics={})
+    study.record_epoch(1, epoch=4, score=0.6, metrics={})
     scheduler_of(study)
     assert [record.status for record in study.trials()] == [TrialStatus.STOPPED, TrialStatus.COMPLETED]
 
@@ -184,12 +184,12 @@ def test_reports_of_retrainings_go_to_their_queue_and_a_dead_worker_fails_only_i
     before = study.trials()
     trial = stub("a", first)
     for epoch in range(1, 5):
-        result = {"epoch": epoch, "val_accuracy": epoch / 10, "train_loss": 1.0, "seconds": 2.0}
+        result = {"epoch": epoch, "val_score": epoch / 10, "train_loss": 1.0, "seconds": 2.0}
         action = scheduler.on_trial_result(None, trial, result)  # type: ignore[arg-type]
         assert action == (TrialScheduler.STOP if epoch == 4 else TrialScheduler.CONTINUE)
         assert scheduler.is_over(first["retraining"]) == (epoch == 4)
     [record] = study.retrains()
-    assert (record.val_accuracies, record.seconds) == ((0.1, 0.2, 0.3, 0.4), 8.0)
+    assert (record.val_scores, record.seconds) == ((0.1, 0.2, 0.3, 0.4), 8.0)
     dead = stub("b", second)
     dead.status, dead.should_recover = Trial.RUNNING, lambda: False
     scheduler.will_be_killed(second["retraining"], "too slow")

@@ -44,7 +44,7 @@ def sleep(assignment: Mapping[str, Any], images: ImageTensors, plan: TrialPlan, 
             time.sleep(0.05)
     time.sleep(SLEEP_S * (1 + 2 * (number or 0)))
     counts = {"num_train": len(images.train_indices), "num_val": len(images.val_indices)}
-    report({"epoch": 1, "val_accuracy": 0.5, "train_loss": 1.0, "seconds": SLEEP_S, **counts})
+    report({"epoch": 1, "val_score": 0.5, "train_loss": 1.0, "seconds": SLEEP_S, **counts})
 
 
 def test_retrainings_run_side_by_side_on_the_workers_of_the_search(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ def trial_record(
         params={},
         violations={},
         profile={},
-        val_accuracies=dict(enumerate(scores, 1)),
+        scores=dict(enumerate(scores, 1)),
         epoch_metrics={
             epoch: {"seconds": seconds, "recorded_at": 100.0 * epoch + number} for epoch in range(1, len(scores) + 1)
         },

@@ -86,7 +86,7 @@ def our_search(
         yield Score(
             trial=str(number),
             epoch=event.result["epoch"],
-            score=event.result["val_accuracy"],
+            score=event.result["val_score"],
             final_score=curves[number][-1],
         )
 
@@ -97,7 +97,7 @@ def _train(problem: Problem, curves: dict[int, list[float]], assignment: Mapping
     if number not in curves:
         curves[number] = problem.curve(assignment["config"]).tolist()
     for epoch in range(assignment["epochs_recorded"] + 1, problem.num_epochs + 1):
-        yield Step(seconds=1.0, result={"epoch": epoch, "val_accuracy": curves[number][epoch - 1]})
+        yield Step(seconds=1.0, result={"epoch": epoch, "val_score": curves[number][epoch - 1]})
 
 
 def _sampler(space: SearchSpace, *, seed: int, epochs: Collection[int] | None, pool: Pool | None) -> Sampler:

@@ -21,7 +21,7 @@ class BestSoFar(NamedTuple):
 
 def best_so_far(records: Sequence[TrialRecord], cost: str = "epochs") -> BestSoFar | None:
     """The curve over `cost`, which is "epochs" or "seconds" of training. None before the first epoch has ended."""
-    epochs = [(record, epoch, score) for record in records for epoch, score in record.val_accuracies.items()]
+    epochs = [(record, epoch, score) for record in records for epoch, score in record.scores.items()]
     if not epochs:
         return None
     costs = [

@@ -49,10 +49,10 @@ def equal_epoch(
     trials = [
         record
         for record in records
-        if epoch in record.val_accuracies
+        if epoch in record.scores
         and all(parameter.allows(record.config[key]) for key, parameter in space.parameters.items())
     ]
-    scores = [record.val_accuracies[epoch] for record in trials]
+    scores = [record.scores[epoch] for record in trials]
     params = [{key: record.config[key] for key in space.parameters} for record in trials]
     compared = EqualEpoch(
         epoch=epoch,

@@ -78,14 +78,14 @@ def epochs_frame(records: Sequence[TrialRecord]) -> pd.DataFrame:
     rows = [
         {**record.epoch_metrics.get(epoch, {}), "trial_number": record.number, "epoch": epoch, "val_accuracy": score}
         for record in records
-        for epoch, score in record.val_accuracies.items()
+        for epoch, score in record.scores.items()
     ]
     return pd.DataFrame(rows, columns=list(EPOCH_COLUMNS)).astype(EPOCH_COLUMNS)
 
 
 def retrains_frame(records: Sequence[RetrainRecord]) -> pd.DataFrame:
     """The retrainings table; see `Run.retrains`."""
-    rows = [dataclasses.asdict(record) for record in records]
+    rows = [{**dataclasses.asdict(record), "val_accuracy": record.val_score} for record in records]
     return pd.DataFrame(rows, columns=list(RETRAIN_COLUMNS)).astype(RETRAIN_COLUMNS)
 
 
@@ -112,7 +112,7 @@ def _trial_row(record: TrialRecord) -> dict[str, Any]:
         **{key: record.config.get(key) for key in CONFIG_KEYS},
     }
     if record.best_epoch is not None:
-        row |= {"best_val_accuracy": record.val_accuracies[record.best_epoch], "seconds": record.seconds}
+        row |= {"best_val_accuracy": record.scores[record.best_epoch], "seconds": record.seconds}
     if (stop := stop_of(record)) is not None:
         row |= {"stop_rung_epoch": stop.epoch, "stop_score": stop.score, "stop_cutoff": stop.cutoff}
         row["stop_margin"] = None if stop.cutoff is None else stop.score - stop.cutoff

@@ -135,8 +135,8 @@ def _retrain_ending(record: RetrainRecord) -> str:
     text = f"{retrain_title(record.key)} trained for {record.epochs_trained} epochs"
     if record.error:
         return f"{text}: {record.error}"
-    if record.val_accuracy is not None:
-        return f"{text}, validation accuracy {percent(record.val_accuracy)}"
+    if record.val_score is not None:
+        return f"{text}, validation accuracy {percent(record.val_score)}"
     return f"{text}, train loss {record.train_losses[-1]:.3f}"
 
 
@@ -160,7 +160,7 @@ def _panel(progress: Progress) -> Group:
             str(trial) if isinstance(trial, int) else retrain_title(trial),
             f"{int(done)}/{progress.max_epochs}",
             f"{100 * (done - int(done)):.0f} %",
-            percent(metrics.get("val_accuracy")),
+            percent(metrics.get("val_score")),
             "-" if speed is None else f"{speed:,.0f}",
         )
     best = "none yet"

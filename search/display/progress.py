@@ -53,7 +53,7 @@ class Progress:
     started: float | None = None
     """When the first of these began, by time.monotonic()."""
     best: tuple[float, TrialId, int] | None = None
-    """Highest validation accuracy (fraction), its trial and its epoch."""
+    """Best score, its trial and its epoch."""
 
     def resume(self, records: Iterable[TrialRecord]) -> None:
         """Takes in the trials of an earlier call. An unfinished trial that stands at a rung counts as paused."""
@@ -73,8 +73,8 @@ class Progress:
         self.paused.pop(trial, None)
         self.epochs[trial] = metrics["epoch"]
         self.num_new_epochs += 1
-        if metrics["val_accuracy"] is not None:
-            self._consider(metrics["val_accuracy"], trial, metrics["epoch"])
+        if metrics["val_score"] is not None:
+            self._consider(metrics["val_score"], trial, metrics["epoch"])
 
     def end(self, record: TrialRecord) -> None:
         """A trial ended; one that is still RUNNING in the record has paused."""
@@ -155,12 +155,12 @@ class Progress:
 
     def _note_scores(self, record: TrialRecord) -> None:
         self.epochs[record.number] = record.epochs_trained
-        for epoch, accuracy in record.val_accuracies.items():
-            self._consider(accuracy, record.number, epoch)
+        for epoch, score in record.scores.items():
+            self._consider(score, record.number, epoch)
 
-    def _consider(self, accuracy: float, trial: TrialId, epoch: int) -> None:
-        if self.best is None or accuracy > self.best[0]:
-            self.best = (accuracy, trial, epoch)
+    def _consider(self, score: float, trial: TrialId, epoch: int) -> None:
+        if self.best is None or score > self.best[0]:
+            self.best = (score, trial, epoch)
 
 
 def _now(now: float | None) -> float:

@@ -26,7 +26,7 @@ class MemoryLimit:
 
     def tell(self, record: TrialRecord) -> None:
         """Takes in how far a trial has come."""
-        if record.val_accuracies:
+        if record.scores:
             self._met[record.number] = record.config
         elif record.status is TrialStatus.FAILED and (record.error or "").startswith(OUT_OF_MEMORY):
             self._too_much[record.number] = self._need(record.config)

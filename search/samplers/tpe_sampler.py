@@ -64,5 +64,5 @@ class TPESampler:
         if record.status in (TrialStatus.STOPPED, TrialStatus.COMPLETED):
             trial_id = self._study.get_trials(deepcopy=False)[record.number]._trial_id
             epoch = record.epochs_trained
-            self._storage.set_trial_intermediate_value(trial_id, epoch, record.val_accuracies[epoch])
+            self._storage.set_trial_intermediate_value(trial_id, epoch, record.scores[epoch])
         self._study.tell(record.number, state=TrialState.PRUNED)

@@ -30,7 +30,7 @@ class StoppingRule:
         records = study.trials()
         self._table = RungTable(rungs_of(settings), records, noise=noise)
         for record in undecided(records, self._table.epochs):
-            self.reach(record.number, record.epochs_trained, record.val_accuracies[record.epochs_trained])
+            self.reach(record.number, record.epochs_trained, record.scores[record.epochs_trained])
 
     def reach(self, number: int, epoch: int, score: float) -> bool:
         """A trial has trained an epoch; returns whether it is stopped, and records the decision at a rung."""

@@ -150,7 +150,7 @@ class PromotionRule:
     def _note_completed(self, record: TrialRecord) -> None:
         self._sent_to_end.add(record.number)
         self._epochs[record.number] = record.epochs_trained
-        final_score = record.val_accuracies[record.epochs_trained]
+        final_score = record.scores[record.epochs_trained]
         others = {
             other: score for other, score in self._final_scores.items() if not self._noise.are_equal(score, final_score)
         }

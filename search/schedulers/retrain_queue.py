@@ -139,7 +139,7 @@ class RetrainQueue:
         """Records what a worker reports; returns whether the training has ended."""
         record = self.record(key)
         if result.get("ended") == "diverged":
-            names = TEST_ACCURACIES if record.includes_val else ("val_accuracy",)
+            names = TEST_ACCURACIES if record.includes_val else ("val_score",)
             scores: dict[str, Any] = dict.fromkeys(names, 0.0)
             self._study.record_retrain(dataclasses.replace(record, error=result["error"], **scores))
             return True
@@ -194,7 +194,5 @@ def _with_epoch(record: RetrainRecord, metrics: Mapping[str, Any], *, is_last: b
     )
     if record.includes_val:
         return record
-    accuracy = metrics["val_accuracy"]
-    return dataclasses.replace(
-        record, val_accuracies=(*record.val_accuracies, accuracy), val_accuracy=accuracy if is_last else None
-    )
+    score = metrics["val_score"]
+    return dataclasses.replace(record, val_scores=(*record.val_scores, score), val_score=score if is_last else None)

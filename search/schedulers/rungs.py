@@ -62,8 +62,8 @@ class RungTable:
         self._scores: dict[int, dict[int, float]] = {epoch: {} for epoch in epochs}
         for record in records:
             for epoch, scores in self._scores.items():
-                if epoch in record.val_accuracies:
-                    scores[record.number] = record.val_accuracies[epoch]
+                if epoch in record.scores:
+                    scores[record.number] = record.scores[epoch]
 
     def add(self, number: int, epoch: int, score: float) -> None:
         """A trial has reached a rung. KeyError if there is no rung at this epoch."""
@@ -86,7 +86,7 @@ class RungTable:
 
 def misranked_pairs(records: Iterable[TrialRecord], rung_epoch: int, max_epochs: int) -> tuple[int, int]:
     """How often a rung misled: (pairs it ranked the wrong way round, all pairs), of trials that trained to the end."""
-    curves = [record.val_accuracies for record in records if record.status is TrialStatus.COMPLETED]
+    curves = [record.scores for record in records if record.status is TrialStatus.COMPLETED]
     scores = [(curve[rung_epoch], curve[max_epochs]) for curve in curves if {rung_epoch, max_epochs} <= curve.keys()]
     pairs = list(combinations(scores, 2))
     wrong = sum((early - other_early) * (end - other_end) < 0 for (early, end), (other_early, other_end) in pairs)

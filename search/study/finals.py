@@ -74,7 +74,7 @@ class Finalist:
     @property
     def search_score(self) -> float:
         """The score the search picked it by."""
-        return self.record.val_accuracies[self.record.epochs_trained]
+        return self.record.scores[self.record.epochs_trained]
 
     @property
     def fresh(self) -> Estimate | None:
@@ -128,7 +128,7 @@ def _fresh_scores(trial_number: int, retrains: Sequence[RetrainRecord], plan: Re
     if not plan.has_finals:
         return ()
     return tuple(
-        float(one.val_accuracy or 0.0)
+        one.val_score or 0.0
         for one in retrains
         if one.config_name == FINALIST and one.trial_number == trial_number and one.seed_index < plan.num_seeds
     )

@@ -15,7 +15,7 @@ def rank_trials(trials: Iterable[TrialRecord]) -> list[TrialRecord]:
     Trials within the limits come before all others, full-length trials before stopped ones, and a later stop before an
     earlier one; then the higher last validation accuracy, fewer parameters, the lower number.
     """
-    return sorted((trial for trial in trials if trial.status in _SCORED and trial.val_accuracies), key=_rank)
+    return sorted((trial for trial in trials if trial.status in _SCORED and trial.scores), key=_rank)
 
 
 def _rank(trial: TrialRecord) -> tuple[bool, bool, int, float, int, int]:
@@ -23,7 +23,7 @@ def _rank(trial: TrialRecord) -> tuple[bool, bool, int, float, int, int]:
         not trial.is_within_limits,
         trial.status is not TrialStatus.COMPLETED,
         -trial.epochs_trained,
-        -trial.val_accuracies[trial.epochs_trained],
+        -trial.scores[trial.epochs_trained],
         int(trial.profile.get("num_params", 0)),
         trial.number,
     )

@@ -1,4 +1,4 @@
-"""One trial of a run as plain values. Accuracies are validation accuracies, fractions 0..1, single view."""
+"""One trial of a run as plain values. Scores are single view on the validation images; larger is better."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ class TrialRecord:
     """Excess over each limit, by name; above 0 breaks the limit."""
     profile: Mapping[str, Any]
     """num_params, multiply_adds of one image, receptive_field in pixels."""
-    val_accuracies: Mapping[int, float]
-    """By epoch, in ascending order."""
+    scores: Mapping[int, float]
+    """The run's metric by epoch, in ascending order; larger is better."""
     epoch_metrics: Mapping[int, Mapping[str, Any]]
     """Losses, lr, seconds, images_per_s, worker and recorded_at (Unix time), by epoch."""
     rungs: tuple[RungDecision, ...]
@@ -73,17 +73,17 @@ class TrialRecord:
 
     @property
     def epochs_trained(self) -> int:
-        return max(self.val_accuracies, default=0)
+        return max(self.scores, default=0)
 
     @property
     def last_score(self) -> float | None:
-        """Validation accuracy of the last epoch; None before the first."""
-        return self.val_accuracies.get(self.epochs_trained)
+        """Score of the last epoch; None before the first."""
+        return self.scores.get(self.epochs_trained)
 
     @property
     def best_epoch(self) -> int | None:
-        """The first epoch with the highest validation accuracy; None before the first epoch."""
-        scores = self.val_accuracies
+        """The first epoch with the best score; None before the first epoch."""
+        scores = self.scores
         return max(scores, key=scores.__getitem__) if scores else None
 
     @property

@@ -10,7 +10,7 @@ FINALIST = "finalist"
 CONFIG_NAMES = ("winner", "seed", "default", FINALIST)
 """In the order of the tables."""
 TEST_ACCURACIES = ("test_accuracy", "test_accuracy_tta", "test_balanced_accuracy")
-_CURVES = ("train_losses", "val_accuracies")
+_CURVES = ("train_losses", "val_scores")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +30,7 @@ class RetrainRecord:
     multiply_adds: int
     receptive_field: int
     seconds: float
-    val_accuracy: float | None = None
+    val_score: float | None = None
     test_accuracy: float | None = None
     test_accuracy_tta: float | None = None
     """Probabilities averaged over each image and its mirror image."""
@@ -41,7 +41,7 @@ class RetrainRecord:
     """Set if the training diverged; its accuracies are 0 then."""
     train_losses: tuple[float, ...] = ()
     """Mean training loss of each epoch."""
-    val_accuracies: tuple[float, ...] = ()
+    val_scores: tuple[float, ...] = ()
     """Of each epoch of a finalist; empty for the others, which train on the validation images."""
 
     @property
@@ -52,7 +52,7 @@ class RetrainRecord:
     @property
     def is_ended(self) -> bool:
         """Whether it has its score: a finalist after its last epoch, the others after the test."""
-        return self.val_accuracy is not None or self.test_accuracy is not None
+        return self.val_score is not None or self.test_accuracy is not None
 
     def to_note(self) -> dict[str, Any]:
         """The JSON form in the record."""

@@ -97,14 +97,14 @@ class RunStudy:
         trial_id = self.storage.create_new_trial(self._study_id, template_trial=template)
         return self.storage.get_trial_number_from_id(trial_id)
 
-    def record_epoch(self, number: int, *, epoch: int, val_accuracy: float, metrics: Mapping[str, Any]) -> None:
+    def record_epoch(self, number: int, *, epoch: int, score: float, metrics: Mapping[str, Any]) -> None:
         """Writes an epoch's metrics, then its score. An epoch counts once its score is written.
 
         `metrics` may bring its own `recorded_at` (Unix time); otherwise it is now.
         """
         trial_id = self._trial_id(number)
         self.storage.set_trial_user_attr(trial_id, f"epoch:{epoch:04d}", {"recorded_at": time.time(), **metrics})
-        self.storage.set_trial_intermediate_value(trial_id, epoch, float(val_accuracy))
+        self.storage.set_trial_intermediate_value(trial_id, epoch, float(score))
 
     def record_rung(self, number: int, decision: RungDecision) -> None:
         """Writes the decision made at a rung, with the numbers it was based on."""
@@ -206,7 +206,7 @@ def _record_of(trial: FrozenTrial, *, is_running: bool) -> TrialRecord:
         params=trial.params,
         violations=trial.constraints,
         profile=attributes["profile"],
-        val_accuracies=dict(sorted(trial.intermediate_values.items())),
+        scores=dict(sorted(trial.intermediate_values.items())),
         epoch_metrics={int(key[6:]): attributes[key] for key in _keys_with(attributes, "epoch:")},
         rungs=tuple(RungDecision(epoch=int(key[5:]), **attributes[key]) for key in _keys_with(attributes, "rung:")),
         # The error is written before the status: a trial cut off in between may go on and end well.

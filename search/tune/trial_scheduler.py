@@ -28,7 +28,7 @@ EPOCH_METRICS = ("train_loss", "val_loss", "lr", "seconds", "images_per_s", "wor
 class StudyScheduler(StateIsInStudy, FIFOScheduler):
     """Records every report and every end.
 
-    A report is a dict with `epoch` (1-based), `val_accuracy` (fraction) and further metrics; or with `ended`
+    A report is a dict with `epoch` (1-based), `val_score` (larger is better) and further metrics; or with `ended`
     ("diverged" or "failed") and `error`; or with `disk_error` (an errno) and `error`, which ends the search. An epoch
     that is in the record already is ignored. To Ray, a trial that pauses at a rung has ended: the searcher proposes it
     again when it is due. Reports of retrainings go to `retrainings`.
@@ -73,11 +73,11 @@ class StudyScheduler(StateIsInStudy, FIFOScheduler):
         if "ended" in result:
             self._study.finish(number, TrialStatus(result["ended"]), error=result["error"])
             return TrialScheduler.STOP
-        epoch, score = int(result["epoch"]), float(result["val_accuracy"])
+        epoch, score = int(result["epoch"]), float(result["val_score"])
         if epoch <= self._epochs_recorded.get(number, 0):
             return TrialScheduler.CONTINUE
         metrics = {key: result[key] for key in EPOCH_METRICS if key in result}
-        self._study.record_epoch(number, epoch=epoch, val_accuracy=score, metrics=metrics)
+        self._study.record_epoch(number, epoch=epoch, score=score, metrics=metrics)
         self._epochs_recorded[number] = epoch
         if epoch >= self._max_epochs:
             self._study.finish(number, TrialStatus.COMPLETED, value=score)

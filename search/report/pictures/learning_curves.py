@@ -32,7 +32,7 @@ class LearningCurves(NamedTuple):
 
 def picture(data: ReportData) -> Picture | None:
     """None before the first epoch has ended."""
-    scored = [trial for trial in data.trials if trial.val_accuracies]
+    scored = [trial for trial in data.trials if trial.scores]
     if not scored:
         return None
     rungs = tuple(rung.epoch for rung in data.rungs)
@@ -80,10 +80,10 @@ def _lines(name: str, trials: Sequence[TrialRecord], colour: str, *, width: floa
     ys: list[float | None] = []
     numbers: list[int] = []
     for trial in trials:
-        xs += [*trial.val_accuracies, None]
-        ys += [*trial.val_accuracies.values(), None]
-        numbers += [trial.number] * (len(trial.val_accuracies) + 1)
-    are_points = all(len(trial.val_accuracies) == 1 for trial in trials)
+        xs += [*trial.scores, None]
+        ys += [*trial.scores.values(), None]
+        numbers += [trial.number] * (len(trial.scores) + 1)
+    are_points = all(len(trial.scores) == 1 for trial in trials)
     return {
         "type": "scatter", "mode": "lines+markers" if are_points else "lines",
         "name": name, "x": xs, "y": ys, "connectgaps": False, "line": {"color": colour, "width": width},
