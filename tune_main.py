@@ -1,6 +1,8 @@
 """The command line: arguments -> SearchSettings -> search.run_search -> the summary on the screen.
 
 python tune_main.py --gpus 1
+
+PYTHON_ARGCOMPLETE_OK: the shell may ask this program for completions.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +27,7 @@ from search.machine.time_limit import OutOfTime, time_limit
 from search.paths import from_here
 from search.settings import OPTIONS, SearchSettings
 from search.setup.preflight import new_run_problems, resume_problems
+from search.setup.settings_file import read_settings_file, write_settings_file
 
 if TYPE_CHECKING:
     from search.analysis.results import Run
@@ -37,6 +41,10 @@ _RESUME_OPTIONS = ("num_trials", "dataset")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the process's exit code."""
+    if "_ARGCOMPLETE" in os.environ:
+        from search.completion import answer_shell
+
+        answer_shell()
     words = sys.argv[1:] if arguments is None else list(arguments)
     with quiet_output():
         try:
@@ -52,6 +60,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for line in str(error).splitlines():
                 print(f"tune_main.py: error: {line}", file=sys.stderr)
             return 2
+
+
+def _init(options: argparse.Namespace) -> int:
+    write_settings_file(options.out, options.dataset)
+    print(f"wrote {options.out}. Edit it, then: {_command('--config', options.out)}")
+    return 0
 
 
 def _inspect(options: argparse.Namespace) -> int:
@@ -109,26 +123,37 @@ def _compare(options: argparse.Namespace) -> int:
     return 0
 
 
+def _list(options: argparse.Namespace) -> int:
+    from search.analysis.run_list import list_lines, list_runs
+
+    for line in list_lines(list_runs(options.results_dir), now=datetime.now(UTC)):
+        print(line)
+    return 0
+
+
 _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "init": _init,
     "inspect": _inspect,
     "predict": _predict,
     "export": _export,
+    "list": _list,
     "compare": _compare,
 }
 
 
 def _run(options: argparse.Namespace) -> int:
     given = vars(options)
-    is_plan = given.pop("plan", False)
+    is_plan, config = given.pop("plan", False), given.pop("config", None)
     resumed, trust_folder = given.pop("resume", None), given.pop("trust_folder", False)
     if resumed is not None:
-        _refuse_other_options(given, is_plan=is_plan)
+        _refuse_other_options(given, [f"--{name}" for name, asked in (("plan", is_plan), ("config", config)) if asked])
         run_dir, settings = resumed, None
         problems = resume_problems(run_dir, trust_folder=trust_folder)
     else:
         if trust_folder:
             raise UserError("--trust-folder belongs to --resume. Leave it out.")
-        settings = SearchSettings(**{"run_name": time.strftime("%Y-%m-%d_%H%M%S"), **given})
+        kept = {} if config is None else read_settings_file(config, overridden=given)
+        settings = SearchSettings(**{"run_name": time.strftime("%Y-%m-%d_%H%M%S"), **kept, **given})
         run_dir = settings.run_dir
         problems = new_run_problems(settings)
     if problems:
@@ -150,8 +175,8 @@ def _run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _refuse_other_options(given: Mapping[str, object], *, is_plan: bool) -> None:
-    refused = [f"--{OPTIONS[name].flag}" for name in given if name not in _RESUME_OPTIONS] + ["--plan"] * is_plan
+def _refuse_other_options(given: Mapping[str, object], others: list[str]) -> None:
+    refused = [f"--{OPTIONS[name].flag}" for name in given if name not in _RESUME_OPTIONS] + others
     if refused:
         raise UserError(
             "--resume uses the settings of the run and takes only --trials, --dataset and --trust-folder. Leave out "
@@ -189,8 +214,11 @@ def _plan(settings: SearchSettings) -> None:
 def _what_is_kept(run_dir: Path) -> str:
     if not (run_dir / "run.toml").exists():
         return "the run had not begun, so nothing was kept."
-    resume = shlex.join(["python", "tune_main.py", "--resume", str(from_here(run_dir))])
-    return f"everything so far is kept. Resume with: {resume}"
+    return f"everything so far is kept. Resume with: {_command('--resume', from_here(run_dir))}"
+
+
+def _command(option: str, path: Path) -> str:
+    return shlex.join(["python", "tune_main.py", option, str(path)])
 
 
 def _is_user_error(error: ValueError) -> bool:

@@ -9,15 +9,14 @@ import argparse
 import difflib
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import metadata
-from pathlib import Path
-from types import NoneType
 from typing import Any, Literal, NoReturn, get_args, get_origin
 
+from search.commands import COMMANDS, path
 from search.errors import UserError
 from search.options import Option
-from search.settings import OPTIONS, RUN, SearchSettings
+from search.settings import OPTIONS, RUN, SearchSettings, kind_of
 
 _SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 
@@ -57,7 +56,7 @@ def build_parser() -> CommandLineParser:
     groups = {title: parser.add_argument_group(title) for title in dict.fromkeys(one.group for one in OPTIONS.values())}
     for name, option in OPTIONS.items():
         text = _help_text(name, option).replace("%", "%%")
-        kind = _kind(name)
+        kind = kind_of(name)
         if kind is bool:
             groups[option.group].add_argument(f"--{option.flag}", action=_switch(name), dest=name, help=text)
             continue
@@ -68,6 +67,12 @@ def build_parser() -> CommandLineParser:
         )
     groups[RUN].add_argument(
         "--plan", action="store_true", help="forecast within a minute what the run would take here, and stop"
+    )
+    groups[RUN].add_argument(
+        "--config",
+        type=path,
+        metavar="FILE",
+        help="take settings from a file that `init` wrote, or a run's run.toml; options on the command line win",
     )
     groups[RUN].add_argument(
         "--resume",
@@ -90,27 +95,25 @@ def options_page() -> str:
         "",
         "*Fixed*: the value decides the scores, so a resumed run must have the same one.",
         "",
-        "Besides these options, `--plan` forecasts a run instead of starting it, and `--resume RUN_DIR` resumes a run "
+        "Besides these options, `--config FILE` takes the fields from the table `[settings]` of a TOML file, such as "
+        "`tune_main.py init` writes and each run keeps as run.toml; options on the command line win. `--plan` "
+        "forecasts a run instead of starting it. `--resume RUN_DIR` resumes a run "
         "and takes only `--trials`, `--dataset` (where the same images are now) and `--trust-folder` (on a disk where "
         "every file is writable by everyone).",
+        "",
+        'For completion by Tab in bash and zsh: `eval "$(.venv/bin/activate-global-python-argcomplete --dest=-)"`, '
+        "for good in `~/.bashrc` or, after `compinit`, in `~/.zshrc`.",
     ]
     group = None
     for name, option in OPTIONS.items():
         if option.group != group:
             group = option.group
             lines += ["", f"## {group.capitalize()}", "", "| option | field | default | meaning |", "|---|---|---|---|"]
-        flag = f"--{option.flag}" if _kind(name) is bool else f"--{option.flag} {_metavar(name, option)}"
+        flag = f"--{option.flag}" if kind_of(name) is bool else f"--{option.flag} {_metavar(name, option)}"
         note = " *Fixed.*" if option.is_fixed else ""
         cells = (f"`{flag}`", f"`{name}`", _default_text(name, option), f"{option.help}.{note}")
         lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
     return "\n".join(lines) + "\n"
-
-
-def _kind(name: str) -> Any:
-    """The type of a field, None left out."""
-    annotation = SearchSettings.model_fields[name].annotation
-    parts = get_args(annotation)
-    return parts[0] if NoneType in parts else annotation
 
 
 def _switch(name: str) -> str:
@@ -119,7 +122,7 @@ def _switch(name: str) -> str:
 
 
 def _metavar(name: str, option: Option) -> str:
-    kind = _kind(name)
+    kind = kind_of(name)
     if get_origin(kind) is Literal:
         return "|".join(get_args(kind))
     return option.metavar or ("TIME" if option.unit == "s" else "N")
@@ -129,13 +132,13 @@ def _default_text(name: str, option: Option) -> str:
     default = SearchSettings.model_fields[name].default
     if option.default_text is not None:
         return option.default_text
-    if _kind(name) is bool:
+    if kind_of(name) is bool:
         return "no"
     return f"{default:g} s" if option.unit == "s" else str(default)
 
 
 def _help_text(name: str, option: Option) -> str:
-    return option.help if _kind(name) is bool else f"{option.help} (default: {_default_text(name, option)})"
+    return option.help if kind_of(name) is bool else f"{option.help} (default: {_default_text(name, option)})"
 
 
 def command_parser(name: str) -> CommandLineParser:
@@ -144,22 +147,18 @@ def command_parser(name: str) -> CommandLineParser:
         raise UserError(f"unknown command `{name}`. Known: {', '.join(COMMANDS)}. A search needs no command.")
     text, arguments = COMMANDS[name]
     parser = CommandLineParser(prog=f"tune_main.py {name}", description=f"{text[0].upper()}{text[1:]}.")
-    for flag, settings in arguments.items():
-        parser.add_argument(flag, **settings)
+    add_arguments(parser, arguments)
     return parser
+
+
+def add_arguments(parser: argparse.ArgumentParser, arguments: Mapping[str, Mapping[str, Any]]) -> list[argparse.Action]:
+    """Gives a parser the arguments of a command, as `COMMANDS` has them."""
+    return [parser.add_argument(flag, **settings) for flag, settings in arguments.items()]
 
 
 def _commands_text() -> str:
     lines = [f"  {name:<9}{text}" for name, (text, _arguments) in COMMANDS.items()]
     return "commands on folders and runs (COMMAND --help lists their options):\n" + "\n".join(lines)
-
-
-def path(text: str) -> Path:
-    """A path; `~` means home."""
-    try:
-        return Path(text).expanduser()
-    except RuntimeError:
-        raise argparse.ArgumentTypeError(f"names a home that does not exist; got {text!r}") from None
 
 
 def seconds(text: str) -> float:
@@ -168,54 +167,6 @@ def seconds(text: str) -> float:
     if match is None or (match[2] or "s") not in _SECONDS:
         raise argparse.ArgumentTypeError(f"must be a time such as 90s, 45min or 2h; got {text!r}")
     return float(match[1]) * _SECONDS[match[2] or "s"]
-
-
-COMMANDS: dict[str, tuple[str, dict[str, dict[str, Any]]]] = {
-    "predict": (
-        "classify image files with the network of a run",
-        {
-            "run_dir": {"type": path, "metavar": "RUN_DIR", "help": "a run's folder"},
-            "images": {"type": path, "metavar": "IMAGE", "nargs": "+", "help": "an image file, any format and size"},
-        },
-    ),
-    "inspect": (
-        "say what a run would read from a folder of images; exit code 2 if a run would refuse it",
-        {
-            "dataset": {"metavar": "WHAT", "help": "as --dataset of a search"},
-            "--data-dir": {"default": Path("data"), "type": path, "metavar": "DIR", "help": "as of a search"},
-            "--image-size": {"type": int, "metavar": "N", "help": "as of a search"},
-            "--seed": {"type": int, "default": 0, "metavar": "N", "help": "as of a search"},
-            "--skip-unreadable": {"action": "store_true", "help": "leave out images that cannot be read"},
-        },
-    ),
-    "export": (
-        "write the network of a run as one file for other programs, and check it",
-        {
-            "run_dir": {"type": path, "metavar": "RUN_DIR", "help": "a run's folder"},
-            "--format": {"required": True, "choices": ("onnx", "torch-export"), "help": "file format"},
-            "--out": {
-                "type": path,
-                "metavar": "FILE",
-                "help": "file or folder to write to (default: model.onnx or model.pt2 in RUN_DIR)",
-            },
-            "--images": {
-                "type": path,
-                "metavar": "IMAGE",
-                "nargs": "+",
-                "default": (),
-                "help": "image files for the check (default: the images kept in RUN_DIR, else training images)",
-            },
-        },
-    ),
-    "compare": (
-        "compare two runs: spaces, budgets, winners, gains and costs",
-        {
-            "run_a": {"type": path, "metavar": "RUN_A", "help": "a run's folder"},
-            "run_b": {"type": path, "metavar": "RUN_B", "help": "the other run's folder"},
-            "--page": {"type": path, "metavar": "FILE", "help": "also write the comparison as an HTML page"},
-        },
-    ),
-}
 
 
 def _version() -> str:

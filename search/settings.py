@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from types import NoneType
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Strict, ValidationError, field_validator, model_validator
 
@@ -185,7 +186,7 @@ class SearchSettings(BaseModel):
             try:
                 super().__init__(**values)
             except ValidationError as error:
-                lines = problem_lines(error, _name_at, lambda _place: tuple(type(self).model_fields))
+                lines = problem_lines(error, name_at, lambda _place: tuple(type(self).model_fields))
                 raise UserError("\n".join(f"{line}." for line in lines)) from None
 
     @field_validator("run_name")
@@ -232,7 +233,14 @@ OPTIONS = {name: _declared(field.json_schema_extra) for name, field in SearchSet
 """What the command line says of each field, by the field's name."""
 
 
-def _name_at(place: Place) -> str:
+def kind_of(name: str) -> Any:
+    """The type of a field, None left out."""
+    annotation: Any = SearchSettings.model_fields[name].annotation
+    parts = get_args(annotation)
+    return parts[0] if NoneType in parts else annotation
+
+
+def name_at(place: Place) -> str:
     """A field as users know it: by its name in Python and run.toml, and by its flag where that differs."""
     name = str(place[0])
     flag = OPTIONS[name].flag

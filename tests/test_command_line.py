@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 import tune_main
-from search.command_line import COMMANDS, build_parser, command_parser, options_page, seconds
+from search.command_line import build_parser, command_parser, options_page, seconds
+from search.commands import COMMANDS
 from search.settings import OPTIONS, SearchSettings
 
 REPOSITORY = Path(__file__).parent.parent
@@ -66,7 +67,10 @@ def test_time_is_read_in_its_unit(text: str, expected: float) -> None:
         (("--time-budget", "soon"), "argument --time-budget: must be a time such as 90s, 45min or 2h; got 'soon'. "),
         (("export", "r", "--formt", "onnx"), "the following arguments are required: --format. "),
         (("predict", "r", "a.png", "--pag", "x"), "unknown option `--pag`. `tune_main.py predict --help` lists all"),
-        (("tune",), "unknown command `tune`. Known: predict, inspect, export, compare. A search needs no command."),
+        (
+            ("tune",),
+            "unknown command `tune`. Known: init, predict, inspect, export, list, compare. A search needs no command.",
+        ),
     ],
 )
 def test_a_slip_is_reported_in_one_line(

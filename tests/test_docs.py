@@ -11,14 +11,14 @@ import pytest
 
 import tune_main
 from model.config import CONFIG_KEYS
-from search.command_line import COMMANDS
+from search.commands import COMMANDS
 from search.space.space import SearchSpace
 
 ROOT = Path(__file__).parent.parent
 BENCHMARKS = sorted(ROOT.glob("benchmarks/**/*.md"))
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(ROOT.glob("docs/*.md")), *BENCHMARKS]
-OTHER_OPTIONS = {"--audit", "--stop-when-done", "--dashboard"}
-"""Removed options, which the changelog names, and an option of `tests/pictures.py`."""
+OTHER_OPTIONS = {"--audit", "--stop-when-done", "--dashboard", "--dest"}
+"""Removed options, which the changelog names, and options of `tests/pictures.py` and argcomplete."""
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

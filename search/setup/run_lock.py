@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import socket
 from collections.abc import Iterator
@@ -31,6 +32,17 @@ def run_lock(run_dir: Path) -> Iterator[None]:
         with contextlib.suppress(OSError):
             path.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
         yield
+
+
+def is_locked(run_dir: Path) -> bool:
+    """Whether a process holds a run's folder now; False if that cannot be told."""
+    with contextlib.suppress(OSError), (run_dir / "run.lock").open("rb") as file:
+        try:
+            # Shared, and for an instant: several may ask at once.
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 def _holder(path: Path) -> str:

@@ -1,0 +1,83 @@
+"""The runs in a folder, newest first: state, trials, best scores and age."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from search.analysis.results import Run, load_run
+from search.errors import UserError
+from search.setup.run_lock import is_locked
+from search.study.record import TrialStatus
+from search.text import duration, percent
+
+HEADINGS = ("run", "state", "trials", "best validation", "test", "started")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListedRun:
+    """One run as a row of text."""
+
+    name: str
+    state: str
+    """running, finished (the winner was tested), unfinished, or unreadable."""
+    started: datetime
+    trials: str = "-"
+    """Trials that ended, of those planned."""
+    best: str = "-"
+    """The winner's validation score, or the best so far."""
+    test: str = "-"
+    """The winner's mean test accuracy, single view."""
+    problem: str | None = None
+    """Why the run is unreadable, in one line."""
+
+
+def list_runs(results_dir: Path) -> list[ListedRun]:
+    """The runs in a folder. UserError if there is no such folder."""
+    if not results_dir.is_dir():
+        raise UserError(f"{results_dir} is not a folder. Give the folder that holds the runs.")
+    folders = [path for path in results_dir.iterdir() if (path / "run.toml").is_file()]
+    return sorted(map(_listed, folders), key=lambda one: one.started, reverse=True)
+
+
+def list_lines(runs: Sequence[ListedRun], *, now: datetime) -> Iterator[str]:
+    """A table with a line for each run, then a line for each problem."""
+    rows = [HEADINGS]
+    rows += [(one.name, one.state, one.trials, one.best, one.test, _ago(now - one.started)) for one in runs]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        yield "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
+    yield from (one.problem for one in runs if one.problem is not None)
+
+
+def _listed(folder: Path) -> ListedRun:
+    is_running = is_locked(folder)
+    try:
+        run = load_run(folder)
+        winner, test = run.finals.winner, run.result.winner
+        return ListedRun(
+            name=folder.name,
+            state="running" if is_running else "unfinished" if test is None else "finished",
+            started=datetime.fromisoformat(run.document.created),
+            trials=f"{_num_ended(run)} of {run.settings.num_trials}",
+            best=percent(None if winner is None else winner.record.last_score),
+            test=percent(None if test is None else test.test.mean),
+        )
+    except UserError as error:
+        return ListedRun(
+            name=folder.name,
+            state="running" if is_running else "unreadable",
+            started=datetime.fromtimestamp((folder / "run.toml").stat().st_mtime, UTC),
+            problem=str(error).splitlines()[0],
+        )
+
+
+def _num_ended(run: Run) -> int:
+    is_open = (TrialStatus.INTERRUPTED, TrialStatus.REJECTED)
+    return sum(record.status not in is_open for record in run.records)
+
+
+def _ago(age: timedelta) -> str:
+    return f"{age.days} d ago" if age.days else f"{duration(age.total_seconds())} ago"

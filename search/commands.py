@@ -1,0 +1,85 @@
+"""The commands on folders of images and on runs, and their arguments."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+
+def path(text: str) -> Path:
+    """A path; `~` means home."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise argparse.ArgumentTypeError(f"names a home that does not exist; got {text!r}") from None
+
+
+COMMANDS: dict[str, tuple[str, dict[str, dict[str, Any]]]] = {
+    "init": (
+        "write a settings file for --config, every option in it explained",
+        {
+            "dataset": {
+                "metavar": "WHAT",
+                "help": "as --dataset of a search: a folder of images, or cifar10 or digits",
+            },
+            "--out": {"default": Path("run.toml"), "type": path, "metavar": "FILE", "help": "default: run.toml"},
+        },
+    ),
+    "predict": (
+        "classify image files with the network of a run",
+        {
+            "run_dir": {"type": path, "metavar": "RUN_DIR", "help": "a run's folder"},
+            "images": {"type": path, "metavar": "IMAGE", "nargs": "+", "help": "an image file, any format and size"},
+        },
+    ),
+    "inspect": (
+        "say what a run would read from a folder of images; exit code 2 if a run would refuse it",
+        {
+            "dataset": {"metavar": "WHAT", "help": "as --dataset of a search"},
+            "--data-dir": {"default": Path("data"), "type": path, "metavar": "DIR", "help": "as of a search"},
+            "--image-size": {"type": int, "metavar": "N", "help": "as of a search"},
+            "--seed": {"type": int, "default": 0, "metavar": "N", "help": "as of a search"},
+            "--skip-unreadable": {"action": "store_true", "help": "leave out images that cannot be read"},
+        },
+    ),
+    "export": (
+        "write the network of a run as one file for other programs, and check it",
+        {
+            "run_dir": {"type": path, "metavar": "RUN_DIR", "help": "a run's folder"},
+            "--format": {"required": True, "choices": ("onnx", "torch-export"), "help": "file format"},
+            "--out": {
+                "type": path,
+                "metavar": "FILE",
+                "help": "file or folder to write to (default: model.onnx or model.pt2 in RUN_DIR)",
+            },
+            "--images": {
+                "type": path,
+                "metavar": "IMAGE",
+                "nargs": "+",
+                "default": (),
+                "help": "image files for the check (default: the images kept in RUN_DIR, else training images)",
+            },
+        },
+    ),
+    "list": (
+        "list the runs in a folder with state, scores and age",
+        {
+            "results_dir": {
+                "nargs": "?",
+                "default": Path("results"),
+                "type": path,
+                "metavar": "RESULTS",
+                "help": "where run folders are (default: results)",
+            },
+        },
+    ),
+    "compare": (
+        "compare two runs: spaces, budgets, winners, gains and costs",
+        {
+            "run_a": {"type": path, "metavar": "RUN_A", "help": "a run's folder"},
+            "run_b": {"type": path, "metavar": "RUN_B", "help": "the other run's folder"},
+            "--page": {"type": path, "metavar": "FILE", "help": "also write the comparison as an HTML page"},
+        },
+    ),
+}
