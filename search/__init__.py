@@ -14,15 +14,19 @@ if TYPE_CHECKING:
     from search.run import resume_search as resume_search
     from search.run import run_search as run_search
     from search.settings import SearchSettings as SearchSettings
+    from search.setup.control import control as control
     from search.space.space import SearchSpace as SearchSpace
     from search.study.study import RunStudy as RunStudy
+    from search.study.wishes import Wish as Wish
 
 _ROOMS = {
     "Run": "analysis.results",
     "RunStudy": "study.study",
     "SearchSettings": "settings",
     "SearchSpace": "space.space",
-    "UserError": "settings",
+    "UserError": "errors",
+    "Wish": "study.wishes",
+    "control": "setup.control",
     "load_run": "analysis.results",
     "resume_search": "run",
     "run_search": "run",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pydantic import Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from model.config import unknown_key_message
 from search.errors import UserError
@@ -73,6 +73,39 @@ def option(
         is_fixed=is_fixed,
     )
     return Field(default, **bounds, json_schema_extra={"option": declared})  # type: ignore[dict-item]
+
+
+class Options(BaseModel):
+    """Fields that are options, immutable. UserError has a line for each bad value: the field, the rule, the value."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False, validate_default=True)
+
+    if not TYPE_CHECKING:  # so that type checkers still see the fields
+
+        def __init__(self, **values: Any) -> None:
+            try:
+                super().__init__(**values)
+            except ValidationError as error:
+                fields = type(self).model_fields
+                lines = problem_lines(error, self.name_at, lambda _place: tuple(fields))
+                raise UserError("\n".join(f"{line}." for line in lines)) from None
+
+    @classmethod
+    def options(cls) -> dict[str, Option]:
+        """What the command line says of each field, by the field's name."""
+        return {name: _declared(field.json_schema_extra) for name, field in cls.model_fields.items()}
+
+    @classmethod
+    def name_at(cls, place: Place) -> str:
+        """A field as users know it: by its name in Python and run.toml, and by its flag where that differs."""
+        name = str(place[0])
+        flag = cls.options()[name].flag
+        return f"`{name}`" if flag == name.replace("_", "-") else f"`{name}` (--{flag})"
+
+
+def _declared(extra: Any) -> Option:
+    declared: Option = extra["option"]
+    return declared
 
 
 def problem_lines(

@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from types import NoneType
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Strict, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, Strict, field_validator, model_validator
 
-from search.errors import UserError
-from search.options import Option, Place, option, problem_lines
+from search.options import Options, option
 from search.paths import sqlite_url, whole_path, whole_url
 
 Precision = Literal["auto", "bf16", "fp32"]
@@ -30,10 +29,8 @@ SEARCH, RESULT, IMAGES, MACHINE, RUN = "the search", "the result", "the images",
 _RETRAIN_DEFAULT = "1 to 5, as many as cost about what the search costs"
 
 
-class SearchSettings(BaseModel):
-    """The settings of one run, immutable. UserError has a line for each bad value: the field, the rule, the value."""
-
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False, validate_default=True)
+class SearchSettings(Options):
+    """The settings of one run."""
 
     num_trials: int = option(
         "trials", SEARCH, "trials to train; configs over the limits do not count", default=20, ge=1
@@ -180,15 +177,6 @@ class SearchSettings(BaseModel):
         "wandb", RUN, "log trials to a project in Weights & Biases", metavar="PROJECT", default_text="no"
     )
 
-    if not TYPE_CHECKING:  # so that type checkers still see the fields
-
-        def __init__(self, **values: Any) -> None:
-            try:
-                super().__init__(**values)
-            except ValidationError as error:
-                lines = problem_lines(error, name_at, lambda _place: tuple(type(self).model_fields))
-                raise UserError("\n".join(f"{line}." for line in lines)) from None
-
     @field_validator("run_name")
     @classmethod
     def _check_name(cls, name: str) -> str:
@@ -224,12 +212,7 @@ class SearchSettings(BaseModel):
         return self.storage or sqlite_url(self.run_dir / "study.db")
 
 
-def _declared(extra: Any) -> Option:
-    declared: Option = extra["option"]
-    return declared
-
-
-OPTIONS = {name: _declared(field.json_schema_extra) for name, field in SearchSettings.model_fields.items()}
+OPTIONS = SearchSettings.options()
 """What the command line says of each field, by the field's name."""
 
 
@@ -238,10 +221,3 @@ def kind_of(name: str) -> Any:
     annotation: Any = SearchSettings.model_fields[name].annotation
     parts = get_args(annotation)
     return parts[0] if NoneType in parts else annotation
-
-
-def name_at(place: Place) -> str:
-    """A field as users know it: by its name in Python and run.toml, and by its flag where that differs."""
-    name = str(place[0])
-    flag = OPTIONS[name].flag
-    return f"`{name}`" if flag == name.replace("_", "-") else f"`{name}` (--{flag})"

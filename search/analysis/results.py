@@ -27,6 +27,7 @@ from search.study.integrity import record_problems
 from search.study.record import TrialRecord
 from search.study.retrain_record import RetrainRecord
 from search.study.study import BUDGET_NOTE, RunStudy, open_study
+from search.study.wishes import AskedWish, wishes_of
 
 
 def load_run(run_dir: str | Path) -> Run:
@@ -85,6 +86,11 @@ class Run:
     def retrain_records(self) -> list[RetrainRecord]:
         """Every retraining as plain values: winner, seed config, default, then finalists; each by seed."""
         return self.study.retrains()
+
+    @property
+    def wishes(self) -> list[AskedWish]:
+        """What was asked of the run while it went on, by `search.control`, with its answers; by number."""
+        return wishes_of(self.study.notes())
 
     @property
     def trials(self) -> pd.DataFrame:

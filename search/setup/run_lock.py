@@ -22,7 +22,8 @@ def run_lock(run_dir: Path) -> Iterator[None]:
         # FileLock would create it.
         raise UserError(f"{run_dir} is not a folder. Give a folder under results/.")
     try:
-        lock = FileLock(path, timeout=0, fallback_to_soft=False).acquire()
+        # Not at once: a look of `is_locked` holds it for a moment.
+        lock = FileLock(path, timeout=0.2, fallback_to_soft=False).acquire()
     except Timeout:
         raise UserError(f"{run_dir} is in use by {_holder(path)}. Wait for it to end or stop it.") from None
     except OSError as error:

@@ -16,7 +16,7 @@ from search.errors import UserError
 from search.files import read_text, write_atomically
 from search.options import Option, problem_lines
 from search.paths import whole_path
-from search.settings import DATA_SETS, OPTIONS, SearchSettings, kind_of, name_at
+from search.settings import DATA_SETS, OPTIONS, SearchSettings, kind_of
 
 _TABLE = "settings"
 _HEAD = """\
@@ -48,7 +48,7 @@ def read_settings_file(path: Path, *, overridden: Collection[str] = ()) -> dict[
         with contextlib.chdir(path.absolute().parent):
             values = checked(**given)
     except ValidationError as error:
-        lines = problem_lines(error, name_at, lambda _place: tuple(fields))
+        lines = problem_lines(error, SearchSettings.name_at, lambda _place: tuple(fields))
         raise UserError("\n".join(f"--config {path}: {line}." for line in lines)) from None
     return {name: getattr(values, name) for name in known}
 
