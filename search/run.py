@@ -185,7 +185,7 @@ def ignore_forecast_errors(display: Display) -> Iterator[None]:
 def judge_forecast(run: Run, wall_s: float, display: Display) -> None:
     """Prints and records how far the forecast was off; does nothing if there was none."""
     if run.document.forecast is not None:
-        epochs = sum(record.epochs_trained for record in run.records)
+        epochs = sum(record.epochs_spent for record in run.records)
         table = {**run.document.forecast, "actual_wall_s": wall_s, "actual_epochs": epochs}
         RunFolder(run.run_dir).write_forecast(table)
         display.message(verdict(table) or "")

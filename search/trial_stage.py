@@ -45,7 +45,7 @@ def train_all(preparation: Preparation, study: RunStudy, watchers: Watchers) -> 
     on_winner = partial(note_winner, settings.run_dir, study, watchers.display)
     retrainings = RetrainQueue(settings, study, preparation.baselines, on_winner)
     # Made first: it finishes the writes that a kill cut off.
-    scheduler = StudyScheduler(settings, study, retrainings, noise=preparation.score_noise)
+    scheduler = StudyScheduler(settings, study, retrainings, noise=preparation.score_noise, starts_anew=True)
     stage = _Stage(preparation, study, watchers, retrainings, scheduler)
     is_searched = sum(_is_ended(record) for record in study.trials()) >= settings.num_trials
     if not is_searched or retrainings.due():

@@ -96,12 +96,10 @@ def stub(trial_id: str, config: Mapping[str, Any]) -> SimpleNamespace:
 
 
 def reports(assignment: Mapping[str, Any], rungs: RungSettings) -> Iterator[dict[str, Any]]:
-    """What a trainable reports: it goes on from its last checkpoint, and some configs diverge or fail."""
+    """What a trainable reports, and some configs diverge or fail."""
     config = assignment["config"]
     luck = derive_seed(10, repr(sorted(config.items()))) % 6
-    marks = rungs_of(rungs)
-    checkpoint = max((epoch for epoch in marks if epoch <= assignment["epochs_recorded"]), default=0)
-    for epoch in range(checkpoint + 1, rungs.max_epochs + 1):
+    for epoch in training_epochs(assignment, rungs):
         if luck == 0 and epoch == 2:
             yield {"ended": "diverged", "error": "the loss was not finite"}
             return
@@ -109,6 +107,14 @@ def reports(assignment: Mapping[str, Any], rungs: RungSettings) -> Iterator[dict
             yield {"ended": "failed", "error": "RuntimeError: no luck"}
             return
         yield {"epoch": epoch, "val_score": score(config, epoch), "seconds": 1.0, "images_per_s": 10.0}
+
+
+def training_epochs(assignment: Mapping[str, Any], rungs: RungSettings) -> range:
+    """The epochs that a worker trains: with promotion a training of its own, else what follows the last checkpoint."""
+    if "training_epochs" in assignment:
+        return range(1, assignment["training_epochs"] + 1)
+    checkpoint = max((epoch for epoch in rungs_of(rungs) if epoch <= assignment["epochs_recorded"]), default=0)
+    return range(checkpoint + 1, rungs.max_epochs + 1)
 
 
 def search(
@@ -122,7 +128,7 @@ def search(
 ) -> None:
     """Runs a study up to `num_trials`; with several workers, reports arrive in a random `order`."""
     rungs = rungs or Rungs()
-    scheduler = StudyScheduler(rungs, study)
+    scheduler = StudyScheduler(rungs, study, starts_anew=True)
     searcher = build_searcher(
         SPACE,
         study,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import statistics
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from benchmarks.record_curves.report import (
     spearman,
 )
 from benchmarks.record_curves.table import CurveTable, load_table, make_table, save_table
+from benchmarks.search_quality.measure import Score
 from benchmarks.search_quality.ours import our_search
 from benchmarks.search_quality.problems import load_problems, misled
 
@@ -130,22 +132,49 @@ def test_the_noise_is_pooled_over_configs_with_several_seeds(tmp_path: Path) -> 
     assert deviation == pytest.approx(statistics.mean(variances) ** 0.5, rel=1e-5)
 
 
-def test_a_table_is_a_problem_with_or_without_a_fidelity_before_the_full_training(tmp_path: Path) -> None:
+def problem_table(path: Path) -> None:
+    """The table of `make` with trainings to the rungs of 10 epochs, 3 and 9, in which every config is worse by 0.1."""
+    table = make(path.parent)
+    for epochs in (3, 9):
+        curves = table.scores["full"][:, :, [*range(epochs - 1), -1]] - 0.1
+        table.scores[f"complete-{epochs}"], table.seconds[f"complete-{epochs}"] = curves, table.seconds["full"]
+    save_table(path, table)
+
+
+def test_a_table_is_a_problem_whose_trials_start_anew_when_they_go_on_from_a_rung(tmp_path: Path) -> None:
     path = tmp_path / "curves.npz"
-    save_table(path, make(tmp_path))
-    plain, before = load_problems(path, ["curves", "curves@perfect"])
-    assert [problem.name for problem in load_problems(path)] == ["curves"]
-    assert len(plain.rows) == NUM_CONFIGS - 3, "config 0 is outside the space, two are missing"
-    assert (plain.num_epochs, plain.unit_epochs) == (NUM_EPOCHS, NUM_EPOCHS)
-    assert (before.num_epochs, before.unit_epochs) == (NUM_EPOCHS + 2, NUM_EPOCHS)
-    config = plain.rows[5]
-    assert plain.curve(config)[-1] == pytest.approx(config["x"])
-    assert before.curve(config)[:3].tolist() == pytest.approx([0.1, config["x"] / 2, config["x"] / 10])
-    assert before.curve(config)[2:].tolist() == plain.curve(config).tolist()
-    assert plain.curve(plain.rows[0])[4:].tolist() == [0.0] * 6, "diverged"
-    assert misled(before, share=0.8, seed=0).unit_epochs == NUM_EPOCHS
-    scores = list(itertools.islice(our_search(before, 0, 2, scheduler="promotion"), 30))
-    assert max(score.epoch for score in scores) <= before.num_epochs
-    for name in ("curves@other", "other"):
-        with pytest.raises(SystemExit, match="curves"):
-            load_problems(path, [name])
+    problem_table(path)
+    (problem,) = load_problems(path)
+    assert problem.name == "curves"
+    assert len(problem.rows) == NUM_CONFIGS - 3, "config 0 is outside the space, two are missing"
+    assert (problem.num_epochs, problem.first_rung, problem.starts_anew) == (NUM_EPOCHS, 3, True)
+    config = problem.rows[5]
+    assert problem.curve(config)[-1] == pytest.approx(config["x"])
+    assert problem.training(config, 3)[-1] == pytest.approx(config["x"] - 0.1)
+    assert problem.curve(problem.rows[0])[4:].tolist() == [0.0] * 6, "diverged"
+    seen: dict[str, list[Score]] = {}
+    for score in itertools.islice(our_search(problem, 0, 2, scheduler="promotion"), 150):
+        seen.setdefault(score.trial, []).append(score)
+    epochs = {tuple(score.epoch for score in scores) for scores in seen.values()}
+    assert (*range(1, 4), *range(1, NUM_EPOCHS + 1)) in epochs, "sent to the end from the first rung"
+    whole = next(scores for scores in seen.values() if scores[-1].epoch == NUM_EPOCHS)
+    assert whole[-1].score == whole[-1].final_score == pytest.approx(whole[2].score + 0.1)
+    assert [score.score for score in whole[3:6]] == [-math.inf] * 3, "the record has these epochs already"
+
+
+def test_other_searches_see_the_full_training_of_a_table(tmp_path: Path) -> None:
+    problem_table(tmp_path / "curves.npz")
+    (problem,) = load_problems(tmp_path / "curves.npz")
+    for score in itertools.islice(our_search(problem, 0, 2, scheduler="asha"), 100):
+        assert score.score == pytest.approx(score.final_score * score.epoch / NUM_EPOCHS) or score.final_score == 0.0
+    shuffled = misled(problem, share=0.8, seed=0)
+    assert not shuffled.starts_anew
+    assert shuffled.final_scores.tolist() == problem.final_scores.tolist()
+
+
+def test_a_table_without_the_trainings_that_rungs_compare_is_refused(tmp_path: Path) -> None:
+    save_table(tmp_path / "curves.npz", make(tmp_path))
+    with pytest.raises(SystemExit, match="complete-3 and no complete-9"):
+        load_problems(tmp_path / "curves.npz")
+    with pytest.raises(SystemExit, match="curves"):
+        load_problems(tmp_path / "curves.npz", ["other"])

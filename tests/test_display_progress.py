@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
-from search_worlds import SEED, SPACE, Rungs, build_searcher, score
+from search_worlds import SEED, SPACE, Rungs, build_searcher, score, training_epochs
 
 from benchmarks.search_quality.simulation import Step, simulate
 from search.display.progress import Counts, Progress
@@ -78,8 +78,8 @@ def test_certain_epochs_count_even_if_more_was_trained_than_expected() -> None:
     progress.report(0, metrics(2), now=10.0)
     # Trial 0 trains one more epoch to its rung at 3, and a new trial one to its rung at 1.
     assert progress.epochs_left == 1 + 1
-    progress.num_finalists = 1  # and the best goes on to the end, counted from where it is
-    assert progress.epochs_left == 1 + 1 + (9 - 2)
+    progress.num_finalists = 1  # and one trains to the end
+    assert progress.epochs_left == 1 + 1 + 9
 
 
 def test_a_trial_takes_no_less_than_its_own_epochs() -> None:
@@ -92,7 +92,7 @@ def test_a_trial_takes_no_less_than_its_own_epochs() -> None:
 @pytest.mark.parametrize("scheduler", ["promotion", "asha"])
 def test_a_whole_search_adds_up_and_always_has_time_left(scheduler: Any) -> None:
     rungs, study = Rungs(max_epochs=25, grace_period=3, reduction_factor=6, scheduler=scheduler), RunStudy.in_memory()
-    trial_scheduler = StudyScheduler(rungs, study)
+    trial_scheduler = StudyScheduler(rungs, study, starts_anew=True)
     promotions = trial_scheduler.promotions
     searcher = build_searcher(SPACE, study, SEED, num_trials=20, max_concurrent=2, promotions=promotions)
     expected = expected_epochs(rungs, 20)
@@ -101,12 +101,13 @@ def test_a_whole_search_adds_up_and_always_has_time_left(scheduler: Any) -> None
     )
 
     def train(assignment: Mapping[str, Any]) -> Iterator[Step]:
-        for epoch in range(assignment["epochs_recorded"] + 1, 26):
-            yield Step(seconds=1.0, result={**metrics(epoch, score(assignment["config"], epoch)), "seconds": 1.0})
+        for epoch in training_epochs(assignment, rungs):
+            values = {**metrics(epoch, score(assignment["config"], epoch)), "seconds": 1.0}
+            yield Step(seconds=1.0, result={**values, "training_epochs": assignment.get("training_epochs", 25)})
 
     seen: set[int] = set()
     told: list[tuple[float, float]] = []
-    for event in simulate(searcher, trial_scheduler, train, num_workers=2):
+    for num_trained, event in enumerate(simulate(searcher, trial_scheduler, train, num_workers=2), start=1):
         number = event.config["trial_number"]
         seen.add(number)
         progress.report(number, event.result, now=event.time_s)
@@ -114,7 +115,7 @@ def test_a_whole_search_adds_up_and_always_has_time_left(scheduler: Any) -> None
             progress.end(study.trial(number))
         counts = progress.counts
         assert counts.started == len(seen) == counts.running + counts.paused + counts.finished
-        assert progress.epochs_done == sum(record.epochs_trained for record in study.trials())
+        assert progress.epochs_done == num_trained
         left = progress.seconds_left(now=event.time_s)
         if left is not None:
             told.append((event.time_s, left))

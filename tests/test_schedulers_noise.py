@@ -26,13 +26,13 @@ def reach(study: RunStudy, rule: PromotionRule, number: int, epoch: int, score: 
 @pytest.mark.parametrize("is_resumed", [False, True])
 def test_all_trials_go_on_from_a_rung_where_several_are_all_at_chance(is_resumed: bool) -> None:
     study, noise = study_of([0.5], [0.6]), ScoreNoise(chance=0.61)
-    rule = PromotionRule(RUNGS, study, noise=noise)
+    rule = PromotionRule(RUNGS, study, noise=noise, starts_anew=True)
     assert rule.promote() is None, "two scores are too few to tell"
     reach(study, rule, 2, 1, 0.4)
-    rule = PromotionRule(RUNGS, study, noise=noise) if is_resumed else rule
+    rule = PromotionRule(RUNGS, study, noise=noise, starts_anew=True) if is_resumed else rule
     assert [rule.promote() for _ in range(4)] == [0, 1, 2, None]
     assert study.trial(2).rungs == (
-        RungDecision(epoch=1, score=0.4, cutoff=None, num_scores=3, is_stopped=False, is_at_chance=True),
+        RungDecision(epoch=1, score=0.4, cutoff=None, num_scores=3, is_stopped=False, is_at_chance=True, next_epochs=3),
     )
 
 

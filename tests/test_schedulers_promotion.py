@@ -41,8 +41,10 @@ def test_one_in_so_many_is_due_best_first(num_scores: int, num_due: int) -> None
 
 def test_a_promotion_is_recorded_with_what_it_took() -> None:
     study = study_of([0.3], [0.9], [0.1], [0.8], [0.7], [0.2])
-    assert PromotionRule(RUNGS, study).promote() == 1
-    assert study.trial(1).rungs == (RungDecision(epoch=1, score=0.9, cutoff=0.8, num_scores=6, is_stopped=False),)
+    assert PromotionRule(RUNGS, study, starts_anew=True).promote() == 1
+    assert study.trial(1).rungs == (
+        RungDecision(epoch=1, score=0.9, cutoff=0.8, num_scores=6, is_stopped=False, next_epochs=3),
+    )
     assert study.trial(1).status is TrialStatus.RUNNING
 
 
@@ -157,14 +159,43 @@ def test_a_trial_sent_to_the_end_is_the_furthest_and_best_and_waits_no_more() ->
     study = study_of(*[[0.5]] * 12, [0.3, 0.3, 0.4], [0.4, 0.4, 0.3])
     for number in (12, 13):
         goes_on(study, number, 1)
-    promotions = PromotionRule(RUNGS, study)
+    promotions = PromotionRule(RUNGS, study, starts_anew=True)
     assert promotions.promote() == 12
     assert study.trial(12).rungs[-1] == RungDecision(
-        epoch=3, score=0.4, cutoff=0.4, num_scores=2, is_stopped=False, is_sent_to_end=True
+        epoch=3, score=0.4, cutoff=0.4, num_scores=2, is_stopped=False, is_sent_to_end=True, next_epochs=9
     )
-    resumed = PromotionRule(RUNGS, study)
+    resumed = PromotionRule(RUNGS, study, starts_anew=True)
     assert resumed.promote() == promotions.promote() == 0  # no further full training is due, but one at the first rung
     assert not resumed.reach(12, 4, 0.9)
+
+
+@pytest.mark.parametrize("is_resumed", [False, True])
+def test_the_score_on_the_way_to_the_end_is_compared_at_no_rung(is_resumed: bool) -> None:
+    study = study_of([0.5], [0.4], [0.3])
+    promotions = PromotionRule(RUNGS, study, starts_anew=True)
+    assert promotions.close(is_in_time=True, num_underway=0) == 0
+    for epoch in (2, 3, 4):
+        study.record_epoch(0, epoch=epoch, score=0.9, metrics={})
+        assert not promotions.reach(0, epoch, 0.9)
+    rule = PromotionRule(RUNGS, study, starts_anew=True) if is_resumed else promotions
+    assert rule.promote() is None, "one of three scores at the first rung was due, and none is at the second"
+    assert rule.training_epochs(study.trial(0)) == 9
+
+
+@pytest.mark.parametrize("is_resumed", [False, True])
+def test_epochs_trained_again_are_paid_for(is_resumed: bool) -> None:
+    """Nine trainings of one epoch and three of three cost 18, and at first full trainings may cost half as much."""
+    study = study_of(*[[0.5]] * 9)
+    promotions = PromotionRule(RUNGS, study, starts_anew=True)
+    for number in range(3):
+        assert promotions.promote() == number
+        for epoch in (2, 3):
+            study.record_epoch(number, epoch=epoch, score=0.1, metrics={})
+            promotions.reach(number, epoch, 0.1)
+    rule = PromotionRule(RUNGS, study, starts_anew=True) if is_resumed else promotions
+    promoted = rule.promote()
+    assert promoted is not None
+    assert study.trial(promoted).rungs[-1].is_sent_to_end
 
 
 @pytest.mark.parametrize("num_workers", [1, 2])
@@ -198,7 +229,7 @@ def suggested(searcher: StudySearcher, trial_id: str) -> dict[str, Any]:
 
 def test_a_trial_that_waits_is_not_over_and_comes_again_with_its_epochs() -> None:
     study = RunStudy.in_memory()
-    scheduler = StudyScheduler(RUNGS, study)
+    scheduler = StudyScheduler(RUNGS, study, starts_anew=True)
     searcher = build_searcher(SPACE, study, 0, promotions=scheduler.promotions, num_trials=4)
     proposed = [suggested(searcher, f"t{index}") for index in range(4)]
     for index, assignment in enumerate(proposed):
@@ -207,7 +238,11 @@ def test_a_trial_that_waits_is_not_over_and_comes_again_with_its_epochs() -> Non
         assert (action, scheduler.is_over(index)) == ("STOP", False)
         searcher.on_trial_complete(f"t{index}")
     again = [searcher.suggest(f"t{index}") for index in range(4, 7)]
-    assert again == [{**assignment, "epochs_recorded": 1} for assignment in proposed[:3]]
+    lengths = (3, 9, 9)
+    assert again == [
+        {**assignment, "epochs_recorded": 1, "training_epochs": length}
+        for assignment, length in zip(proposed[:3], lengths, strict=True)
+    ]
     # The first was due at its rung; the others go to the end, as workers are idle and three trials have to.
     assert [study.trial(number).rungs[-1].is_sent_to_end for number in range(3)] == [False, True, True]
     assert searcher.suggest("t7") is None  # what they will report decides of the fourth

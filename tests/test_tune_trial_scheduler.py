@@ -62,6 +62,19 @@ def test_an_epoch_never_counts_twice() -> None:
     assert study.trial(1).rungs[0].num_scores == 2
 
 
+def test_the_time_of_epochs_trained_again_is_the_next_one_s() -> None:
+    study = study_of(1)
+    for epoch in (1, 2):
+        study.record_epoch(0, epoch=epoch, score=0.1, metrics={})
+    scheduler = scheduler_of(study)
+    for epoch, seconds in ((1, 3.0), (2, 4.0), (3, 5.0), (4, 6.0)):
+        report(scheduler, 0, epoch=epoch, val_score=0.3, seconds=seconds)
+    record = study.trial(0)
+    assert (record.scores[1], record.scores[3]) == (0.1, 0.3)
+    assert [record.seconds_spent_on(epoch) for epoch in (3, 4)] == [3.0 + 4.0 + 5.0, 6.0]
+    assert record.seconds == 18.0
+
+
 def test_a_stop_says_where_and_why() -> None:
     study = study_of(2)
     scheduler = scheduler_of(study)

@@ -48,7 +48,9 @@ def plan_in(folder: Path) -> TrialPlan:
     )
 
 
-def train(folder: Path, *, config: TrainConfig = TINY, kill_at: int = 99, recorded: int = 0) -> list[dict[str, Any]]:
+def train(
+    folder: Path, *, config: TrainConfig = TINY, kill_at: int = 99, recorded: int = 0, **length: int
+) -> list[dict[str, Any]]:
     """The reports of a trial that is killed while it sends its `kill_at`-th, without what the clock says."""
     reports: list[dict[str, Any]] = []
 
@@ -57,7 +59,7 @@ def train(folder: Path, *, config: TrainConfig = TINY, kill_at: int = 99, record
             raise Killed
         reports.append({name: value for name, value in metrics.items() if name not in CLOCK})
 
-    assignment = {"trial_number": 7, "trial_seed": 5, "config": config.flat(), "epochs_recorded": recorded}
+    assignment = {"trial_number": 7, "trial_seed": 5, "config": config.flat(), "epochs_recorded": recorded, **length}
     with contextlib.suppress(Killed):
         train_trial(assignment, images(), plan_in(folder), report)
     return reports
@@ -79,7 +81,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[dict[str, Any]
 def test_one_report_an_epoch(whole: tuple[list[dict[str, Any]], Any]) -> None:
     reports = whole[0]
     assert [report["epoch"] for report in reports] == [1, 2, 3, 4, 5, 6]
-    assert set(reports[0]) == {"epoch", "train_loss", "val_loss", "val_accuracy", "val_score", "lr"}
+    assert set(reports[0]) == {"epoch", "train_loss", "val_loss", "val_accuracy", "val_score", "lr", "training_epochs"}
     assert all(0 <= report["val_accuracy"] <= 1 for report in reports)
 
 
@@ -104,6 +106,18 @@ def test_an_epoch_saved_but_not_recorded_is_reported_from_the_checkpoint(
     train(tmp_path, kill_at=2)
     assert train(tmp_path, recorded=1) == whole[0][1:]
     assert train(tmp_path, recorded=3) == whole[0][3:]
+
+
+@pytest.mark.parametrize("kill_at", [2, 3, 99])
+def test_a_trial_that_goes_on_from_a_rung_trains_as_if_it_were_new(tmp_path: Path, kill_at: int) -> None:
+    to_rung = train(tmp_path / "trial", training_epochs=2)
+    assert [report["epoch"] for report in to_rung] == [1, 2]
+    assert to_rung == train(tmp_path / "short", training_epochs=2)
+    longer = train(tmp_path / "trial", training_epochs=4, recorded=2, kill_at=kill_at)
+    longer += train(tmp_path / "trial", training_epochs=4, recorded=max(2, len(longer)))
+    new = {report["epoch"]: report for report in longer if report["epoch"] > 2}
+    assert list(new.values()) == train(tmp_path / "long", training_epochs=4)[2:]
+    assert longer[0]["lr"] != to_rung[0]["lr"], "the schedule's length is that of the training"
 
 
 def test_a_checkpoint_need_not_wait_for_a_rung(tmp_path: Path) -> None:

@@ -72,19 +72,19 @@ def _narrowed(block: BlockConfig, part: int) -> BlockConfig:
 FULL = Fidelity(name="full")
 FIRST = (
     FULL,
+    Fidelity(name="complete-3", epochs=3),
+    Fidelity(name="complete-9", epochs=9),
+)
+"""Recorded first, in this order, for each config: what a run compares."""
+SECOND = (
     Fidelity(name="complete-4", epochs=4),
     Fidelity(name="images-6", images_part=6, keeps_steps=True),
     Fidelity(name="small-batch-4", epochs=4, keeps_steps=True),
     Fidelity(name="half-side-images-3", side_part=2, images_part=3, keeps_steps=True),
-)
-"""Recorded first, in this order, for each config: those that take at most about a sixth of the full training's time."""
-SECOND = (
-    Fidelity(name="complete-9", epochs=9),
     Fidelity(name="images-3", images_part=3, keeps_steps=True),
     Fidelity(name="half-side", side_part=2),
     Fidelity(name="half-width", width_part=2),
     Fidelity(name="complete-1", epochs=1),
-    Fidelity(name="complete-3", epochs=3),
     Fidelity(name="averaged-4", epochs=4, kind="averaged"),
     Fidelity(name="cooled-4", epochs=4, kind="cooled"),
     Fidelity(name="constant-4", epochs=4, kind="constant"),

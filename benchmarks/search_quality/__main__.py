@@ -118,7 +118,7 @@ def _run(tables: Path, job: Job) -> Outcome:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     return outcome(
         SEARCHES[job.search](problem, job.seed, job.workers),
-        num_epochs=problem.unit_epochs,
+        num_epochs=problem.num_epochs,
         top_score=problem.top_score,
         best_score=float(problem.final_scores.max()),
         median_score=float(np.median(problem.final_scores)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
@@ -65,11 +66,11 @@ def our_search(
     settings = SearchSettings(
         run_name="simulated",
         max_epochs=problem.num_epochs,
-        grace_period=1,
+        grace_period=problem.first_rung,
         reduction_factor=reduction_factor,
         scheduler=scheduler,
     )
-    trial_scheduler = StudyScheduler(settings, study)
+    trial_scheduler = StudyScheduler(settings, study, starts_anew=problem.starts_anew)
     promotions = trial_scheduler.promotions
     pool = Pool(problem) if problem.has_pool else None
     sampler = partial(_sampler, seed=seed, epochs=promotions.score_epochs if promotions else None, pool=pool)
@@ -80,24 +81,28 @@ def our_search(
         max_concurrent=num_workers,
         promotions=promotions,
     )
-    curves: dict[int, list[float]] = {}
-    for event in simulate(searcher, trial_scheduler, partial(_train, problem, curves), num_workers=num_workers):
-        number = event.config["trial_number"]
+    final_scores: dict[int, float] = {}
+    for event in simulate(searcher, trial_scheduler, partial(_train, problem), num_workers=num_workers):
+        number, epoch = event.config["trial_number"], event.result["epoch"]
+        if number not in final_scores:
+            final_scores[number] = float(problem.curve(event.config["config"])[-1])
+        is_recorded_before = epoch <= event.config["epochs_recorded"]
         yield Score(
             trial=str(number),
-            epoch=event.result["epoch"],
-            score=event.result["val_score"],
-            final_score=curves[number][-1],
+            epoch=epoch,
+            score=-math.inf if is_recorded_before else event.result["val_score"],
+            final_score=final_scores[number],
         )
 
 
-def _train(problem: Problem, curves: dict[int, list[float]], assignment: Mapping[str, Any]) -> Iterator[Step]:
-    """Reports the epochs that the record lacks; keeps the trial's whole curve in `curves` by trial number."""
-    number = assignment["trial_number"]
-    if number not in curves:
-        curves[number] = problem.curve(assignment["config"]).tolist()
-    for epoch in range(assignment["epochs_recorded"] + 1, problem.num_epochs + 1):
-        yield Step(seconds=1.0, result={"epoch": epoch, "val_score": curves[number][epoch - 1]})
+def _train(problem: Problem, assignment: Mapping[str, Any]) -> Iterator[Step]:
+    """Reports the epochs that the record lacks, or all where the training starts anew."""
+    length = assignment.get("training_epochs", problem.num_epochs)
+    is_anew = problem.starts_anew and "training_epochs" in assignment
+    first = 1 if is_anew else assignment["epochs_recorded"] + 1
+    scores = problem.training(assignment["config"], length).tolist()
+    for epoch in range(first, length + 1):
+        yield Step(seconds=1.0, result={"epoch": epoch, "val_score": scores[epoch - 1]})
 
 
 def _sampler(space: SearchSpace, *, seed: int, epochs: Collection[int] | None, pool: Pool | None) -> Sampler:

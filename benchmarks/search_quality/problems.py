@@ -33,8 +33,6 @@ class Problem:
 
     name: str
     source: Any
-    num_full_epochs: int | None = None
-    """Length of the full training in which budgets are counted, if it is not that of the curves."""
 
     @cached_property
     def space(self) -> SearchSpace:
@@ -43,13 +41,18 @@ class Problem:
 
     @property
     def num_epochs(self) -> int:
-        """Length of the curves."""
+        """Length of a full training, the unit of budgets."""
         return int(self.source.num_steps)
 
     @property
-    def unit_epochs(self) -> int:
-        """Length of a full training, the unit of budgets."""
-        return self.num_full_epochs or self.num_epochs
+    def starts_anew(self) -> bool:
+        """Whether a trial that goes on from a rung starts anew, as in a run; else its one curve goes on."""
+        return hasattr(self.source, "training")
+
+    @property
+    def first_rung(self) -> int:
+        """The epochs of the first rung."""
+        return getattr(self.source, "first_rung", 1)
 
     @property
     def has_pool(self) -> bool:
@@ -61,6 +64,12 @@ class Problem:
         if self.has_pool:
             return np.asarray(self.source.curve(self._row_of[_key(params)]))
         return np.asarray(self.source.curve(self._config(params)), dtype=float)
+
+    def training(self, params: Params, epochs: int) -> NDArray[np.float64]:
+        """The scores of a training of this length."""
+        if self.starts_anew:
+            return np.asarray(self.source.training(self._row_of[_key(params)], epochs))
+        return self.curve(params)[:epochs]
 
     @cached_property
     def final_scores(self) -> NDArray[np.float64]:
@@ -134,8 +143,7 @@ class Pool:
 def load_problems(folder: Path, names: list[str] | None = None) -> list[Problem]:
     """All problems of a folder with a `curve_tables.py`, or those named.
 
-    A table of `benchmarks.record_curves` is one problem, named like its file; NAME@FIDELITY is the same problem with
-    that fidelity before the full training.
+    A table of `benchmarks.record_curves` is one problem, named like its file.
     """
     if folder.suffix == ".npz":
         return [_recorded(folder, name) for name in names or [folder.stem]]
@@ -152,7 +160,7 @@ def misled(problem: Problem, *, share: float, seed: int) -> Problem:
     source = problem.source
     rng = np.random.default_rng(seed)
     shuffled = _Shuffled(source, rng.permutation(source.num_configs), round(share * source.num_steps))
-    return Problem(f"{problem.name} (shuffled until {share:.0%})", shuffled, problem.num_full_epochs)
+    return Problem(f"{problem.name} (shuffled until {share:.0%})", shuffled)
 
 
 class _Shuffled:
@@ -167,13 +175,9 @@ class _Shuffled:
 
 
 def _recorded(path: Path, name: str) -> Problem:
-    stem, _, fidelity = name.partition("@")
-    if stem != path.stem:
-        raise SystemExit(
-            f"--problems {name}: the table is named {path.stem}. Give {path.stem} or {path.stem}@FIDELITY."
-        )
-    source = RecordedCurves(path, fidelity or None)
-    return Problem(name, source, source.num_full_epochs)
+    if name != path.stem:
+        raise SystemExit(f"--problems {name}: the table is named {path.stem}. Give {path.stem}.")
+    return Problem(name, RecordedCurves(path))
 
 
 def _load_module(path: Path) -> Any:

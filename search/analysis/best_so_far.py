@@ -25,7 +25,7 @@ def best_so_far(records: Sequence[TrialRecord], cost: str = "epochs") -> BestSoF
     if not epochs:
         return None
     costs = [
-        1.0 if cost == "epochs" else float(record.epoch_metrics.get(epoch, {}).get("seconds", 0.0))
+        float(record.epochs_spent_on(epoch)) if cost == "epochs" else record.seconds_spent_on(epoch)
         for record, epoch, _ in epochs
     ]
     scores = [score for _, _, score in epochs]

@@ -41,8 +41,8 @@ def cost_of(records: Sequence[TrialRecord], retrained: Sequence[RetrainRecord], 
     started = min((metrics["recorded_at"] - metrics["seconds"] for metrics in timed), default=0.0)
     return Cost(
         statuses={status: count for status, count in counts.items() if count},
-        epochs=sum(record.epochs_trained for record in records),
-        saved_epochs=sum(max_epochs - one.epochs_trained for one in records if one.status is TrialStatus.STOPPED),
+        epochs=sum(record.epochs_spent for record in records),
+        saved_epochs=sum(max_epochs - one.epochs_spent for one in records if one.status is TrialStatus.STOPPED),
         trial_s=sum(record.seconds for record in records),
         retrain_s=sum(one.seconds for one in retrained),
         wall_s=max((metrics["recorded_at"] for metrics in timed), default=0.0) - started,

@@ -28,7 +28,7 @@ def rung_qualities(records: Sequence[TrialRecord], rungs: Sequence[int], max_epo
 
 
 def _quality(records: Sequence[TrialRecord], epoch: int, max_epochs: int) -> RungQuality:
-    curves = [record.scores for record in records if record.status is TrialStatus.COMPLETED]
+    curves = [record.rung_scores for record in records if record.status is TrialStatus.COMPLETED]
     pairs = [(curve[epoch], curve[max_epochs]) for curve in curves if {epoch, max_epochs} <= curve.keys()]
     num_wrong, num_pairs = misranked_pairs(records, epoch, max_epochs)
     return RungQuality(

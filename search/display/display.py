@@ -158,7 +158,7 @@ def _panel(progress: Progress) -> Group:
         speed = metrics.get("images_per_s")
         table.add_row(
             str(trial) if isinstance(trial, int) else retrain_title(trial),
-            f"{int(done)}/{progress.max_epochs}",
+            f"{int(done)}/{metrics.get('training_epochs', progress.max_epochs)}",
             f"{100 * (done - int(done)):.0f} %",
             percent(metrics.get("val_score")),
             "-" if speed is None else f"{speed:,.0f}",

@@ -45,9 +45,11 @@ class Progress:
     """Progress within the epoch; may include trials that have ended."""
     finished: Counter[TrialStatus] = field(default_factory=Counter)
     paused: dict[TrialId, int] = field(default_factory=dict)
-    """Epochs trained by each paused trial."""
+    """Epochs of the last training of each trial that has paused and not reported since."""
     epochs: dict[TrialId, int] = field(default_factory=dict)
-    """Epochs trained by every trial."""
+    """Epochs of every trial's latest training."""
+    earlier: Counter[TrialId] = field(default_factory=Counter)
+    """Epochs of the trainings before it."""
     num_new_epochs: int = 0
     """Epochs trained since `started`."""
     started: float | None = None
@@ -70,7 +72,8 @@ class Progress:
         if self.started is None:
             self.started = _now(now) - metrics["seconds"]
         self.running[trial] = metrics
-        self.paused.pop(trial, None)
+        if (paused_at := self.paused.pop(trial, 0)) >= metrics["epoch"]:
+            self.earlier[trial] += paused_at  # it began anew
         self.epochs[trial] = metrics["epoch"]
         self.num_new_epochs += 1
         if metrics["val_score"] is not None:
@@ -85,7 +88,6 @@ class Progress:
             self.paused[record.number] = record.epochs_trained
         else:
             self.finished[record.status] += 1
-            self.epochs[record.number] = record.epochs_trained
 
     def end_retraining(self, record: RetrainRecord) -> None:
         """A retraining ended, now or in an earlier call."""
@@ -96,7 +98,8 @@ class Progress:
     @property
     def counts(self) -> Counts:
         """The trials by state."""
-        running, paused, finished = len(self.underway), len(self.paused), self.finished.total()
+        underway, finished = self.underway, self.finished.total()
+        running, paused = len(underway), len(self.paused.keys() - underway.keys())
         return Counts(running + paused + finished, running, paused, finished)
 
     @property
@@ -106,17 +109,23 @@ class Progress:
 
     @property
     def underway(self) -> dict[TrialId, float]:
-        """Epochs done by each running trial, with the fraction of the current one."""
+        """Epochs done of each running trial's training, with the fraction of the current one."""
         done = {trial: float(metrics["epoch"]) for trial, metrics in self.running.items()}
         for trial, count in self.steps.items():
-            if count.epoch > self.epochs.get(trial, 0):
-                done[trial] = count.epoch - 1 + count.fraction
+            has_begun_anew = count.epoch < self.paused.get(trial, 0)
+            if has_begun_anew or count.epoch > self.epochs.get(trial, 0):
+                done[trial] = max(0, count.epoch - 1) + count.fraction
         return dict(sorted(done.items(), key=lambda item: str(item[0]).zfill(6)))
 
     @property
     def epochs_done(self) -> float:
         """Epochs of all trials together, with fractions of the current ones."""
-        return sum({**self.epochs, **self.underway}.values())
+        anew = self.paused.keys() & self.underway.keys()
+        return (
+            sum({**self.epochs, **self.underway}.values())
+            + self.earlier.total()
+            + sum(self.paused[trial] for trial in anew)
+        )
 
     @property
     def epochs_left(self) -> float:
@@ -131,7 +140,7 @@ class Progress:
         partial = sum(done - int(done) for done in self.underway.values())
         worker_s_per_epoch = (moment - self.started) * self.num_workers / (self.num_new_epochs + partial)
         # The longest running trial may be the last one, with all other workers idle.
-        longest = max((self._to_next_stop(done) for done in self.underway.values()), default=0.0)
+        longest = max((self._to_next_stop(trial, done) for trial, done in self.underway.items()), default=0.0)
         rounds = max(self.epochs_left / self.num_workers, longest)
         return max(0.0, min(rounds * worker_s_per_epoch, self.deadline - moment))
 
@@ -140,21 +149,21 @@ class Progress:
         underway = self.underway
         first_stop = min((*self.rung_epochs, self.max_epochs))
         num_new = max(0, self.num_trials - self.counts.started)
-        past_rungs = sum(done > max(self.rung_epochs, default=0) for done in underway.values())
-        num_missing = min(self.num_finalists, self.num_trials) - self.finished[TrialStatus.COMPLETED] - past_rungs
-        furthest = sorted([*self.paused.values(), *map(int, underway.values())], reverse=True)[: max(0, num_missing)]
-        return (
-            num_new * first_stop
-            + sum(map(self._to_next_stop, underway.values()))
-            + sum(self.max_epochs - epochs for epochs in furthest)
-        )
+        to_next_stop = [self._to_next_stop(trial, done) for trial, done in underway.items()]
+        to_end = sum(done + left >= self.max_epochs for done, left in zip(underway.values(), to_next_stop, strict=True))
+        num_missing = min(self.num_finalists, self.num_trials) - self.finished[TrialStatus.COMPLETED] - to_end
+        return num_new * first_stop + sum(to_next_stop) + max(0, num_missing) * self.max_epochs
 
-    def _to_next_stop(self, done: float) -> float:
-        """Epochs from here to the next rung or the end."""
-        return min((epoch - done for epoch in (*self.rung_epochs, self.max_epochs) if epoch > done), default=0.0)
+    def _to_next_stop(self, trial: TrialId, done: float) -> float:
+        """Epochs from here to the end of the trial's training."""
+        stops = (*self.rung_epochs, self.max_epochs)
+        next_stop = min((epoch for epoch in stops if epoch > done), default=self.max_epochs)
+        stop: int = self.running.get(trial, {}).get("training_epochs", next_stop)
+        return max(0.0, stop - done)
 
     def _note_scores(self, record: TrialRecord) -> None:
         self.epochs[record.number] = record.epochs_trained
+        self.earlier[record.number] = record.epochs_spent - record.epochs_trained
         for epoch, score in record.scores.items():
             self._consider(score, record.number, epoch)
 

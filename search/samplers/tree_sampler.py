@@ -76,7 +76,7 @@ class TreeSampler:
     def tell(self, record: TrialRecord) -> None:
         """Takes in how far a trial has come. Diverged and failed trials always count as the worst."""
         number = record.number
-        scores = {epoch: score for epoch, score in record.scores.items() if epoch in self._epochs}
+        scores = {epoch: score for epoch, score in record.rung_scores.items() if epoch in self._epochs}
         if scores or record.status not in _UNDERWAY:
             self._underway.discard(number)
         if record.status is TrialStatus.REJECTED or not record.params:

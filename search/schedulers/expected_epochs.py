@@ -7,8 +7,6 @@ trials pass. Either costs up to half as much again.
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 from search.schedulers.promotion import NUM_FINALISTS, PRIOR_PAIRS
 from search.schedulers.rungs import RungSettings, reduction_factor_of, rungs_of
 
@@ -40,19 +38,13 @@ def _pass_chance(num_before: int, factor: int) -> float:
 
 
 def _promotion_epochs(settings: RungSettings, num_trials: int) -> float:
-    """Epochs up to the rungs, then those of the trials that are sent to the end from the highest rungs."""
+    """Epochs of the trainings to each rung, then those of the full trainings. Each starts anew."""
     factor, max_epochs = reduction_factor_of(settings), settings.max_epochs
     rungs = rungs_of(settings)
     if not rungs:
         return float(num_trials * max_epochs)
-    counts = [num_trials / float(factor) ** index for index in range(len(rungs))]
-    total: float = sum(count * (end - start) for count, (start, end) in zip(counts, pairwise((0, *rungs)), strict=True))
+    total: float = sum(epoch * num_trials / float(factor) ** index for index, epoch in enumerate(rungs))
     # At first, full trainings may take 1 / PRIOR_PAIRS of all epochs; see PromotionRule.
     due = total / ((PRIOR_PAIRS - 1) * max_epochs)
-    missing = min(float(num_trials), max(NUM_FINALISTS, counts[-1] / factor, due))
-    for index in reversed(range(len(rungs))):
-        going_on = counts[index + 1] if index + 1 < len(counts) else 0.0
-        sent = min(missing, counts[index] - going_on)
-        total += sent * (max_epochs - rungs[index])
-        missing -= sent
-    return total
+    full = min(float(num_trials), max(NUM_FINALISTS, num_trials / float(factor) ** len(rungs), due))
+    return total + full * max_epochs

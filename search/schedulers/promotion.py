@@ -4,6 +4,9 @@ The asynchronous rule of Li et al., "A System for Massively Parallel Hyperparame
 worker is free, the best paused trial of the highest rung where one is due goes on; otherwise a new trial starts. The
 record alone says where a trial stands: it is paused if its last score is at a rung and no decision is written there.
 
+In a run, a rung compares whole trainings: up to it, the learning rate runs through its schedule, and a trial that goes
+on starts anew with a longer one. The first epochs of a long schedule say little of its end: they are mostly warm-up.
+
 Early ranks may mislead, so they are checked: a share of all epochs goes to trials that are sent to the last epoch
 whatever the rungs say. The share is the doubt in the rungs: how often a rung ranked two full-length trials the wrong
 way round.
@@ -30,19 +33,25 @@ benchmarks/search_quality, 1/6 is better where rungs tell the truth and 1/2 wher
 class PromotionRule:
     """Decides which paused trial goes on, and, when the search ends, which are stopped. Writes into the record."""
 
-    def __init__(self, settings: RungSettings, study: RunStudy, *, noise: ScoreNoise = EXACT) -> None:
-        """`noise`: where several trials are all at chance, a rung holds none up; equal ends tell nothing of rungs."""
+    def __init__(
+        self, settings: RungSettings, study: RunStudy, *, noise: ScoreNoise = EXACT, starts_anew: bool = False
+    ) -> None:
+        """`noise`: where several trials are all at chance, a rung holds none up; equal ends tell nothing of rungs.
+
+        `starts_anew`: whether rungs compare whole trainings; else a trial's one training goes on.
+        """
         self._study = study
+        self._starts_anew = starts_anew
         self._noise = noise
         self._reduction_factor = reduction_factor_of(settings)
         self._max_epochs = settings.max_epochs
         records = study.trials()
         self._table = RungTable(rungs_of(settings), records, noise=noise)
-        self._epochs = {record.number: record.epochs_trained for record in records}
+        self._epochs_spent = {record.number: record.epochs_spent for record in records}
         self._sent_to_end = {record.number for record in records if any(rung.is_sent_to_end for rung in record.rungs)}
         self._final_scores: dict[int, float] = {}
-        self._num_misranked = 0
-        """Pairs of full-length trials that a rung ranked the wrong way round, summed over rungs."""
+        self._num_misranked = 0.0
+        """Pairs of full-length trials ranked the wrong way round, averaged over the rungs that hold both."""
         self._num_pairs = 0
         """Pairs of full-length trials whose ends differ by more than noise."""
         self._num_finalists = 0
@@ -64,12 +73,19 @@ class PromotionRule:
         """Whether the trial stands at a rung and has neither gone on nor ended."""
         return number in self._paused
 
+    def training_epochs(self, record: TrialRecord) -> int:
+        """Length of the training that a trial is in, or begins: to the next rung or the end."""
+        if not self._starts_anew:
+            return self._max_epochs
+        return (record.rungs[-1].next_epochs or self._max_epochs) if record.rungs else self.score_epochs[0]
+
     def reach(self, number: int, epoch: int, score: float) -> bool:
         """A trial has trained an epoch, which is in the record; returns whether it pauses now."""
-        self._epochs[number] = epoch
-        if epoch in self._table.epochs:
+        self._epochs_spent[number] = self._epochs_spent.get(number, 0) + 1
+        is_sent_to_end = number in self._sent_to_end
+        if epoch in self._table.epochs and not (is_sent_to_end and self._starts_anew):
             self._table.add(number, epoch, score)
-            if number not in self._sent_to_end:
+            if not is_sent_to_end:
                 self._paused[number] = epoch
         return number in self._paused
 
@@ -116,7 +132,7 @@ class PromotionRule:
 
     def _is_full_training_due(self) -> bool:
         """Whether one more full training stays within the share of all epochs that full trainings may take."""
-        others = sum(epochs for number, epochs in self._epochs.items() if number not in self._sent_to_end)
+        others = sum(epochs for number, epochs in self._epochs_spent.items() if number not in self._sent_to_end)
         cost = (len(self._sent_to_end) + 1) * self._max_epochs
         return cost <= self._doubt_in_rungs() * (others + cost)
 
@@ -125,7 +141,7 @@ class PromotionRule:
 
         The prior is one wrong pair in `PRIOR_PAIRS`.
         """
-        return (1 + self._num_misranked / max(1, len(self._table.epochs))) / (PRIOR_PAIRS + self._num_pairs)
+        return (1 + self._num_misranked) / (PRIOR_PAIRS + self._num_pairs)
 
     def _best_within_limits(self) -> int | None:
         """Of all paused trials, the one at the highest rung; of equals the one with the best score there."""
@@ -139,8 +155,12 @@ class PromotionRule:
 
     def _resume(self, number: int, *, num_best: int, **marks: Any) -> int:
         """Lets a trial go on. `marks`: fields of the decision that are not those of a promotion."""
-        decision = self._decision(number, num_best, is_stopped=False)
-        self._study.record_rung(number, dataclasses.replace(decision, **marks))
+        decision = dataclasses.replace(self._decision(number, num_best, is_stopped=False), **marks)
+        if self._starts_anew:
+            later = [epoch for epoch in self.score_epochs if epoch > decision.epoch]
+            decision = dataclasses.replace(decision, next_epochs=later[-1 if decision.is_sent_to_end else 0])
+            self._epochs_spent[number] += decision.epoch  # which are trained again
+        self._study.record_rung(number, decision)
         del self._paused[number]
         return number
 
@@ -148,19 +168,15 @@ class PromotionRule:
         return self._table.scores(self._paused[number])[number]
 
     def _note_completed(self, record: TrialRecord) -> None:
-        self._sent_to_end.add(record.number)
-        self._epochs[record.number] = record.epochs_trained
+        number = record.number
+        self._sent_to_end.add(number)
         final_score = record.scores[record.epochs_trained]
-        others = {
-            other: score for other, score in self._final_scores.items() if not self._noise.are_equal(score, final_score)
-        }
-        self._num_pairs += len(others)
-        self._num_misranked += sum(
-            (scores[record.number] - scores[other]) * (final_score - other_final_score) < 0
-            for scores in map(self._table.scores, self._table.epochs)
-            for other, other_final_score in others.items()
-        )
-        self._final_scores[record.number] = final_score
+        for other, other_final_score in self._final_scores.items():
+            gains = self._table.gains(number, other)
+            if gains and not self._noise.are_equal(final_score, other_final_score):
+                self._num_pairs += 1
+                self._num_misranked += sum(gain * (final_score - other_final_score) < 0 for gain in gains) / len(gains)
+        self._final_scores[number] = final_score
         self._num_finalists += record.is_within_limits
 
     def _decision(self, number: int, num_best: int, *, is_stopped: bool) -> RungDecision:

@@ -62,8 +62,8 @@ class RungTable:
         self._scores: dict[int, dict[int, float]] = {epoch: {} for epoch in epochs}
         for record in records:
             for epoch, scores in self._scores.items():
-                if epoch in record.scores:
-                    scores[record.number] = record.scores[epoch]
+                if (score := record.rung_scores.get(epoch)) is not None:
+                    scores[record.number] = score
 
     def add(self, number: int, epoch: int, score: float) -> None:
         """A trial has reached a rung. KeyError if there is no rung at this epoch."""
@@ -78,6 +78,11 @@ class RungTable:
         scores = self._scores[epoch].values()
         return len(scores) >= min_scores and max(scores) < self._noise.chance
 
+    def gains(self, number: int, other: int) -> list[float]:
+        """One trial's score minus the other's, at each rung that holds both."""
+        both = [scores for scores in self._scores.values() if number in scores and other in scores]
+        return [scores[number] - scores[other] for scores in both]
+
     def ranked(self, epoch: int) -> list[int]:
         """Trial numbers at one rung, the best score first; of equal scores the lower number."""
         scores = self._scores[epoch]
@@ -86,7 +91,7 @@ class RungTable:
 
 def misranked_pairs(records: Iterable[TrialRecord], rung_epoch: int, max_epochs: int) -> tuple[int, int]:
     """How often a rung misled: (pairs it ranked the wrong way round, all pairs), of trials that trained to the end."""
-    curves = [record.scores for record in records if record.status is TrialStatus.COMPLETED]
+    curves = [record.rung_scores for record in records if record.status is TrialStatus.COMPLETED]
     scores = [(curve[rung_epoch], curve[max_epochs]) for curve in curves if {rung_epoch, max_epochs} <= curve.keys()]
     pairs = list(combinations(scores, 2))
     wrong = sum((early - other_early) * (end - other_end) < 0 for (early, end), (other_early, other_end) in pairs)

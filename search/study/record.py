@@ -42,6 +42,8 @@ class RungDecision:
     is_stopped: bool
     is_sent_to_end: bool = False
     """Whether the trial goes on to the last epoch, whatever later rungs say."""
+    next_epochs: int | None = None
+    """Length of the training that follows and starts anew; None if the trial stops or goes on with the same one."""
     is_at_chance: bool = False
     """Whether no score at the rung was above chance, so that it decided nothing and the trial went on."""
 
@@ -73,7 +75,33 @@ class TrialRecord:
 
     @property
     def epochs_trained(self) -> int:
+        """Length of the longest training so far."""
         return max(self.scores, default=0)
+
+    @property
+    def epochs_spent(self) -> int:
+        """Epochs of all trainings together: one that goes on from a rung may start anew."""
+        trained = self.epochs_trained
+        return trained + sum(rung.epoch for rung in self.rungs if rung.next_epochs and rung.epoch < trained)
+
+    def epochs_spent_on(self, epoch: int) -> int:
+        """1, and the epochs that were trained again before this one."""
+        return 1 + sum(rung.epoch for rung in self.rungs if rung.next_epochs and rung.epoch == epoch - 1)
+
+    def seconds_spent_on(self, epoch: int) -> float:
+        """Training and validation time of an epoch, with that of the epochs that were trained again before it."""
+        metrics = self.epoch_metrics.get(epoch, {})
+        return float(metrics.get("seconds", 0.0) + metrics.get("repeated_s", 0.0))
+
+    @property
+    def rung_scores(self) -> Mapping[int, float]:
+        """The scores by epoch that compare with other trials': not those in the middle of a longer training."""
+        longer = [(rung.epoch, rung.next_epochs) for rung in self.rungs if rung.next_epochs]
+        return {
+            epoch: score
+            for epoch, score in self.scores.items()
+            if not any(start < epoch < end for start, end in longer)
+        }
 
     @property
     def last_score(self) -> float | None:
@@ -94,8 +122,8 @@ class TrialRecord:
 
     @property
     def seconds(self) -> float:
-        """Training and validation time of all epochs."""
-        return float(sum(metrics.get("seconds", 0.0) for metrics in self.epoch_metrics.values()))
+        """Training and validation time of all epochs, repeated ones included."""
+        return sum(map(self.seconds_spent_on, self.epoch_metrics))
 
     @property
     def is_within_limits(self) -> bool:

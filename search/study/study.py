@@ -115,6 +115,7 @@ class RunStudy:
             "is_stopped": decision.is_stopped,
             "is_sent_to_end": decision.is_sent_to_end,
             "is_at_chance": decision.is_at_chance,
+            "next_epochs": decision.next_epochs,
         }
         self.storage.set_trial_user_attr(self._trial_id(number), f"rung:{decision.epoch:04d}", values)
         if self._backup is not None:

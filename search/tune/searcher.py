@@ -27,7 +27,7 @@ class _RecordSearcher(StateIsInStudy, Searcher):
 
 
 class StudySearcher(_RecordSearcher):
-    """Suggests `{"trial_number", "trial_seed", "config", "epochs_recorded"}`."""
+    """Suggests `{"trial_number", "trial_seed", "config", "epochs_recorded"}`, and `training_epochs` if trials pause."""
 
     def __init__(
         self,
@@ -73,12 +73,15 @@ class StudySearcher(_RecordSearcher):
             return None if self._live else str(Searcher.FINISHED)
         record = self._study.trial(number)
         self._live[trial_id] = record.number
-        return {
+        assignment = {
             "trial_number": record.number,
             "trial_seed": record.seed,
             "config": dict(record.config),
             "epochs_recorded": record.epochs_trained,
         }
+        if self._promotions is not None:
+            assignment["training_epochs"] = self._promotions.training_epochs(record)
+        return assignment
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Tells the sampler what the record says of the trial. A trial that died without an end is suggested again."""

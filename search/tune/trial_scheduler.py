@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -41,20 +41,25 @@ class StudyScheduler(StateIsInStudy, FIFOScheduler):
         retrainings: RetrainQueue | None = None,
         *,
         noise: ScoreNoise = EXACT,
+        starts_anew: bool = False,
     ) -> None:
-        """`noise`: what the scores cannot tell; such differences decide nothing.
+        """`noise`: what the scores cannot tell; such differences decide nothing. `starts_anew`: see `PromotionRule`.
 
-        Also finishes the writes that a kill cut off."""
+        Also finishes the writes that a kill cut off.
+        """
         super().__init__()  # type: ignore[no-untyped-call]
         self._study = study
         self._retrainings = retrainings
         self._max_epochs = settings.max_epochs
         finish_interrupted_ends(study, settings.max_epochs)
-        self.promotions = PromotionRule(settings, study, noise=noise) if settings.scheduler == "promotion" else None
+        is_promotion = settings.scheduler == "promotion"
+        self.promotions = PromotionRule(settings, study, noise=noise, starts_anew=starts_anew) if is_promotion else None
         """The rule that lets paused trials go on; None where trials are stopped instead."""
         self._rule = self.promotions or StoppingRule(settings, study, noise=noise)
         self._epochs_recorded = {record.number: record.epochs_trained for record in study.trials()}
         self._num_restarts: Counter[TrialId] = Counter()
+        self._repeated_s: defaultdict[int, float] = defaultdict(float)
+        """Time of each trial's reports since its last recorded epoch that the record has already."""
         self._reasons_to_kill: dict[TrialId, str] = {}
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
@@ -75,8 +80,11 @@ class StudyScheduler(StateIsInStudy, FIFOScheduler):
             return TrialScheduler.STOP
         epoch, score = int(result["epoch"]), float(result["val_score"])
         if epoch <= self._epochs_recorded.get(number, 0):
+            self._repeated_s[number] += result.get("seconds", 0.0)
             return TrialScheduler.CONTINUE
         metrics = {key: result[key] for key in EPOCH_METRICS if key in result}
+        if repeated_s := self._repeated_s.pop(number, 0.0):
+            metrics["repeated_s"] = repeated_s
         self._study.record_epoch(number, epoch=epoch, score=score, metrics=metrics)
         self._epochs_recorded[number] = epoch
         if epoch >= self._max_epochs:

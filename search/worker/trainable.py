@@ -51,11 +51,11 @@ def trial_of(assignment: Mapping[str, Any]) -> TrialId:
 def train_trial(assignment: Mapping[str, Any], images: ImageTensors, plan: TrialPlan, report: Report) -> None:
     """Trains one trial or retraining. Reports once an epoch, and once more if it cannot go on.
 
-    `assignment` is the searcher's suggestion. A report holds the fields of EpochMetrics; or `ended` ("diverged" or
-    "failed") and `error`; or `disk_error` (an errno) and `error`, which is not the trial's fault. A failure is reported
-    rather than raised: the same config would fail again, and a raised error looks like a dead worker, whose trial
-    starts again. Only the error of a device that is lost to this process is raised, because every trial after it would
-    fail here, too.
+    `assignment` is the searcher's suggestion; without `training_epochs`, it is a full training. A report holds the
+    fields of EpochMetrics and `training_epochs`; or `ended` ("diverged" or "failed") and `error`; or `disk_error` (an
+    errno) and `error`, which is not the trial's fault. A failure is reported rather than raised: the same config would
+    fail again, and a raised error looks like a dead worker, whose trial starts again. Only the error of a device that
+    is lost to this process is raised, because every trial after it would fail here, too.
     """
     try:
         for metrics in _epochs(assignment, images, plan):
@@ -83,11 +83,11 @@ def _epochs(assignment: Mapping[str, Any], images: ImageTensors, plan: TrialPlan
     yield from (metrics for metrics in history if metrics["epoch"] > assignment["epochs_recorded"])
     pace = CheckpointPace()
     for epoch_metrics in train_epochs(training):
-        metrics = asdict(epoch_metrics)
+        metrics = {**asdict(epoch_metrics), "training_epochs": training.max_epochs}
         history.append(metrics)
         # Saved before it is reported: a score in the record promises that its epoch need not be trained again.
         # The last epoch's is what a retrained network is tested from.
-        if epoch_metrics.epoch in (*plan.rung_epochs, plan.max_epochs) or pace.is_due():
+        if epoch_metrics.epoch in (*plan.rung_epochs, training.max_epochs) or pace.is_due():
             with pace.saving():
                 tensors, state = training.state()
                 save_checkpoint(folder, epoch_metrics.epoch, tensors, {"training": state, "history": history})
@@ -106,7 +106,7 @@ def resumed_training(
         return Training(
             config,
             images,
-            max_epochs=plan.max_epochs,
+            max_epochs=assignment.get("training_epochs", plan.max_epochs),
             seed=assignment["trial_seed"],
             engine=plan.engine,
             on_step=plan.steps.writer(trial) if plan.steps else None,
@@ -120,8 +120,8 @@ def resumed_training(
     try:
         training.load_state(tensors, meta["training"])
     except ValueError:
-        # A record restored from an older copy may have given this number to another config since, and an extended run
-        # may have another winner.
+        # It is of the shorter training that a rung compared. Or a record restored from an older copy gave this number
+        # to another config since, or an extended run has another winner.
         delete_checkpoints(folder)
         return start(), []
     return training, meta["history"]

@@ -71,18 +71,25 @@ def _sentence(data: ReportData, rungs: tuple[int, ...]) -> str:
     share = f"the best 1 in {data.reduction_factor} of those that had reached it"
     if data.run.settings.scheduler == "asha":
         return f"{words}{at}: a trial continued past a rung only if it was among {share}."
-    return f"{words}{at}: a trial continued past a rung if it was among {share}, or as a check of the rungs."
+    return (
+        f"{words}{at}: a trial went on past a rung if it was among {share}, or as a check of the rungs. It then "
+        "started anew with a longer training, whose line begins after the gap."
+    )
 
 
 def _lines(name: str, trials: Sequence[TrialRecord], colour: str, *, width: float) -> Trace:
-    """Many lines in one trace with a gap between trials: hundreds of traces would be slow to draw."""
+    """Many lines in one trace with a gap between trainings: hundreds of traces would be slow to draw."""
     xs: list[int | None] = []
     ys: list[float | None] = []
     numbers: list[int] = []
     for trial in trials:
-        xs += [*trial.scores, None]
-        ys += [*trial.scores.values(), None]
-        numbers += [trial.number] * (len(trial.scores) + 1)
+        for epoch, score in trial.scores.items():
+            is_new_training = trial.epochs_spent_on(epoch) > 1
+            xs += [None, epoch] if is_new_training else [epoch]
+            ys += [None, score] if is_new_training else [score]
+        xs.append(None)
+        ys.append(None)
+        numbers += [trial.number] * (len(xs) - len(numbers))
     are_points = all(len(trial.scores) == 1 for trial in trials)
     return {
         "type": "scatter", "mode": "lines+markers" if are_points else "lines",
