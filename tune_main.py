@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import argparse
 import os
-import shlex
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from search.command_actions import ACTIONS, command
 from search.command_line import build_parser, command_parser
 from search.display.pipes import last_words, quiet_output
 from search.errors import RunFailed, RunInterrupted, UserError
@@ -27,7 +26,7 @@ from search.machine.time_limit import OutOfTime, time_limit
 from search.paths import from_here
 from search.settings import OPTIONS, SearchSettings
 from search.setup.preflight import new_run_problems, resume_problems
-from search.setup.settings_file import read_settings_file, write_settings_file
+from search.setup.settings_file import read_settings_file
 
 if TYPE_CHECKING:
     from search.analysis.results import Run
@@ -50,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             if words and not words[0].startswith("-"):
                 parser = command_parser(words[0])
-                return _COMMANDS[words[0]](parser.parse(words[1:]))
+                return ACTIONS[words[0]](parser.parse(words[1:]))
             return _run(build_parser().parse(words))
         except KeyboardInterrupt:
             return 128 + signal.SIGINT
@@ -60,85 +59,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for line in str(error).splitlines():
                 print(f"tune_main.py: error: {line}", file=sys.stderr)
             return 2
-
-
-def _init(options: argparse.Namespace) -> int:
-    write_settings_file(options.out, options.dataset)
-    print(f"wrote {options.out}. Edit it, then: {_command('--config', options.out)}")
-    return 0
-
-
-def _inspect(options: argparse.Namespace) -> int:
-    settings = SearchSettings(run_name="inspect", **vars(options))
-    from search.setup.survey_text import class_lines, read_images, survey_lines, survey_warnings
-
-    data, survey = read_images(settings)
-    for line in (*survey_lines(data.name, survey), *class_lines(survey)):
-        print(line)
-    for warning in (*data.warnings, *survey_warnings(survey)):
-        print(f"WARNING: {warning}")
-    return 0
-
-
-def _predict(options: argparse.Namespace) -> int:
-    from model.examples import shown
-    from search.analysis.results import load_run
-
-    run = load_run(options.run_dir)
-    answers, unreadable = run.predict_readable(options.images)
-    for path, probabilities in answers:
-        best = int(probabilities.argmax())
-        print(f"{shown(path)}: {run.class_names[best]} {100 * probabilities[best]:.2f} %")
-    for line in unreadable:
-        print(f"tune_main.py: error: {line}", file=sys.stderr)
-    return 1 if unreadable else 0
-
-
-def _export(options: argparse.Namespace) -> int:
-    from search.analysis.export import export_network
-    from search.analysis.results import load_run
-
-    export = export_network(load_run(options.run_dir), options.format, path=options.out, images=options.images)
-    print(
-        f"{export.path} agrees with the original on {export.num_images} real images: "
-        f"no probability differs by more than {export.max_difference:.1g}"
-    )
-    return 0
-
-
-def _compare(options: argparse.Namespace) -> int:
-    from rich.console import Console
-
-    from search.analysis.compare import compare_runs, comparison_lines
-    from search.analysis.results import load_run
-    from search.report.comparison_page import write_comparison
-
-    comparison = compare_runs(load_run(options.run_a), load_run(options.run_b))
-    console = Console(highlight=False, soft_wrap=True)
-    for line in comparison_lines(comparison):
-        console.print(line)
-    if options.page is not None:
-        write_comparison(comparison, options.page)
-        print(f"wrote {options.page}")
-    return 0
-
-
-def _list(options: argparse.Namespace) -> int:
-    from search.analysis.run_list import list_lines, list_runs
-
-    for line in list_lines(list_runs(options.results_dir), now=datetime.now(UTC)):
-        print(line)
-    return 0
-
-
-_COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
-    "init": _init,
-    "inspect": _inspect,
-    "predict": _predict,
-    "export": _export,
-    "list": _list,
-    "compare": _compare,
-}
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -214,11 +134,7 @@ def _plan(settings: SearchSettings) -> None:
 def _what_is_kept(run_dir: Path) -> str:
     if not (run_dir / "run.toml").exists():
         return "the run had not begun, so nothing was kept."
-    return f"everything so far is kept. Resume with: {_command('--resume', from_here(run_dir))}"
-
-
-def _command(option: str, path: Path) -> str:
-    return shlex.join(["python", "tune_main.py", option, str(path)])
+    return f"everything so far is kept. Resume with: {command('--resume', from_here(run_dir))}"
 
 
 def _is_user_error(error: ValueError) -> bool:

@@ -27,10 +27,20 @@ COMMANDS: dict[str, tuple[str, dict[str, dict[str, Any]]]] = {
         },
     ),
     "predict": (
-        "classify image files with the network of a run",
+        "classify image files and folders with the network of a run",
         {
             "run_dir": {"type": path, "metavar": "RUN_DIR", "help": "a run's folder"},
-            "images": {"type": path, "metavar": "IMAGE", "nargs": "+", "help": "an image file, any format and size"},
+            "images": {
+                "type": path,
+                "metavar": "IMAGE",
+                "nargs": "+",
+                "help": "an image file, any format and size, or a folder of them at any depth",
+            },
+            "--csv": {
+                "type": path,
+                "metavar": "FILE",
+                "help": "write path, class and all probabilities as a table instead of printing a line for each image",
+            },
         },
     ),
     "inspect": (
@@ -44,7 +54,7 @@ COMMANDS: dict[str, tuple[str, dict[str, dict[str, Any]]]] = {
         },
     ),
     "export": (
-        "write the network of a run as one file for other programs, and check it",
+        "write the network of a run as one file for other programs, checked, with a model card",
         {
             "run_dir": {"type": path, "metavar": "RUN_DIR", "help": "a run's folder"},
             "--format": {"required": True, "choices": ("onnx", "torch-export"), "help": "file format"},

@@ -125,8 +125,12 @@ def test_a_folder_takes_the_file_under_its_usual_name(run: Run, tmp_path: Path) 
 def test_the_command_says_what_was_checked(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     out = run.run_dir / "taken.pt2"
     assert tune_main.main(["export", str(run.run_dir), "--format", "torch-export", "--out", str(out)]) == 0
-    assert capsys.readouterr().out.startswith(f"{out} agrees with the original on ")
+    written, warning = capsys.readouterr()
+    assert written.startswith(f"{out} agrees with the original on ")
     assert out.exists()
+    # The folder holds what predictions need and no record.
+    assert warning.startswith("WARNING: no model card: ")
+    assert "study.db is damaged (it is missing)" in warning
 
 
 def test_bad_places_are_refused_in_one_line(run: Run, capsys: pytest.CaptureFixture[str]) -> None:

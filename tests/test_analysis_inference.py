@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
@@ -17,6 +18,7 @@ from model.classifier import Classifier
 from model.data import DataError, channel_statistics
 from model.decoding import resize_images
 from model.test_data import load_test_data
+from search.analysis import inference
 from search.analysis.results import Run, load_run
 from search.errors import UserError
 from search.retrain.predictions import predictions_path, read_predictions
@@ -127,17 +129,47 @@ def test_a_folder_that_is_not_whole_is_told_in_one_line(
     assert len(err.splitlines()) == 1
 
 
-@pytest.mark.parametrize(("make", "message"), [(None, "it does not exist"), (Path.mkdir, "it is a folder")])
 def test_a_path_that_is_no_file_is_told_in_one_line(
-    run: Run, tmp_path: Path, make: object, message: str, capsys: pytest.CaptureFixture[str]
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "image.png"
-    if callable(make):
-        make(path)
     assert tune_main.main(["predict", str(run.run_dir), str(path)]) == 2
     assert capsys.readouterr().err == (
-        f"tune_main.py: error: {path} cannot be read as an image ({message}). Replace or remove it.\n"
+        f"tune_main.py: error: {path} cannot be read as an image (it does not exist). Replace or remove it.\n"
     )
+
+
+def test_a_folder_becomes_a_table(
+    run: Run, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(inference, "_CHUNK", 2)
+    folder, table = tmp_path / "photos", tmp_path / "answers.csv"
+    names = ("a.png", "deep/b.png", 'c, "d".png', "e.png", "f.png")
+    for name in (*names, ".hidden.png", "notes.txt"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(photo, folder / name)
+    for name in ("e.png", "f.png"):  # all of one part
+        (folder / name).write_bytes(b"no image")
+    assert tune_main.main(["predict", str(run.run_dir), str(folder), "--csv", str(table)]) == 1
+    out, err = capsys.readouterr()
+    assert out == f"wrote the answers to 3 images to {table}\n"
+    assert [word in err for word in ("e.png", "f.png", "notes.txt")] == [True, True, False]
+    frame = pd.read_csv(table)
+    assert list(frame["path"]) == sorted(str(folder / name) for name in names[:3])
+    (expected,) = run.predict([photo])
+    np.testing.assert_allclose(frame[[f"p_{name}" for name in run.class_names]], np.tile(expected, (3, 1)), rtol=1e-6)
+    assert list(frame["class"].astype(str)) == [run.class_names[int(expected.argmax())]] * 3
+    np.testing.assert_allclose(frame["probability"], expected.max(), rtol=1e-6)
+
+
+def test_a_folder_without_images_and_a_table_without_place_are_refused(
+    run: Run, photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty").mkdir()
+    assert tune_main.main(["predict", str(run.run_dir), str(tmp_path / "empty")]) == 2
+    assert "empty is a folder without image files. Give another." in capsys.readouterr().err
+    assert tune_main.main(["predict", str(run.run_dir), str(photo), "--csv", str(tmp_path / "no" / "a.csv")]) == 2
+    assert "a.csv cannot be written (No such file or directory)." in capsys.readouterr().err
 
 
 def test_one_bad_file_costs_no_other_its_answer(
@@ -163,11 +195,11 @@ def test_a_bad_file_given_twice_is_named(run: Run, tmp_path: Path, capsys: pytes
 def test_an_unknown_command_names_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
     assert tune_main.main(["predikt", "results/x"]) == 2
     err = capsys.readouterr().err
-    assert err.startswith("tune_main.py: error: unknown command `predikt`. Known: predict")
+    assert err.startswith("tune_main.py: error: unknown command `predikt`. Known: init, predict")
     assert len(err.splitlines()) == 1
 
 
 def test_help_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
         tune_main.main(["--help"])
-    assert "predict  classify image files" in capsys.readouterr().out
+    assert "predict  classify image files and folders" in capsys.readouterr().out

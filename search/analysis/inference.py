@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 
 from model.classifier import Classifier
 from model.config import TrainConfig
 from model.decoding import read_images, resize_images, unreadable_lines
-from model.examples import Reading
+from model.examples import DataError, Reading, shown
+from model.image_files import images_below
 from model.network import Network, build_network
 from search.errors import UserError
-from search.files import read_text
+from search.files import read_text, write_atomically
 from search.retrain.weights import Weights, read_weights
 
 _BATCH_SIZE = 256
+_CHUNK = 4096
+"""Images in memory at a time."""
 
 
 def load_network(run_dir: Path, *, num_classes: int) -> Network:
@@ -43,11 +49,57 @@ def predict(
 def predict_readable(
     classifier: Classifier, paths: Sequence[Path], *, image_size: int
 ) -> tuple[list[tuple[Path, NDArray[np.float32]]], list[str]]:
-    """The answers to the image files that can be read; see `Run.predict_readable`."""
+    """The answers to the image files that can be read, in folders as well; see `Run.predict_readable`."""
+    files = list(chain.from_iterable(map(_image_files, paths)))
     reading = Reading()
-    decoded = read_images(paths, image_size=image_size, skip_unreadable=True, reading=reading)
-    readable = [paths[index] for index in decoded.indices]
-    return list(zip(readable, _answer(classifier, decoded.images), strict=True)), unreadable_lines(reading.unreadable)
+    answers: list[tuple[Path, NDArray[np.float32]]] = []
+    for start in range(0, len(files), _CHUNK):
+        part = files[start : start + _CHUNK]
+        try:
+            decoded = read_images(part, image_size=image_size, skip_unreadable=True, reading=reading)
+        except DataError:  # none of this part can be read; `reading` has the reasons
+            continue
+        answers += zip([part[index] for index in decoded.indices], _answer(classifier, decoded.images), strict=True)
+    problems = unreadable_lines(reading.unreadable)
+    if not answers:
+        raise DataError("\n".join(problems))
+    return answers, problems
+
+
+def answers_frame(answers: Iterable[tuple[Path, NDArray[np.float32]]], class_names: Sequence[str]) -> pd.DataFrame:
+    """A row for each answer: path, class, its probability, and the probability of each class as `p_<class>`."""
+    paths, rows = zip(*answers, strict=True)
+    probabilities = np.stack(rows)
+    best = probabilities.argmax(axis=1)
+    return pd.DataFrame(
+        {
+            "path": [shown(path) for path in paths],
+            "class": [class_names[index] for index in best],
+            "probability": probabilities.max(axis=1),
+            **{f"p_{name}": probabilities[:, index] for index, name in enumerate(class_names)},
+        }
+    )
+
+
+def write_answers(path: Path, table: pd.DataFrame) -> None:
+    """Writes the table as CSV. UserError if that is not possible."""
+    try:
+        write_atomically(path, table.to_csv(index=False))
+    except OSError as error:
+        raise UserError(f"--csv {path} cannot be written ({error.strerror}). Give another file.") from None
+
+
+def _image_files(path: Path) -> list[Path]:
+    """The path of a file; of a folder, the image files at any depth, found as a search finds them."""
+    if not path.is_dir():
+        return [path]
+    try:
+        found = images_below(path, Counter())
+    except OSError as error:
+        raise UserError(f"{shown(path)} cannot be listed ({error.strerror}). Check its permissions.") from None
+    if not found:
+        raise UserError(f"{shown(path)} is a folder without image files. Give another.")
+    return found
 
 
 def _answer(classifier: Classifier, images: NDArray[np.uint8]) -> NDArray[np.float32]:

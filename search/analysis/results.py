@@ -174,6 +174,6 @@ class Run:
     ) -> tuple[list[tuple[Path, NDArray[np.float32]]], list[str]]:
         """The path and class probabilities (K,) of each image file that can be read, and lines that name the others.
 
-        DataError if none can be read; otherwise as `predict`.
+        Of a folder, all image files at any depth. DataError if none can be read; otherwise as `predict`.
         """
         return predict_readable(self.load_classifier(), [Path(path) for path in images], image_size=self.image_size)

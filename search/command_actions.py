@@ -1,0 +1,111 @@
+"""What the commands on folders of images and on runs do: print the answer, and return the process's exit code."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from search.errors import UserError
+from search.settings import SearchSettings
+from search.setup.settings_file import write_settings_file
+
+# All other imports are late: torch and pandas take seconds, and bad options must be refused at once.
+
+
+def _init(options: argparse.Namespace) -> int:
+    write_settings_file(options.out, options.dataset)
+    print(f"wrote {options.out}. Edit it, then: {command('--config', options.out)}")
+    return 0
+
+
+def _inspect(options: argparse.Namespace) -> int:
+    settings = SearchSettings(run_name="inspect", **vars(options))
+    from search.setup.survey_text import class_lines, read_images, survey_lines, survey_warnings
+
+    data, survey = read_images(settings)
+    for line in (*survey_lines(data.name, survey), *class_lines(survey)):
+        print(line)
+    for warning in (*data.warnings, *survey_warnings(survey)):
+        print(f"WARNING: {warning}")
+    return 0
+
+
+def _predict(options: argparse.Namespace) -> int:
+    from search.analysis.inference import answers_frame, write_answers
+    from search.analysis.results import load_run
+
+    run = load_run(options.run_dir)
+    answers, unreadable = run.predict_readable(options.images)
+    table = answers_frame(answers, run.class_names)
+    if options.csv is None:
+        for row in table.itertuples():
+            print(f"{row[1]}: {row[2]} {100 * row[3]:.2f} %")
+    else:
+        write_answers(options.csv, table)
+        print(f"wrote the answers to {len(table):,} images to {options.csv}")
+    for line in unreadable:
+        print(f"tune_main.py: error: {line}", file=sys.stderr)
+    return 1 if unreadable else 0
+
+
+def _export(options: argparse.Namespace) -> int:
+    from search.analysis.export import export_network
+    from search.analysis.model_card import write_card
+    from search.analysis.results import load_run
+
+    run = load_run(options.run_dir)
+    export = export_network(run, options.format, path=options.out, images=options.images)
+    print(
+        f"{export.path} agrees with the original on {export.num_images} real images: "
+        f"no probability differs by more than {export.max_difference:.1g}"
+    )
+    try:
+        print(f"{write_card(run, export.path)} describes it; the licence is yours to write there")
+    except UserError as error:  # the export needs less of the run
+        print(f"WARNING: no model card: {error}", file=sys.stderr)
+    return 0
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from search.analysis.compare import compare_runs, comparison_lines
+    from search.analysis.results import load_run
+    from search.report.comparison_page import write_comparison
+
+    comparison = compare_runs(load_run(options.run_a), load_run(options.run_b))
+    console = Console(highlight=False, soft_wrap=True)
+    for line in comparison_lines(comparison):
+        console.print(line)
+    if options.page is not None:
+        write_comparison(comparison, options.page)
+        print(f"wrote {options.page}")
+    return 0
+
+
+def _list(options: argparse.Namespace) -> int:
+    from search.analysis.run_list import list_lines, list_runs
+
+    for line in list_lines(list_runs(options.results_dir), now=datetime.now(UTC)):
+        print(line)
+    return 0
+
+
+ACTIONS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "init": _init,
+    "inspect": _inspect,
+    "predict": _predict,
+    "export": _export,
+    "list": _list,
+    "compare": _compare,
+}
+"""By the command's name; see `search.commands.COMMANDS`."""
+
+
+def command(option: str, path: Path) -> str:
+    """A command line of the program, as people type it."""
+    return shlex.join(["python", "tune_main.py", option, str(path)])
