@@ -15,7 +15,7 @@ from model.augment import Augmentation, Draws, augment
 from model.config import TrainConfig
 from model.engine import Engine, synchronise
 from model.layers import Conv2d, GhostBatchNorm
-from model.network import build_network
+from model.network import build
 from model.optim import build_optimizer
 from model.split_images import ImageTensors
 
@@ -40,7 +40,7 @@ def fused_network(config: TrainConfig, num_classes: int, num_seeds: int) -> nn.M
             bias=module.bias is not None,
         )
 
-    return replaced(build_network(config, num_classes), replacement)
+    return replaced(build(config.network, num_classes=num_classes, image_size=32), replacement)
 
 
 def fused_state(states: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
@@ -54,11 +54,11 @@ def fused_epoch(config: TrainConfig, images: ImageTensors, engine: Engine, num_s
     network = fused_network(config, images.num_classes, num_seeds).to(engine.device)
     network = network.to(memory_format=engine.memory_format).train()
     forward = torch.compile(network) if engine.compile else network
-    optimizer = build_optimizer(network, config)
+    optimizer = build_optimizer(network, config.recipe)
     _, height, width, _ = images.images.shape
-    augmentation = Augmentation(config, height=height, width=width, device=engine.device)
+    augmentation = Augmentation(config.recipe, height=height, width=width, device=engine.device)
     generator = np.random.default_rng(0)
-    num_steps = len(images.train_indices) // config.batch_size
+    num_steps = len(images.train_indices) // config.recipe.batch_size
 
     def step(chosen: Tensor, draws: Draws) -> None:
         """`chosen`: images of the first seed, then of the next."""
@@ -71,7 +71,7 @@ def fused_epoch(config: TrainConfig, images: ImageTensors, engine: Engine, num_s
         labels = images.labels[chosen].view(num_seeds, -1).t().flatten()
         logits = logits.float().view(-1, images.num_classes)
         # Summed over the seeds, so that each gets the gradient of its own mean.
-        loss = functional.cross_entropy(logits, labels, label_smoothing=config.label_smoothing) * num_seeds
+        loss = functional.cross_entropy(logits, labels, label_smoothing=config.recipe.label_smoothing) * num_seeds
         optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         optimizer.step()
@@ -79,7 +79,7 @@ def fused_epoch(config: TrainConfig, images: ImageTensors, engine: Engine, num_s
     def epoch() -> float:
         start = time.perf_counter()
         orders = torch.rand(num_seeds, len(images.train_indices), device=engine.device).argsort(1)
-        used = images.train_indices[orders[:, : num_steps * config.batch_size]]
+        used = images.train_indices[orders[:, : num_steps * config.recipe.batch_size]]
         per_step = used.view(num_seeds, num_steps, -1).transpose(0, 1).flatten(1)
         draws = augmentation.draw(per_step.numel(), generator)
         for index, chosen in enumerate(per_step):

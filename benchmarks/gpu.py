@@ -96,7 +96,7 @@ def _parts(scale: Scale, engine: Engine) -> dict[str, Part]:
     space = network_space(None, max_params=1_000_000, min_receptive_field=44, num_classes=10, image_size=32)
     default = TrainConfig.from_flat(space.default_config() or {})
     configs = {
-        name: replace(config, batch_size=min(config.batch_size, scale.num_images // 4))
+        name: config.changed(batch_size=min(config.recipe.batch_size, scale.num_images // 4))
         for name, config in {"seed": SEED_CONFIG, "default": default}.items()
     }
     compiled = replace(engine, compile=scale.device == "cuda")

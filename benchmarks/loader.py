@@ -30,7 +30,7 @@ def main() -> None:
     labels = generator.integers(0, 10, _NUM_IMAGES)
     usual = loader(images[:10_000], labels[:10_000], num_workers=arguments.threads, is_training=True)
     shared = torch.from_numpy(images).to(arguments.device)
-    augmentation = Augmentation(SEED_CONFIG, height=32, width=32, device=arguments.device)
+    augmentation = Augmentation(SEED_CONFIG.recipe, height=32, width=32, device=arguments.device)
     torch.set_num_threads(arguments.threads)
 
     def ours() -> float:

@@ -19,9 +19,9 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from model.config import SEED_CONFIG
 from model.layers import Conv2d, Dropout, GhostBatchNorm
 from model.network import build_network
+from model.network_config import SEED_NETWORK
 
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 BATCH_SIZE = 256
@@ -101,10 +101,10 @@ def usual_network() -> nn.Module:
         if isinstance(module, GhostBatchNorm):
             return ViewGhostBatchNorm(len(module.bias), module.num_splits)
         if isinstance(module, Dropout):
-            return nn.Dropout(SEED_CONFIG.dropout)
+            return nn.Dropout(SEED_NETWORK.dropout)
         return _plain_conv(module)
 
-    return replaced(build_network(SEED_CONFIG, 10), replacement)
+    return replaced(build_network(SEED_NETWORK, 10), replacement)
 
 
 def convolutions_alone() -> nn.Module:
@@ -113,7 +113,7 @@ def convolutions_alone() -> nn.Module:
     def replacement(module: nn.Module) -> nn.Module | None:
         return nn.Identity() if isinstance(module, (GhostBatchNorm, Dropout, nn.ReLU)) else _plain_conv(module)
 
-    return replaced(build_network(SEED_CONFIG, 10), replacement)
+    return replaced(build_network(SEED_NETWORK, 10), replacement)
 
 
 def _plain_conv(module: nn.Module) -> nn.Conv2d | None:

@@ -110,7 +110,7 @@ def usual_epoch(
     train = loader(images[num_val:], labels[num_val:], num_workers=engine.num_threads, is_training=True)
     val = loader(images[:num_val], labels[:num_val], num_workers=engine.num_threads, is_training=False)
     network = usual_network().to(engine.device)
-    optimizer = torch.optim.SGD(network.parameters(), lr=SEED_CONFIG.lr, momentum=SEED_CONFIG.momentum)
+    optimizer = torch.optim.SGD(network.parameters(), lr=SEED_CONFIG.recipe.lr, momentum=SEED_CONFIG.recipe.momentum)
 
     def epoch() -> float:
         torch.set_num_threads(engine.num_threads)

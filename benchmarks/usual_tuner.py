@@ -16,9 +16,9 @@ import torch
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler
 
-from model.config import BlockConfig, TrainConfig
 from model.data import load_training_data
 from model.network import build_network
+from model.network_config import BlockConfig, NetworkConfig
 
 
 def main(num_trials: int) -> None:
@@ -55,9 +55,9 @@ def main(num_trials: int) -> None:
         sys.stdout.write(f"REPORT {metrics['reported_at']} {metrics['seconds']}\n")
 
 
-def _tiny(width: int) -> TrainConfig:
+def _tiny(width: int) -> NetworkConfig:
     """The networks of `tiny_space.toml`."""
-    return TrainConfig(
+    return NetworkConfig(
         c1=BlockConfig(inner_width=4, width=width),
         c2=BlockConfig(kind="depthwise_separable", inner_width=8, width=8),
         c3=BlockConfig(kind="dilated", inner_width=8, width=8),

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from model.config import TrainConfig
+from model.recipe import Recipe
 
 _MAX_ANGLES = 256
 _MAX_TABLE_ENTRIES = 2**22  # 16 MiB; the mirrored views take another 16 MiB
@@ -41,7 +41,7 @@ class Draws:
 
 
 class Augmentation:
-    """A config's augmentation for images of one size, `height` x `width` pixels.
+    """A recipe's augmentation for images of one size, `height` x `width` pixels.
 
     Every pixel equals torchvision's crop from the zero-padded image, `hflip`, then `rotate` (nearest, fill 0) with the
     same draws. The cutout (DeVries and Taylor 2017, arXiv 1708.04552) comes after the normalisation, so its 0 is the
@@ -49,12 +49,12 @@ class Augmentation:
     neighbouring angles move a corner pixel by a fortieth of a pixel.
     """
 
-    def __init__(self, config: TrainConfig, *, height: int, width: int, device: str = "cpu") -> None:
+    def __init__(self, recipe: Recipe, *, height: int, width: int, device: str = "cpu") -> None:
         self.height, self.width = height, width
-        self.padding = config.crop_padding
-        self.cutout_size = min(config.cutout_size, height, width)
-        self.flip = config.flip
-        self.angles = _angles(config.rotation_degrees, max_angles=_MAX_TABLE_ENTRIES // (height * width))
+        self.padding = recipe.crop_padding
+        self.cutout_size = min(recipe.cutout_size, height, width)
+        self.flip = recipe.flip
+        self.angles = _angles(recipe.rotation_degrees, max_angles=_MAX_TABLE_ENTRIES // (height * width))
         views = _view_table(self.angles, height=height, width=width, padding=self.padding, flip=self.flip)
         self._views = views.to(device)
         # Black rows below the padded image: pixels rotated in from outside point into them, for every crop.

@@ -5,8 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from model.network import Network
-
 
 class Classifier(nn.Module):
     """uint8 RGB images (N, H, W, 3) to class probabilities, float32 (N, K), computed in float32.
@@ -18,7 +16,9 @@ class Classifier(nn.Module):
     scale: Tensor
     offset: Tensor
 
-    def __init__(self, network: Network, *, mean: tuple[float, float, float], std: tuple[float, float, float]) -> None:
+    def __init__(
+        self, network: nn.Module, *, mean: tuple[float, float, float], std: tuple[float, float, float]
+    ) -> None:
         """`mean` and `std` per channel, in 0..1, of the images the network was trained on."""
         super().__init__()
         self.network = network

@@ -15,8 +15,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from model.config import SEED_CONFIG
 from model.network import build_network
+from model.network_config import SEED_NETWORK
 
 Precision = Literal["bf16", "fp32"]
 PRECISIONS = ("auto", "bf16", "fp32")
@@ -186,7 +186,7 @@ def _measure(engine: Engine, *, limit_ms: float) -> dict[str, Any]:
     clock = time.thread_time if is_cpu else time.perf_counter
     replace(engine, num_threads=1 if is_cpu else engine.num_threads).apply()
     with torch.random.fork_rng(devices=[]):
-        network: nn.Module = build_network(SEED_CONFIG, 10)
+        network: nn.Module = build_network(SEED_NETWORK, 10)
     network.to(engine.device).to(memory_format=engine.memory_format)
     step_network = torch.compile(network) if engine.compile else network
     batch_size = _PROBE_BATCH[engine.device_type]

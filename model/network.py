@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from model.config import BLOCK_NAMES, BlockConfig, ConvKind, TrainConfig
 from model.layers import Conv2d, Dropout, GhostBatchNorm, ReLU, seed_dropout
+from model.network_config import BLOCK_NAMES, BlockConfig, ConvKind, NetworkConfig
 
 _ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": ReLU,
@@ -55,7 +55,12 @@ class Network(nn.Module):
         return logits.flatten(1)
 
 
-def build_network(config: TrainConfig, num_classes: int, in_channels: int = 3) -> Network:
+def build(config: Mapping[str, Any], *, num_classes: int, image_size: int) -> Network:
+    """The built-in family's `Builder`: its keys are `NETWORK_KEYS`, missing ones take their defaults."""
+    return build_network(NetworkConfig.from_flat(config), num_classes)
+
+
+def build_network(config: NetworkConfig, num_classes: int, in_channels: int = 3) -> Network:
     """Build the network of `config`. `profile_network` checks whether images are large enough for it.
 
     Parameters come from PyTorch's default generator, which the caller seeds. Dropout starts from seed 0.
@@ -86,7 +91,7 @@ class _UnitPlan:
     has_pool: bool
 
 
-def _plan_units(config: TrainConfig, in_channels: int) -> Iterator[_UnitPlan]:
+def _plan_units(config: NetworkConfig, in_channels: int) -> Iterator[_UnitPlan]:
     is_first = True
     for name in BLOCK_NAMES:
         block: BlockConfig = getattr(config, name)
@@ -113,7 +118,7 @@ def _plan_units(config: TrainConfig, in_channels: int) -> Iterator[_UnitPlan]:
             in_channels, is_first = out_channels, False
 
 
-def _build_unit(config: TrainConfig, plan: _UnitPlan) -> ConvUnit:
+def _build_unit(config: NetworkConfig, plan: _UnitPlan) -> ConvUnit:
     convs = _build_convs(config, plan)
     pools_first = plan.has_pool and config.pool_order == "pool_first"
     pools_last = plan.has_pool and config.pool_order == "pool_last"
@@ -137,7 +142,7 @@ def _build_unit(config: TrainConfig, plan: _UnitPlan) -> ConvUnit:
     )
 
 
-def _build_convs(config: TrainConfig, plan: _UnitPlan) -> dict[str, nn.Conv2d]:
+def _build_convs(config: NetworkConfig, plan: _UnitPlan) -> dict[str, nn.Conv2d]:
     """The unit's convolutions by name, in order: one, or a depthwise and a pointwise one."""
     # A norm right after the convolution, or after its max-pool, would cancel a bias.
     has_bias = not (plan.has_norm and config.norm_order == "norm_first")

@@ -8,43 +8,43 @@ import math
 import torch
 from torch import Tensor, nn
 
-from model.config import TrainConfig
+from model.recipe import Recipe
 
 
-def build_optimizer(network: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+def build_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """SGD (with or without Nesterov) or AdamW over the trainable parameters, with one fused kernel per group.
 
     Biases and the scales and shifts of norms are not decayed: decay on them costs accuracy and does not regularise.
     """
     trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    decay = config.adamw_weight_decay if config.optimizer == "adamw" else config.weight_decay
+    decay = recipe.adamw_weight_decay if recipe.optimizer == "adamw" else recipe.weight_decay
     groups = [
         {"params": [parameter for parameter in trainable if parameter.ndim > 1], "weight_decay": decay},
         {"params": [parameter for parameter in trainable if parameter.ndim <= 1], "weight_decay": 0.0},
     ]
     groups = [group for group in groups if group["params"]]
-    if config.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=config.adamw_lr, fused=True)
-    is_nesterov = config.optimizer == "nesterov" and config.momentum > 0
-    return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=is_nesterov, fused=True)
+    if recipe.optimizer == "adamw":
+        return torch.optim.AdamW(groups, lr=recipe.adamw_lr, fused=True)
+    is_nesterov = recipe.optimizer == "nesterov" and recipe.momentum > 0
+    return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=is_nesterov, fused=True)
 
 
-def learning_rate(config: TrainConfig, step: int, *, steps_per_epoch: int, max_epochs: int) -> float:
+def learning_rate(recipe: Recipe, step: int, *, steps_per_epoch: int, max_epochs: int) -> float:
     """The learning rate, always above 0, of optimizer step `step`, 0..steps_per_epoch * max_epochs - 1.
 
     step: the peak times 0.92 ** (epochs done // 2). one_cycle: linear to the peak over `warmup_fraction` of all steps,
     then linear to almost 0. cosine: the same warm-up, then half a cosine to almost 0 (Loshchilov and Hutter 2017,
     arXiv 1608.03983).
     """
-    peak = config.adamw_lr if config.optimizer == "adamw" else config.lr
-    if config.schedule == "step":
+    peak = recipe.adamw_lr if recipe.optimizer == "adamw" else recipe.lr
+    if recipe.schedule == "step":
         return float(peak * 0.92 ** (step // steps_per_epoch // 2))
     num_steps = steps_per_epoch * max_epochs
-    num_warmup = config.warmup_fraction * num_steps
+    num_warmup = recipe.warmup_fraction * num_steps
     if step + 1 <= num_warmup:
         return peak * (step + 1) / num_warmup
     left = min(1.0, (num_steps - step) / (num_steps - num_warmup))
-    return peak * (left if config.schedule == "one_cycle" else 0.5 * (1 - math.cos(math.pi * left)))
+    return peak * (left if recipe.schedule == "one_cycle" else 0.5 * (1 - math.cos(math.pi * left)))
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:

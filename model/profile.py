@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
 
-from model.config import TrainConfig
-from model.network import Network, build_network, map_growth
+from model.network import Network, build, map_growth
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,9 +49,10 @@ class NetworkProfile:
     num_dilated: int
 
 
-def profile_network(config: TrainConfig, *, num_classes: int = 10, image_size: int = 32) -> NetworkProfile:
-    """Profile the network for square 3-channel images. ValueError if a map shrinks to nothing at this size."""
-    network = _build_on_meta(config, num_classes)
+def profile_network(config: Mapping[str, Any], *, num_classes: int = 10, image_size: int = 32) -> NetworkProfile:
+    """Profile the network of a config (its own keys only) for square 3-channel images. ValueError if a map
+    shrinks to nothing at this size."""
+    network = _build_on_meta(config, num_classes, image_size)
     layers = _trace_layers(network, image_size)
     return NetworkProfile(
         layers=layers,
@@ -66,14 +68,14 @@ def profile_network(config: TrainConfig, *, num_classes: int = 10, image_size: i
 
 
 def limit_violations(
-    config: TrainConfig, *, max_params: int, min_receptive_field: int, num_classes: int, image_size: int
+    config: Mapping[str, Any], *, max_params: int, min_receptive_field: int, num_classes: int, image_size: int
 ) -> dict[str, float]:
     """How far a config exceeds each limit, always with the same keys; a value <= 0 is within its limit.
 
     num_params: parameters above `max_params` - 1. receptive_field: pixels below `min_receptive_field` + 1.
     num_depthwise_separable, num_dilated: 1 if the network has none. image_size: 1 if a map shrinks to nothing.
     """
-    network = _build_on_meta(config, num_classes)
+    network = _build_on_meta(config, num_classes, image_size)
     try:
         _trace_layers(network, image_size)
         maps_vanish = False
@@ -88,9 +90,9 @@ def limit_violations(
     }
 
 
-def _build_on_meta(config: TrainConfig, num_classes: int) -> Network:
+def _build_on_meta(config: Mapping[str, Any], num_classes: int, image_size: int) -> Network:
     with torch.device("meta"):
-        return build_network(config, num_classes).eval()
+        return build(config, num_classes=num_classes, image_size=image_size).eval()
 
 
 def _trace_layers(network: Network, image_size: int) -> tuple[LayerProfile, ...]:

@@ -54,7 +54,7 @@ def measure(request: dict[str, Any]) -> dict[str, float]:
     """
     config = TrainConfig.from_flat(request["config"])
     engine = Engine(**request["engine"])
-    num_train = request.get("num_train", config.batch_size * _STEPS_PER_EPOCH[engine.device_type])
+    num_train = request.get("num_train", config.recipe.batch_size * _STEPS_PER_EPOCH[engine.device_type])
     images = _random_images(num_train, request["image_size"], torch.device(engine.device))
     training = Training(config, images, max_epochs=1_000_000, seed=0, engine=engine)
     is_cpu = engine.device_type == "cpu"

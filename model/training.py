@@ -13,11 +13,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from model.augment import Augmentation, Draws, augment, to_device
+from model.builder import Builder
 from model.config import TrainConfig
 from model.engine import Engine, give_back_memory, synchronise
 from model.evaluation import evaluate
 from model.layers import seed_dropout
-from model.network import build_network
+from model.network import build
 from model.optim import ParameterAverage, build_optimizer, learning_rate, set_learning_rate
 from model.seeds import derive_seed
 from model.split_images import ImageTensors
@@ -75,24 +76,26 @@ class Training:
         max_epochs: int,
         seed: int,
         engine: Engine,
+        build: Builder = build,
         on_step: Callable[[int, int, int], None] | None = None,
     ) -> None:
         """`on_step(epoch, step, steps_per_epoch)` is called after each step, counted from 1; it must be fast."""
         engine.apply()
         give_back_memory(engine)
-        self._on_step = on_step
+        self._on_step, self._build = on_step, build
         self.config, self.images, self.engine = config, images, engine
         self.max_epochs, self.seed = max_epochs, seed
         self.epoch = 0
         num_train = len(images.train_indices)
-        self.batch_size = min(config.batch_size, num_train)
+        recipe = config.recipe
+        self.batch_size = min(recipe.batch_size, num_train)
         self.steps_per_epoch = num_train // self.batch_size
-        self.trained_network = self._build_network()
-        self._step_network = self._compiled() if engine.compile else self.trained_network
-        self._optimizer = build_optimizer(self.trained_network, config)
-        self._average = ParameterAverage(self.trained_network, config.ema_decay) if config.ema_decay > 0 else None
         _, height, width, _ = images.images.shape
-        self._augmentation = Augmentation(config, height=height, width=width, device=engine.device)
+        self.trained_network = self._build_network(height)
+        self._step_network = self._compiled() if engine.compile else self.trained_network
+        self._optimizer = build_optimizer(self.trained_network, recipe)
+        self._average = ParameterAverage(self.trained_network, recipe.ema_decay) if recipe.ema_decay > 0 else None
+        self._augmentation = Augmentation(recipe, height=height, width=width, device=engine.device)
 
     @property
     def network(self) -> nn.Module:
@@ -122,7 +125,7 @@ class Training:
 
     def learning_rate(self, step: int) -> float:
         """The learning rate of optimizer step `step`, counted from 0 over all epochs."""
-        return learning_rate(self.config, step, steps_per_epoch=self.steps_per_epoch, max_epochs=self.max_epochs)
+        return learning_rate(self.config.recipe, step, steps_per_epoch=self.steps_per_epoch, max_epochs=self.max_epochs)
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """A snapshot: contiguous CPU tensors of networks and optimizer, and the epoch and settings they belong to."""
@@ -139,11 +142,11 @@ class Training:
         restore_tensors(tensors, self._networks(), self._optimizer)
         self.epoch = int(meta["epoch"])
 
-    def _build_network(self) -> nn.Module:
+    def _build_network(self, image_size: int) -> nn.Module:
         """Initialise the network from the seed, always on the CPU, without changing the caller's random state."""
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(derive_seed(self.seed, "initial weights"))  # the CPU's alone
-            network = build_network(self.config, self.images.num_classes)
+            network = self._build(dict(self.config.network), num_classes=self.images.num_classes, image_size=image_size)
         return network.to(self.engine.device).to(memory_format=self.engine.memory_format)
 
     def _compiled(self) -> nn.Module:
@@ -194,7 +197,7 @@ class Training:
         with self.engine.autocast():
             logits = self._step_network(batch.contiguous(memory_format=self.engine.memory_format))
         labels = images.labels.index_select(0, indices)
-        loss = functional.cross_entropy(logits.float(), labels, label_smoothing=self.config.label_smoothing)
+        loss = functional.cross_entropy(logits.float(), labels, label_smoothing=self.config.recipe.label_smoothing)
         self._optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         self._optimizer.step()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from model.config import unknown_key_message
+from model.config_checks import unknown_key_message
 from search.errors import UserError
 
 _RULES = {

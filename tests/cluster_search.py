@@ -24,8 +24,10 @@ import ray
 from ray.cluster_utils import Cluster
 from search_worlds import Rungs, build_searcher
 
-from model.config import BlockConfig, TrainConfig
+from model.config import TrainConfig
 from model.engine import Engine
+from model.network_config import BlockConfig, NetworkConfig
+from model.recipe import Recipe
 from model.split_images import ImageArrays, ImageTensors
 from search.machine.slots import Slots
 from search.schedulers.rungs import rung_epochs
@@ -39,7 +41,9 @@ from search.tune.trial_scheduler import StudyScheduler
 from search.worker.trainable import Report, TrialPlan, train_trial
 
 BLOCK = BlockConfig(num_convs=1, inner_width=4, width=4)
-CONFIG = TrainConfig(c1=BLOCK, c2=BLOCK, c3=BLOCK, output=BLOCK, batch_size=8).flat()
+CONFIG = TrainConfig(
+    network=NetworkConfig(c1=BLOCK, c2=BLOCK, c3=BLOCK, output=BLOCK).flat(), recipe=Recipe(batch_size=8)
+).flat()
 SPACE = SearchSpace(
     {"lr": Parameter(kind="log", low=0.001, high=0.3)}, {key: value for key, value in CONFIG.items() if key != "lr"}
 )

@@ -10,10 +10,12 @@ from pathlib import Path
 from fabricated_run import SPACE, make_run
 from serial_retraining import train_serially
 
-from model.config import BlockConfig, TrainConfig
+from model.config import TrainConfig
 from model.data import TrainingData, load_training_data
 from model.engine import Engine
 from model.examples import Examples
+from model.network_config import BlockConfig, NetworkConfig
+from model.recipe import Recipe
 from model.survey import ImageSurvey
 from search.analysis.results import Run
 from search.display.display import Display
@@ -27,7 +29,9 @@ from search.study.record import NewTrial, TrialStatus
 from search.study.study import RunStudy
 
 BLOCK = BlockConfig(num_convs=1, inner_width=4, width=4)
-TINY = TrainConfig(c1=BLOCK, c2=BLOCK, c3=BLOCK, output=BLOCK, batch_size=32, lr=0.05)
+TINY = TrainConfig(
+    network=NetworkConfig(c1=BLOCK, c2=BLOCK, c3=BLOCK, output=BLOCK).flat(), recipe=Recipe(batch_size=32, lr=0.05)
+)
 MACHINE = Machine(
     engine=Engine(num_threads=1), slots=Slots(num_concurrent=1, cpus_per_trial=1, gpus_per_trial=0.0, gpus=0)
 )

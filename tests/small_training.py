@@ -1,23 +1,25 @@
 """Trainings of a tiny network on a few images."""
 
-import dataclasses
 from typing import Any
 
 import numpy as np
 import torch
 
-from model.config import BlockConfig, TrainConfig
+from model.config import TrainConfig
 from model.engine import Engine
+from model.network_config import BlockConfig, NetworkConfig
+from model.recipe import Recipe
 from model.split_images import ImageTensors
 from model.training import Training, train_epochs
 
 PLAIN = Engine(num_threads=1)
 FAST = Engine(precision="bf16", channels_last=True, num_threads=1)
 BLOCK = BlockConfig(num_convs=1, inner_width=8, width=8)
-TINY = TrainConfig(c1=BLOCK, c2=BLOCK, c3=BLOCK, output=BLOCK, batch_size=16, lr=0.05)
+TINY = TrainConfig(
+    network=NetworkConfig(c1=BLOCK, c2=BLOCK, c3=BLOCK, output=BLOCK).flat(), recipe=Recipe(batch_size=16, lr=0.05)
+)
 # Everything that could leak into the next training or be missing from a checkpoint, all at once.
-BUSY = dataclasses.replace(
-    TINY,
+BUSY = TINY.changed(
     norm="ghost",
     norm_splits=2,
     frozen_norm_scale=True,

@@ -13,7 +13,9 @@ from PIL import Image
 from retrained_run import make_retrained_run, some_digits
 
 import tune_main
-from model.config import BlockConfig, TrainConfig
+from model.config import TrainConfig
+from model.network_config import BlockConfig, NetworkConfig
+from model.recipe import Recipe
 from search.analysis import export
 from search.analysis.export import export_network
 from search.analysis.results import Run, load_run
@@ -29,7 +31,7 @@ def retrained(tmp_path_factory: pytest.TempPathFactory) -> Run:
     def block(kind: str, **others: int) -> BlockConfig:
         return BlockConfig(kind=kind, num_convs=2, inner_width=4, width=8, **others)  # type: ignore[arg-type]
 
-    config = TrainConfig(
+    network = NetworkConfig(
         c1=block("dense"),
         c2=block("depthwise_separable", squeeze_width=4),
         c3=block("dilated"),
@@ -37,9 +39,8 @@ def retrained(tmp_path_factory: pytest.TempPathFactory) -> Run:
         norm="ghost",
         activation="celu",
         dropout=0.1,
-        batch_size=32,
-        lr=0.05,
     )
+    config = TrainConfig(network=network.flat(), recipe=Recipe(batch_size=32, lr=0.05))
     return make_retrained_run(tmp_path_factory.mktemp("runs") / "run", config=config)
 
 

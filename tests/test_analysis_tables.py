@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from model.config import CONFIG_KEYS, TrainConfig
+from model.config import CONFIG_KEYS, SEED_CONFIG
 from search.analysis.tables import (
     EPOCH_COLUMNS,
     RETRAIN_COLUMNS,
@@ -42,9 +42,9 @@ PROFILE = {"num_params": 1000, "multiply_adds": 2000, "receptive_field": 45}
 
 def one_of_each(study: RunStudy) -> dict[str, int]:
     """A trial for every status, by its number."""
-    new = NewTrial(config=TrainConfig().flat(), seed=2**62 + 1, profile=PROFILE)
+    new = NewTrial(config=SEED_CONFIG.flat(), seed=2**62 + 1, profile=PROFILE)
     numbers = {name: study.add_trial(new) for name in _ENDS}
-    rejected = NewTrial(config=TrainConfig().flat(), seed=1, violations={"num_params": 5.0})
+    rejected = NewTrial(config=SEED_CONFIG.flat(), seed=1, violations={"num_params": 5.0})
     numbers["rejected"] = study.add_trial(rejected, is_rejected=True)
     for name, (scores, error) in _ENDS.items():
         for epoch, score in enumerate(scores, 1):
@@ -79,7 +79,7 @@ def study() -> RunStudy:
 
 @pytest.fixture(scope="module")
 def trials(study: RunStudy) -> pd.DataFrame:
-    return trials_frame(study.trials())
+    return trials_frame(study.trials(), CONFIG_KEYS)
 
 
 def row(trials: pd.DataFrame, status: str) -> dict[str, Any]:
@@ -95,9 +95,13 @@ def test_every_trial_has_a_row_with_its_status(trials: pd.DataFrame) -> None:
 
 
 def test_columns_and_types_are_the_same_for_any_run(study: RunStudy, trials: pd.DataFrame) -> None:
-    empty = trials_frame([])
+    empty = trials_frame([], CONFIG_KEYS)
     assert list(empty.columns) == list(trials.columns) == [*TRIAL_COLUMNS, *CONFIG_KEYS]
-    for frame in (empty, trials, trials_frame(study.trials()[5:]), trials_frame(study.trials()[2:3])):
+    for frame in (
+        empty,
+        trials,
+        *(trials_frame(part, CONFIG_KEYS) for part in (study.trials()[5:], study.trials()[2:3])),
+    ):
         assert {name: str(frame[name].dtype) for name in TRIAL_COLUMNS} == TRIAL_COLUMNS
     for frame, columns in (
         (epochs_frame([]), EPOCH_COLUMNS),
@@ -111,7 +115,7 @@ def test_columns_and_types_are_the_same_for_any_run(study: RunStudy, trials: pd.
 def test_a_completed_trial(trials: pd.DataFrame) -> None:
     completed = row(trials, "completed")
     expected = {"epochs_trained": 3, "last_val_accuracy": 0.5, "best_val_accuracy": 0.75, "best_epoch": 2}
-    expected |= {"seconds": 9.0, "images_per_s": 50.0, "trial_seed": 2**62 + 1, **PROFILE, "lr": 0.1}
+    expected |= {"seconds": 9.0, "images_per_s": 50.0, "trial_seed": 2**62 + 1, **PROFILE, "lr": SEED_CONFIG.recipe.lr}
     assert {name: completed[name] for name in expected} == expected
     assert pd.isna(completed["error"])
     assert pd.isna(completed["stop_rung_epoch"])

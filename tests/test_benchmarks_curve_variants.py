@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
 import torch
 from recorded_digits import recorded_digits
@@ -24,7 +22,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> ImageArrays:
 
 
 def test_schedules_of_the_variants_are_those_of_a_plain_formula(images: ImageArrays) -> None:
-    config = TrainConfig(batch_size=30, lr=0.4, schedule="one_cycle", warmup_fraction=0.4)
+    config = TrainConfig.from_flat({"batch_size": 30, "lr": 0.4, "schedule": "one_cycle", "warmup_fraction": 0.4})
     tensors = on_device(images, torch.device("cpu"))
 
     def rates(kind: Kind) -> list[float]:
@@ -42,7 +40,7 @@ def test_schedules_of_the_variants_are_those_of_a_plain_formula(images: ImageArr
 def test_an_averaged_network_is_the_mean_of_its_steps_with_the_statistics_of_its_own_activations(
     images: ImageArrays,
 ) -> None:
-    config, tensors = dataclasses.replace(TINY, batch_size=30), on_device(images, torch.device("cpu"))
+    config, tensors = TINY.changed(batch_size=30), on_device(images, torch.device("cpu"))
     steps: list[dict[str, Tensor]] = []
     plain = Training(
         config,

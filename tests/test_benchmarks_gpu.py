@@ -13,8 +13,8 @@ from torch.nn import functional
 
 from benchmarks import gpu, references
 from benchmarks.fused_seeds import fused_network, fused_state
-from model.config import BlockConfig, TrainConfig
-from model.network import build_network
+from model.config import TrainConfig
+from model.network import build
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
@@ -57,11 +57,13 @@ def test_a_part_that_fails_or_comes_too_late_says_so() -> None:
 @pytest.mark.parametrize(
     "config",
     [
-        dataclasses.replace(BUSY, dropout=0.0),
-        dataclasses.replace(
-            TINY,
-            c2=BlockConfig(kind="depthwise_separable", num_convs=2, inner_width=8, width=8),
-            c3=BlockConfig(kind="dilated", num_convs=2, squeeze_width=4, inner_width=8, width=8),
+        BUSY.changed(dropout=0.0),
+        TINY.changed(
+            c2_kind="depthwise_separable",
+            c2_num_convs=2,
+            c3_kind="dilated",
+            c3_num_convs=2,
+            c3_squeeze_width=4,
             residual=True,
             padding="seed",
             activation="gelu",
@@ -91,4 +93,4 @@ def test_fused_seeds_train_as_each_alone(config: TrainConfig) -> None:
 
 def seeded(config: TrainConfig, seed: int) -> nn.Module:
     torch.manual_seed(seed)
-    return build_network(config, 5).train()
+    return build(config.network, num_classes=5, image_size=16).train()

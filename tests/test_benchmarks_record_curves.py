@@ -36,12 +36,15 @@ from benchmarks.record_curves.table import load_table
 from model.config import SEED_CONFIG, TrainConfig
 from model.data import load_training_data
 from model.engine import Engine
+from model.network_config import NetworkConfig
+from model.recipe import Recipe
 from model.seeds import derive_seed
 from model.split_images import ImageArrays, on_device
 from model.training import Training, train_epochs
 
 MAX_EPOCHS = 2
 NAMES = ["full", "complete-1", "images-3"]
+SMALL_BATCHES = TrainConfig(network=NetworkConfig().flat(), recipe=Recipe(batch_size=32))
 HEAD = {"settings": {"max_epochs": MAX_EPOCHS, "seed": 0}, "engine": dataclasses.asdict(PLAIN)}
 
 
@@ -51,24 +54,26 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> ImageArrays:
 
 
 def test_a_full_training_is_the_config_itself_and_a_part_keeps_the_number_of_steps() -> None:
-    config = TrainConfig(batch_size=512, lr=0.35, adamw_lr=5e-3, crop_padding=3, cutout_size=8)
+    recipe = Recipe(batch_size=512, lr=0.35, adamw_lr=5e-3, crop_padding=3, cutout_size=8)
+    config = TrainConfig(network=NetworkConfig().flat(), recipe=recipe)
     assert FULL.config(config, 25) == config
     assert FIDELITIES["complete-4"].config(config, 25) == config
     assert FIDELITIES["complete-4"].num_epochs(25) == 4
     for name, share in {"images-6": 1 / 6, "images-3": 1 / 3, "small-batch-4": 4 / 25}.items():
         fidelity = FIDELITIES[name]
-        changed = fidelity.config(config, 25)
+        changed = fidelity.config(config, 25).recipe
         assert changed.batch_size == round(512 * share)
         assert changed.lr / 0.35 == pytest.approx(changed.batch_size / 512)
         assert changed.adamw_lr / 5e-3 == pytest.approx(changed.batch_size / 512)
         num_steps = fidelity.num_epochs(25) * (8000 // fidelity.images_part // changed.batch_size)
         assert num_steps == pytest.approx(25 * (8000 // 512), rel=0.05)
         assert fidelity.cost(25) == pytest.approx(25 * share)
-    assert FIDELITIES["images-6"].config(TrainConfig(batch_size=32), 25).batch_size == 16
-    half = FIDELITIES["half-side"].config(config, 25)
+    assert FIDELITIES["images-6"].config(SMALL_BATCHES, 25).recipe.batch_size == 16
+    half = FIDELITIES["half-side"].config(config, 25).recipe
     assert (half.crop_padding, half.cutout_size) == (1, 4)
-    half = FIDELITIES["half-width"].config(SEED_CONFIG, 25)
-    assert (half.c2.squeeze_width, half.c2.inner_width, half.c2.width, half.c1.squeeze_width) == (8, 32, 32, 0)
+    narrow = FIDELITIES["half-width"].config(SEED_CONFIG, 25).network
+    widths = [narrow[key] for key in ("c2_squeeze_width", "c2_inner_width", "c2_width", "c1_squeeze_width")]
+    assert widths == [8, 32, 32, 0]
 
 
 def test_a_part_of_the_images_has_all_classes_and_the_same_validation_images(images: ImageArrays) -> None:
@@ -112,9 +117,9 @@ def test_the_best_configs_are_trained_on_more_seeds() -> None:
 
 
 def test_a_diverged_training_and_too_small_images_are_kept_as_errors(images: ImageArrays) -> None:
-    diverging = TrainConfig(batch_size=32, lr=1e30)
+    diverging = SMALL_BATCHES.changed(lr=1e30)
     assert "diverged" in train_job(Job(0, "full", 0), diverging, images, HEAD)["error"]
-    impossible = train_job(Job(0, "half-side", 0), TrainConfig(batch_size=32), images, HEAD)
+    impossible = train_job(Job(0, "half-side", 0), SMALL_BATCHES, images, HEAD)
     assert "image_size" in impossible["error"]
     assert impossible["scores"] == []
 

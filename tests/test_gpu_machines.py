@@ -155,7 +155,7 @@ def test_trials_share_gpus_as_far_as_memory_goes_and_no_gpu_is_left_idle(
         return [{"images_per_s": 1000.0, "image_s": 1e-3, "slowdown": 1.0, "memory_bytes": 1e9}] * number
 
     monkeypatch.setattr(packing, "measuring_processes", processes)
-    config = TrainConfig(batch_size=512)
+    config = TrainConfig.from_flat({"batch_size": 512})
     asked = settings(gpus=num_gpus, num_trials=num_trials)
     slots, _ = packing.choose_slots(asked, Engine(device="cuda"), config, num_cpus=16, image_size=32)
     assert slots.num_concurrent == num_gpus * expected
@@ -175,8 +175,7 @@ def test_a_worker_whose_gpu_is_lost_ends_and_others_report(
     """A raised error ends the worker, and the trial starts again in a new one."""
     monkeypatch.setattr("search.worker.trainable.is_device_lost", lambda engine: is_lost)
     plan = TrialPlan(max_epochs=1, rung_epochs=(), engine=Engine(), checkpoints_dir=tmp_path)
-    config = {**TrainConfig().flat(), "optimizer": "magic"}
-    assignment = {"trial_number": 0, "trial_seed": 1, "config": config, "epochs_recorded": 0}
+    assignment = {"trial_number": 0, "trial_seed": 1, "config": {"optimizer": "magic"}, "epochs_recorded": 0}
     reports: list[Answer] = []
     with pytest.raises(ValueError, match="magic") if is_lost else contextlib.nullcontext():
         train_trial(assignment, shared(), plan, reports.append)

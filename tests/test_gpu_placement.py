@@ -12,10 +12,10 @@ from small_training import BUSY, shared
 from torch import Tensor
 
 from model.augment import Augmentation, augment
-from model.config import SEED_CONFIG, BlockConfig, TrainConfig
+from model.config import SEED_CONFIG, TrainConfig
 from model.engine import _PROBE_STEPS, Engine, choose_engine
 from model.evaluation import evaluate
-from model.network import build_network
+from model.network import build
 from model.seeds import derive_seed
 from model.split_images import ImageTensors
 from model.training import Training
@@ -31,10 +31,10 @@ def sampled() -> TrainConfig:
     """Drawn from the default space, with what the seed config has not: AdamW, an average, cutout."""
     space = network_space(None, max_params=10**6, min_receptive_field=44, num_classes=2, image_size=32)
     config = TrainConfig.from_flat(space.draw(random.Random(0)))
-    return dataclasses.replace(config, optimizer="adamw", ema_decay=0.99, cutout_size=8, batch_size=16)
+    return config.changed(optimizer="adamw", ema_decay=0.99, cutout_size=8, batch_size=16)
 
 
-CONFIGS = {"seed": dataclasses.replace(SEED_CONFIG, batch_size=16), "sampled": sampled(), "busy": BUSY}
+CONFIGS = {"seed": SEED_CONFIG.changed(batch_size=16), "sampled": sampled(), "busy": BUSY}
 
 
 @pytest.fixture(params=["cuda:0", "cuda:1"])
@@ -107,7 +107,7 @@ def test_an_epochs_draws_take_one_pinned_copy_each_and_are_used_on_the_gpu(
     order, draws = training.draw_epoch(1)
     assert [tuple(tensor.shape) for tensor in pinned] == [(32,), (5, 32)]
     assert {str(tensor.device) for tensor in (order, *vars(draws).values())} == {device}
-    augmentation = Augmentation(BUSY, height=32, width=32, device=device)
+    augmentation = Augmentation(BUSY.recipe, height=32, width=32, device=device)
     images = training.images
     batch = augment(images.images[:32], draws, augmentation, mean=images.mean, std=images.std, dtype=torch.bfloat16)
     assert (str(batch.device), batch.dtype, tuple(batch.shape)) == (device, torch.bfloat16, (32, 3, 32, 32))
@@ -166,9 +166,9 @@ def test_a_gpus_slow_first_step_does_not_decide_on_its_engine(device: str, monke
 
 def test_the_network_compiles_in_one_piece_off_the_cpu() -> None:
     """On the meta device, which takes the layers' paths for GPUs; `fullgraph` raises where tracing would break off."""
-    separable = BlockConfig(kind="spatially_separable", squeeze_width=4, inner_width=8, width=8)
+    changes = {"c2_kind": "spatially_separable", "c2_num_convs": 2, "c2_squeeze_width": 4, "padding": "seed"}
     with torch.device("meta"):
-        network = build_network(dataclasses.replace(BUSY, c2=separable, padding="seed"), 10).train()
+        network = build({**BUSY.network, **changes}, num_classes=10, image_size=32).train()
     torch.compiler.reset()
     compiled = torch.compile(network, backend="aot_eager", fullgraph=True)
     torch.autograd.backward(compiled(torch.zeros(16, 3, 32, 32, device="meta")).sum())

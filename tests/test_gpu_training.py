@@ -29,7 +29,7 @@ pytestmark = [
 ]
 CPU, GPU = Engine(), Engine(device="cuda")
 GPU_FAST = Engine(device="cuda", precision="bf16", channels_last=True)
-SILENT = dataclasses.replace(BUSY, dropout=0.0)
+SILENT = BUSY.changed(dropout=0.0)
 """Everything but dropout, whose masks differ between devices."""
 
 
@@ -56,7 +56,7 @@ def seed_images() -> ImageTensors:
 
 @pytest.mark.parametrize(
     ("config", "images"),
-    [(SILENT, shared()), (dataclasses.replace(SEED_CONFIG, dropout=0.0), seed_images())],
+    [(SILENT, shared()), (SEED_CONFIG.changed(dropout=0.0), seed_images())],
     ids=["tiny", "seed"],
 )
 def test_fp32_equals_the_cpu(config: TrainConfig, images: ImageTensors) -> None:
@@ -93,7 +93,7 @@ def test_flip_tta_equals_the_cpu() -> None:
 def test_augmentation_equals_the_cpu_bit_for_bit() -> None:
     images, batches = shared(num=64).images, []
     for device in ("cpu", "cuda"):
-        augmentation = Augmentation(BUSY, height=16, width=16, device=device)
+        augmentation = Augmentation(BUSY.recipe, height=16, width=16, device=device)
         draws = augmentation.draw(64, np.random.default_rng(3))
         moved_pixels = augmentation.move_pixels(images.to(device), draws)
         values = augment(images.to(device), draws, augmentation, mean=(0.5,) * 3, std=(0.25,) * 3, dtype=torch.float32)
@@ -105,7 +105,7 @@ def test_augmentation_equals_the_cpu_bit_for_bit() -> None:
 def test_bf16_learns_as_much() -> None:
     """Digits, five seeds of each precision. The standard error of the difference is about a point."""
     ends: dict[str, list[float]] = {"bf16": [], "fp32": []}
-    config = dataclasses.replace(TINY, batch_size=32, lr=0.1)
+    config = TINY.changed(batch_size=32, lr=0.1)
     for precision, engine in (("bf16", GPU_FAST), ("fp32", GPU)):
         images = digits(engine)
         for seed in range(5):
@@ -136,7 +136,7 @@ def digits(engine: Engine) -> ImageTensors:
 @pytest.mark.parametrize("optimizer", ["sgd", "nesterov", "adamw"])
 @pytest.mark.parametrize("engine", [GPU, GPU_FAST], ids=["fp32", "bf16"])
 def test_resumed_equals_uninterrupted_bit_for_bit(optimizer: Any, engine: Engine) -> None:
-    config = dataclasses.replace(BUSY, optimizer=optimizer)
+    config = BUSY.changed(optimizer=optimizer)
     whole = make(config, engine)
     rows = scores(whole)
     interrupted = make(config, engine)
@@ -159,14 +159,14 @@ def test_a_checkpoint_of_the_gpu_goes_on_on_the_cpu() -> None:
 
 
 def test_a_training_returns_the_memory_of_the_last_one() -> None:
-    make(dataclasses.replace(SEED_CONFIG, batch_size=512), GPU, images=seed_images()).train_epoch()
+    make(SEED_CONFIG.changed(batch_size=512), GPU, images=seed_images()).train_epoch()
     big = torch.cuda.memory_reserved()
     make(TINY, GPU)
     assert torch.cuda.memory_reserved() < big / 4
 
 
 def test_the_host_waits_at_the_ends_of_epochs_only() -> None:
-    training = make(dataclasses.replace(BUSY, batch_size=2), GPU_FAST)
+    training = make(BUSY.changed(batch_size=2), GPU_FAST)
     training.train_epoch()
     assert training.steps_per_epoch == 28
     with counted_waits(GPU_FAST) as waits:
@@ -184,7 +184,7 @@ def test_the_compiled_network_learns_the_same_and_the_choice_measures_it() -> No
 
 
 def test_the_graph_of_a_step_trains() -> None:
-    training = make(dataclasses.replace(SILENT, ema_decay=0.0), GPU_FAST)
+    training = make(SILENT.changed(ema_decay=0.0), GPU_FAST)
     epoch = graphed_epoch(training)
     before, _ = training.state()
     assert epoch() > 0

@@ -1,6 +1,5 @@
 """Trials on a real GPU: side by side, out of memory, on a lost device, and a whole run: `make test-gpu`."""
 
-import dataclasses
 import subprocess
 import sys
 import tomllib
@@ -57,7 +56,7 @@ def little_memory() -> Iterator[None]:
 def test_a_trial_without_memory_fails_alone(tmp_path: Path) -> None:
     images = moved(shared(num=3000, num_val=24, size=32), GPU)
     plan = TrialPlan(max_epochs=2, rung_epochs=(1,), engine=GPU, checkpoints_dir=tmp_path)
-    big = dataclasses.replace(SEED_CONFIG, batch_size=2900)
+    big = SEED_CONFIG.changed(batch_size=2900)
     ends = []
     for number, config in enumerate((TINY, big, TINY)):
         reports: list[dict[str, Any]] = []

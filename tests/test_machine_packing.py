@@ -4,8 +4,10 @@ import time
 
 import pytest
 
-from model.config import BlockConfig, TrainConfig
+from model.config import TrainConfig
 from model.engine import Engine
+from model.network_config import BlockConfig, NetworkConfig
+from model.recipe import Recipe
 from search.errors import UserError
 from search.machine.packing import (
     Packing,
@@ -17,12 +19,9 @@ from search.machine.packing import (
 )
 from search.settings import SearchSettings
 
+BLOCK = BlockConfig(inner_width=4, width=4)
 TINY = TrainConfig(
-    c1=BlockConfig(inner_width=4, width=4),
-    c2=BlockConfig(inner_width=4, width=4),
-    c3=BlockConfig(inner_width=4, width=4),
-    output=BlockConfig(inner_width=4, width=4),
-    batch_size=8,
+    network=NetworkConfig(c1=BLOCK, c2=BLOCK, c3=BLOCK, output=BLOCK).flat(), recipe=Recipe(batch_size=8)
 )
 
 

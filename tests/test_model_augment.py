@@ -4,7 +4,7 @@ import torch
 from torchvision.transforms import functional as oracle
 
 from model.augment import Augmentation, augment, normalise
-from model.config import TrainConfig
+from model.recipe import Recipe
 
 MEAN, STD = (0.49, 0.48, 0.45), (0.25, 0.24, 0.26)
 
@@ -14,7 +14,7 @@ def random_images(num: int, height: int = 32, width: int = 32) -> torch.Tensor:
 
 
 def moved_by_torchvision(
-    image: torch.Tensor, config: TrainConfig, angle: float, mirror: bool, y: int, x: int
+    image: torch.Tensor, config: Recipe, angle: float, mirror: bool, y: int, x: int
 ) -> torch.Tensor:
     """One uint8 (H, W, 3) image through torchvision's crop from the padded image, hflip and rotate."""
     height, width, _ = image.shape
@@ -39,7 +39,7 @@ def moved_by_torchvision(
     ],
 )
 def test_moved_pixels_equal_torchvisions(padding: int, flip: bool, degrees: float, size: tuple[int, int]) -> None:
-    config = TrainConfig(crop_padding=padding, flip=flip, rotation_degrees=degrees)
+    config = Recipe(crop_padding=padding, flip=flip, rotation_degrees=degrees)
     images = random_images(300, *size)
     augmentation = Augmentation(config, height=size[0], width=size[1])
     draws = augmentation.draw(300, np.random.default_rng(3))
@@ -53,7 +53,7 @@ def test_moved_pixels_equal_torchvisions(padding: int, flip: bool, degrees: floa
 
 
 def test_every_angle_of_the_table_equals_torchvisions_rotate() -> None:
-    config = TrainConfig(crop_padding=0, flip=False, rotation_degrees=8.0)
+    config = Recipe(crop_padding=0, flip=False, rotation_degrees=8.0)
     augmentation = Augmentation(config, height=32, width=32)
     image = random_images(1)
     draws = augmentation.draw(256, np.random.default_rng(0))
@@ -64,7 +64,7 @@ def test_every_angle_of_the_table_equals_torchvisions_rotate() -> None:
 
 
 def test_draws_cover_their_ranges_evenly() -> None:
-    config = TrainConfig(crop_padding=2, flip=True, rotation_degrees=10.0, cutout_size=8)
+    config = Recipe(crop_padding=2, flip=True, rotation_degrees=10.0, cutout_size=8)
     augmentation = Augmentation(config, height=32, width=32)
     draws = augmentation.draw(20_000, np.random.default_rng(0))
     assert set(draws.crop_y.tolist()) == set(draws.crop_x.tolist()) == {0, 1, 2, 3, 4}
@@ -78,7 +78,7 @@ def test_draws_cover_their_ranges_evenly() -> None:
 
 
 def test_cutout_sets_one_square_to_the_mean_colour() -> None:
-    augmentation = Augmentation(TrainConfig(crop_padding=0, flip=False, cutout_size=5), height=16, width=12)
+    augmentation = Augmentation(Recipe(crop_padding=0, flip=False, cutout_size=5), height=16, width=12)
     draws = augmentation.draw(40, np.random.default_rng(0))
     images = augmentation.cut_out(torch.ones(40, 3, 16, 12), draws)
     for index, image in enumerate(images):
@@ -89,7 +89,7 @@ def test_cutout_sets_one_square_to_the_mean_colour() -> None:
 
 
 def test_cutout_larger_than_the_image_takes_its_shorter_side() -> None:
-    augmentation = Augmentation(TrainConfig(cutout_size=40), height=16, width=12)
+    augmentation = Augmentation(Recipe(cutout_size=40), height=16, width=12)
     images = augmentation.cut_out(torch.ones(5, 3, 16, 12), augmentation.draw(5, np.random.default_rng(0)))
     assert images.sum((1, 2, 3)).tolist() == [3 * 12 * (16 - 12)] * 5
 
@@ -104,7 +104,7 @@ def test_normalise_equals_torchvisions(size: tuple[int, int]) -> None:
 
 
 def test_augment_returns_the_networks_input() -> None:
-    config = TrainConfig(crop_padding=4, rotation_degrees=8.0, cutout_size=4)
+    config = Recipe(crop_padding=4, rotation_degrees=8.0, cutout_size=4)
     augmentation = Augmentation(config, height=32, width=32)
     images = random_images(10)
     draws = augmentation.draw(10, np.random.default_rng(0))
@@ -116,12 +116,12 @@ def test_augment_returns_the_networks_input() -> None:
 
 
 def test_augmenting_a_part_equals_the_part_of_the_whole() -> None:
-    augmentation = Augmentation(TrainConfig(rotation_degrees=8.0), height=32, width=32)
+    augmentation = Augmentation(Recipe(rotation_degrees=8.0), height=32, width=32)
     images, draws = random_images(20), augmentation.draw(20, np.random.default_rng(0))
     whole = augmentation.move_pixels(images, draws)
     assert torch.equal(augmentation.move_pixels(images[5:9], draws[5:9]), whole[5:9])
 
 
 def test_large_images_take_fewer_angles_not_more_memory() -> None:
-    augmentation = Augmentation(TrainConfig(rotation_degrees=8.0), height=224, width=224)
+    augmentation = Augmentation(Recipe(rotation_degrees=8.0), height=224, width=224)
     assert len(augmentation.angles) == 83

@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.batch_norm import ghost_batch_norm
-from model.config import SEED_CONFIG
 from model.network import build_network
+from model.network_config import SEED_NETWORK
 
 
 def channels_last(x: Tensor) -> Tensor:
@@ -90,7 +90,7 @@ def test_the_gradients_of_a_whole_network_are_nearly_exact() -> None:
     """A ReLU or a max-pool whose inputs nearly tie takes another way for the smallest error. Ours send few: up to 1 %
     of the gradients of 64 images, PyTorch's norm in this memory format 4 to 8 % (four seeds)."""
     torch.manual_seed(0)
-    network = build_network(dataclasses.replace(SEED_CONFIG, dropout=0.0), 10)
+    network = build_network(dataclasses.replace(SEED_NETWORK, dropout=0.0), 10)
     images, labels = torch.randn(64, 3, 32, 32), torch.randint(0, 10, (64,))
     exact = gradients(copy.deepcopy(network).double(), images.double(), labels)
     network.to(memory_format=torch.channels_last)

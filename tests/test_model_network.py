@@ -7,20 +7,20 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from model.config import SEED_CONFIG, BlockConfig, TrainConfig
 from model.layers import Dropout, GhostBatchNorm, seed_dropout
 from model.network import ConvUnit, Network, build_network
+from model.network_config import SEED_NETWORK, BlockConfig, NetworkConfig
 
 
-def _network(config: TrainConfig, num_classes: int = 10, *, seed: int = 0) -> Network:
+def _network(config: NetworkConfig, num_classes: int = 10, *, seed: int = 0) -> Network:
     torch.manual_seed(seed)
     return build_network(config, num_classes)
 
 
-def _config(**changes: Any) -> TrainConfig:
+def _config(**changes: Any) -> NetworkConfig:
     """A network of 8 channels, 2 convolutions a block, with norm and dropout."""
     blocks = dict.fromkeys(("c1", "c2", "c3", "output"), BlockConfig(inner_width=8, width=8))
-    return TrainConfig(**({"dropout": 0.1} | blocks | changes))
+    return NetworkConfig(**({"dropout": 0.1} | blocks | changes))
 
 
 def _unit_layers(unit: nn.Module) -> list[str]:
@@ -49,7 +49,7 @@ def _traced_outputs(network: Network, images: Tensor) -> list[tuple[str, tuple[i
 
 
 def test_seed_network_has_the_notebooks_table() -> None:
-    network = _network(SEED_CONFIG)
+    network = _network(SEED_NETWORK)
     conv, norm, dropout, pool = "Conv2d", "GhostBatchNorm", "Dropout", "MaxPool2d"
     assert _traced_outputs(network, torch.zeros(1, 3, 32, 32)) == [
         (conv, (32, 32, 32), 896),
@@ -89,7 +89,7 @@ def test_seed_network_has_the_notebooks_table() -> None:
 
 
 def test_seed_network_applies_relu_then_norm_then_dropout() -> None:
-    network = _network(SEED_CONFIG)
+    network = _network(SEED_NETWORK)
     first, second, *rest = [_unit_layers(unit) for block in _blocks(network) for unit in block]
     assert first == ["conv", "activation", "norm"]
     assert second == ["conv", "activation", "norm", "dropout", "pool"]
@@ -184,10 +184,10 @@ def test_batch_norm_ignores_splits_and_ghost_norm_has_them() -> None:
 
 
 def test_parameters_depend_on_torchs_seed_alone_and_training_leaves_its_generator_alone() -> None:
-    first, again, other = (_network(SEED_CONFIG, seed=seed).state_dict() for seed in (1, 1, 2))
+    first, again, other = (_network(SEED_NETWORK, seed=seed).state_dict() for seed in (1, 1, 2))
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert not torch.equal(first["classifier.weight"], other["classifier.weight"])
-    network = _network(SEED_CONFIG)
+    network = _network(SEED_NETWORK)
     state = torch.get_rng_state()
     network(torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))).sum().backward()
     assert torch.equal(torch.get_rng_state(), state)
@@ -223,8 +223,8 @@ def test_other_image_channels_and_class_numbers() -> None:
     assert network.eval()(torch.zeros(2, 1, 16, 16)).shape == (2, 3)
 
 
-@pytest.mark.parametrize("config", [SEED_CONFIG, _config(residual=True, activation="gelu")], ids=["seed", "residual"])
-def test_evaluation_can_be_exported_with_a_free_batch_size(config: TrainConfig) -> None:
+@pytest.mark.parametrize("config", [SEED_NETWORK, _config(residual=True, activation="gelu")], ids=["seed", "residual"])
+def test_evaluation_can_be_exported_with_a_free_batch_size(config: NetworkConfig) -> None:
     network = _network(config).eval()
     batch = torch.export.Dim("batch", min=1, max=1024)
     exported = torch.export.export(network, (torch.randn(2, 3, 32, 32),), dynamic_shapes=({0: batch},))

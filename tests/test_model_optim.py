@@ -6,6 +6,7 @@ from torch import nn
 
 from model.config import TrainConfig
 from model.optim import ParameterAverage, build_optimizer, learning_rate, set_learning_rate
+from model.recipe import Recipe
 
 
 def small_network() -> Any:
@@ -13,7 +14,7 @@ def small_network() -> Any:
     return nn.Sequential(nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4 * 36, 5))
 
 
-def rates(config: TrainConfig, *, steps_per_epoch: int, max_epochs: int) -> list[float]:
+def rates(config: Recipe, *, steps_per_epoch: int, max_epochs: int) -> list[float]:
     return [
         learning_rate(config, step, steps_per_epoch=steps_per_epoch, max_epochs=max_epochs)
         for step in range(steps_per_epoch * max_epochs)
@@ -21,7 +22,7 @@ def rates(config: TrainConfig, *, steps_per_epoch: int, max_epochs: int) -> list
 
 
 def test_step_schedule_equals_torchs_step_lr() -> None:
-    config = TrainConfig(optimizer="sgd", lr=0.016, schedule="step", warmup_fraction=0.5)
+    config = Recipe(optimizer="sgd", lr=0.016, schedule="step", warmup_fraction=0.5)
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.016)
     oracle = torch.optim.lr_scheduler.StepLR(optimizer, step_size=2, gamma=0.92)
     expected = []
@@ -33,13 +34,13 @@ def test_step_schedule_equals_torchs_step_lr() -> None:
 
 
 def test_one_cycle_rises_and_falls_in_straight_lines() -> None:
-    lrs = rates(TrainConfig(lr=0.3, schedule="one_cycle", warmup_fraction=0.25), steps_per_epoch=10, max_epochs=4)
+    lrs = rates(Recipe(lr=0.3, schedule="one_cycle", warmup_fraction=0.25), steps_per_epoch=10, max_epochs=4)
     assert lrs[:10] == pytest.approx([0.03 * step for step in range(1, 11)])
     assert lrs[10:] == pytest.approx([0.01 * step for step in range(30, 0, -1)])
 
 
 def test_cosine_equals_torchs_after_its_warmup() -> None:
-    lrs = rates(TrainConfig(lr=0.3, schedule="cosine", warmup_fraction=0.2), steps_per_epoch=5, max_epochs=4)
+    lrs = rates(Recipe(lr=0.3, schedule="cosine", warmup_fraction=0.2), steps_per_epoch=5, max_epochs=4)
     assert lrs[:4] == pytest.approx([0.075, 0.15, 0.225, 0.3])
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.3)
     oracle = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=16)
@@ -55,7 +56,7 @@ def test_cosine_equals_torchs_after_its_warmup() -> None:
 @pytest.mark.parametrize("warmup_fraction", [0.0, 0.2, 0.999])
 @pytest.mark.parametrize("num_steps", [1, 2, 7])
 def test_every_rate_is_above_zero_and_at_most_the_peak(schedule: str, warmup_fraction: float, num_steps: int) -> None:
-    config = TrainConfig.from_flat({"lr": 0.3, "schedule": schedule, "warmup_fraction": warmup_fraction})
+    config = TrainConfig.from_flat({"lr": 0.3, "schedule": schedule, "warmup_fraction": warmup_fraction}).recipe
     lrs = rates(config, steps_per_epoch=1, max_epochs=num_steps)
     assert min(lrs) > 0
     assert max(lrs) <= 0.3 * (1 + 1e-9)
@@ -64,7 +65,7 @@ def test_every_rate_is_above_zero_and_at_most_the_peak(schedule: str, warmup_fra
 @pytest.mark.parametrize("optimizer", ["sgd", "nesterov", "adamw"])
 def test_optimizer_equals_torchs_plain_loop(optimizer: str) -> None:
     recipe = {"lr": 0.1, "momentum": 0.8, "weight_decay": 0.01, "adamw_lr": 0.003, "adamw_weight_decay": 0.1}
-    config = TrainConfig.from_flat({"optimizer": optimizer, **recipe})
+    config = TrainConfig.from_flat({"optimizer": optimizer, **recipe}).recipe
     ours, theirs = small_network(), small_network()
     built = build_optimizer(ours, config)
     decayed = [parameter for parameter in theirs.parameters() if parameter.ndim > 1]
@@ -88,17 +89,17 @@ def test_optimizer_equals_torchs_plain_loop(optimizer: str) -> None:
 def test_frozen_parameters_are_not_optimised() -> None:
     network = small_network()
     network[1].weight.requires_grad_(False)
-    optimizer = build_optimizer(network, TrainConfig())
+    optimizer = build_optimizer(network, Recipe())
     assert all(parameter is not network[1].weight for group in optimizer.param_groups for parameter in group["params"])
 
 
 def test_nesterov_without_momentum_is_plain_sgd() -> None:
-    optimizer = build_optimizer(small_network(), TrainConfig(optimizer="nesterov", momentum=0.0))
+    optimizer = build_optimizer(small_network(), Recipe(optimizer="nesterov", momentum=0.0))
     assert optimizer.defaults["nesterov"] is False
 
 
 def test_set_learning_rate_reaches_every_group() -> None:
-    optimizer = build_optimizer(small_network(), TrainConfig(lr=0.1))
+    optimizer = build_optimizer(small_network(), Recipe(lr=0.1))
     set_learning_rate(optimizer, 0.7)
     assert [group["lr"] for group in optimizer.param_groups] == [0.7, 0.7]
 

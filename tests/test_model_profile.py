@@ -9,15 +9,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from model.config import SEED_CONFIG, BlockConfig, ConvKind, TrainConfig
 from model.network import Network, build_network
+from model.network_config import SEED_NETWORK, BlockConfig, ConvKind, NetworkConfig
 from model.profile import limit_violations, profile_network
 
 LIMITS = {"max_params": 1_000_000, "min_receptive_field": 44, "num_classes": 10, "image_size": 32}
-WITHIN_LIMITS = TrainConfig(c2=BlockConfig(kind="depthwise_separable"), c3=BlockConfig(kind="dilated"))
+WITHIN_LIMITS = NetworkConfig(c2=BlockConfig(kind="depthwise_separable"), c3=BlockConfig(kind="dilated"))
 
 
-def _random_config(seed: int) -> TrainConfig:
+def _random_config(seed: int) -> NetworkConfig:
     """Any shape of network, 2 to 4 channels wide, so that the gradient oracle takes a large image in its stride."""
     draw = random.Random(seed)
 
@@ -31,7 +31,7 @@ def _random_config(seed: int) -> TrainConfig:
             width=draw.randint(2, 4),
         )
 
-    return TrainConfig(
+    return NetworkConfig(
         c1=block(),
         c2=block(),
         c3=block(),
@@ -45,7 +45,7 @@ def _random_config(seed: int) -> TrainConfig:
     )
 
 
-def _linear_twin(config: TrainConfig) -> Network:
+def _linear_twin(config: NetworkConfig) -> Network:
     """The network without activations, its max-pools replaced by average pools.
 
     A dead ReLU and the losers of a max-pool have no gradient on the one image at hand though they can have one on
@@ -62,7 +62,7 @@ def _linear_twin(config: TrainConfig) -> Network:
     return network
 
 
-def _receptive_field_by_gradient(config: TrainConfig, image_size: int) -> int:
+def _receptive_field_by_gradient(config: NetworkConfig, image_size: int) -> int:
     images = torch.zeros(1, 3, image_size, image_size, dtype=torch.float64, requires_grad=True)
     maps = _linear_twin(config).blocks(images)
     maps[0, 0, maps.shape[2] // 2, maps.shape[3] // 2].backward()
@@ -92,7 +92,7 @@ def _watched_layers(network: Network, images: Tensor) -> list[tuple[str, tuple[i
 
 
 def test_seed_network() -> None:
-    profile = profile_network(SEED_CONFIG)
+    profile = profile_network(SEED_NETWORK.flat())
     assert profile.num_params == 657_146
     assert profile.num_trainable_params == 656_154
     assert (profile.num_max_pools, profile.num_depthwise_separable, profile.num_dilated) == (3, 0, 2)
@@ -127,9 +127,9 @@ def test_seed_network() -> None:
     assert profile.multiply_adds == sum(row.multiply_adds for row in profile.layers) == 47_917_696
 
 
-@pytest.mark.parametrize("config", [SEED_CONFIG, *map(_random_config, range(12))], ids=["seed", *map(str, range(12))])
-def test_receptive_field_equals_the_extent_of_a_gradient(config: TrainConfig) -> None:
-    profile = profile_network(config)
+@pytest.mark.parametrize("config", [SEED_NETWORK, *map(_random_config, range(12))], ids=["seed", *map(str, range(12))])
+def test_receptive_field_equals_the_extent_of_a_gradient(config: NetworkConfig) -> None:
+    profile = profile_network(config.flat())
     assert _receptive_field_by_gradient(config, image_size=2 * profile.receptive_field + 64) == profile.receptive_field
 
 
@@ -137,7 +137,7 @@ def test_receptive_field_equals_the_extent_of_a_gradient(config: TrainConfig) ->
 def test_layers_equal_those_of_a_forward_pass(seed: int) -> None:
     config = _random_config(seed)
     network = build_network(config, num_classes=7)
-    profile = profile_network(config, num_classes=7, image_size=40)
+    profile = profile_network(config.flat(), num_classes=7, image_size=40)
     expected = _watched_layers(network, torch.zeros(1, 3, 40, 40))
     assert [(row.name, row.output_shape, row.num_params) for row in profile.layers] == expected
     assert profile.num_params == sum(parameter.numel() for parameter in network.parameters())
@@ -156,7 +156,7 @@ def test_multiply_adds_of_grouped_convolutions_against_pytorchs_flop_counter() -
     network = build_network(WITHIN_LIMITS, num_classes=10).eval()
     with FlopCounterMode(display=False) as counter:
         network(torch.zeros(1, 3, 32, 32))
-    assert 2 * profile_network(WITHIN_LIMITS).multiply_adds == counter.get_total_flops()
+    assert 2 * profile_network(WITHIN_LIMITS.flat()).multiply_adds == counter.get_total_flops()
 
 
 def test_a_profile_takes_milliseconds_and_leaves_the_random_generator_alone() -> None:
@@ -164,7 +164,7 @@ def test_a_profile_takes_milliseconds_and_leaves_the_random_generator_alone() ->
     seconds = []
     for _ in range(5):
         start = time.perf_counter()
-        profile_network(SEED_CONFIG)
+        profile_network(SEED_NETWORK.flat())
         seconds.append(time.perf_counter() - start)
     assert min(seconds) < 0.1  # 4 ms on an idle machine
     assert torch.equal(torch.get_rng_state(), state)
@@ -176,30 +176,30 @@ def test_an_image_is_too_small_exactly_when_the_network_cannot_take_it(image_siz
     images = torch.zeros(1, 3, image_size, image_size)
     if image_size == 8:
         assert network(images).shape == (1, 10)
-        profile_network(WITHIN_LIMITS, image_size=image_size)
+        profile_network(WITHIN_LIMITS.flat(), image_size=image_size)
     else:
         with pytest.raises(RuntimeError, match="too small"):
             network(images)
         message = rf"`image_size` is too small for this network, .*got {image_size}\. Use larger images"
         with pytest.raises(ValueError, match=message):
-            profile_network(WITHIN_LIMITS, image_size=image_size)
+            profile_network(WITHIN_LIMITS.flat(), image_size=image_size)
 
 
 def test_a_config_within_the_limits_violates_none() -> None:
-    assert all(excess <= 0 for excess in limit_violations(WITHIN_LIMITS, **LIMITS).values())
+    assert all(excess <= 0 for excess in limit_violations(WITHIN_LIMITS.flat(), **LIMITS).values())
 
 
 def test_the_seed_config_lacks_only_a_depthwise_separable_convolution() -> None:
-    violations = limit_violations(SEED_CONFIG, **LIMITS)
+    violations = limit_violations(SEED_NETWORK.flat(), **LIMITS)
     assert {name for name, excess in violations.items() if excess > 0} == {"num_depthwise_separable"}
 
 
 def test_limits_are_strict() -> None:
     """Just inside a limit is kept, with an excess of 0; on the limit itself is one beyond."""
-    profile = profile_network(WITHIN_LIMITS)
+    profile = profile_network(WITHIN_LIMITS.flat())
 
     def excess(name: str, **limit: int) -> float:
-        return limit_violations(WITHIN_LIMITS, **LIMITS | limit)[name]
+        return limit_violations(WITHIN_LIMITS.flat(), **LIMITS | limit)[name]
 
     assert excess("num_params", max_params=profile.num_params + 1) == 0
     assert excess("num_params", max_params=profile.num_params) == 1
@@ -219,6 +219,6 @@ def test_limits_are_strict() -> None:
     ],
 )
 def test_each_limit_is_reported_under_its_name(changes: Any, limits: dict[str, int], violated: str) -> None:
-    violations = limit_violations(replace(WITHIN_LIMITS, **changes), **LIMITS | limits)
+    violations = limit_violations(replace(WITHIN_LIMITS, **changes).flat(), **LIMITS | limits)
     assert {name for name, excess in violations.items() if excess > 0} == {violated}
-    assert list(violations) == list(limit_violations(SEED_CONFIG, **LIMITS))
+    assert list(violations) == list(limit_violations(SEED_NETWORK.flat(), **LIMITS))

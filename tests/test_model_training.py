@@ -1,4 +1,3 @@
-import dataclasses
 import os
 import pickle
 from pathlib import Path
@@ -26,7 +25,7 @@ def test_an_earlier_training_changes_nothing() -> None:
     rows = scores(alone)
     torch.manual_seed(99)
     torch.set_num_threads(2)
-    scores(make(dataclasses.replace(TINY, dropout=0.4), seed=1, max_epochs=1))
+    scores(make(TINY.changed(dropout=0.4), seed=1, max_epochs=1))
     after = make(BUSY, engine=FAST)
     assert scores(after) == rows
     assert_equal_states(after, alone)
@@ -84,7 +83,7 @@ def test_eight_images_make_one_step() -> None:
 def test_each_epoch_uses_every_image_once_in_a_new_order() -> None:
     images = shared(num=48, num_val=16)
     images.images[:] = torch.arange(48, dtype=torch.uint8).view(48, 1, 1, 1)  # every pixel is the image's index
-    training = make(dataclasses.replace(TINY, crop_padding=0, flip=False), images)
+    training = make(TINY.changed(crop_padding=0, flip=False), images)
     first, second = images_seen_in_an_epoch(training), images_seen_in_an_epoch(training)
     assert sorted(first) == sorted(second) == list(range(16, 48))
     assert first != second
@@ -107,8 +106,8 @@ def images_seen_in_an_epoch(training: Training) -> list[int]:
 
 def test_the_schedule_spans_max_epochs() -> None:
     rows = list(train_epochs(make(max_epochs=5)))
-    assert rows[0].lr == pytest.approx(TINY.lr)
-    assert 0 < rows[-1].lr < TINY.lr / 10
+    assert rows[0].lr == pytest.approx(TINY.recipe.lr)
+    assert 0 < rows[-1].lr < TINY.recipe.lr / 10
 
 
 def test_the_average_is_evaluated_and_differs_from_the_trained_network() -> None:
@@ -121,7 +120,7 @@ def test_the_average_is_evaluated_and_differs_from_the_trained_network() -> None
 
 
 def test_divergence_is_noticed_in_its_epoch() -> None:
-    training = make(dataclasses.replace(TINY, lr=1e30))
+    training = make(TINY.changed(lr=1e30))
     with pytest.raises(DivergedError, match="diverged: the loss was not finite by step 3 of epoch 1"):
         list(train_epochs(training))
 
@@ -129,7 +128,7 @@ def test_divergence_is_noticed_in_its_epoch() -> None:
 def test_divergence_is_noticed_within_fifty_steps_of_a_long_epoch() -> None:
     steps = []
     training = Training(
-        dataclasses.replace(TINY, batch_size=2, lr=1e30),
+        TINY.changed(batch_size=2, lr=1e30),
         shared(num=274),
         max_epochs=1,
         seed=7,

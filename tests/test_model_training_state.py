@@ -1,4 +1,3 @@
-import dataclasses
 import json
 from typing import Any
 
@@ -12,7 +11,7 @@ from model.engine import Engine
 @pytest.mark.parametrize("optimizer", ["sgd", "nesterov", "adamw"])
 @pytest.mark.parametrize("engine", [PLAIN, FAST], ids=["fp32", "bf16"])
 def test_resumed_equals_uninterrupted_bit_for_bit(optimizer: Any, engine: Engine) -> None:
-    config = dataclasses.replace(BUSY, optimizer=optimizer)
+    config = BUSY.changed(optimizer=optimizer)
     whole = make(config, engine=engine)
     rows = scores(whole)
     interrupted = make(config, engine=engine)

@@ -41,7 +41,7 @@ def small_device(monkeypatch: pytest.MonkeyPatch) -> None:
     """A device on which batches that are too large end as CUDA ends them."""
 
     def epochs(training: Training) -> Iterator[EpochMetrics]:
-        if training.config.batch_size >= TOO_LARGE:
+        if training.config.recipe.batch_size >= TOO_LARGE:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
         return train_epochs(training)
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 from fabricated_run import finalist_record
-from retrained_run import BLOCK, PROFILE, TINY, completed_trials, preparation_of, some_digits
+from retrained_run import PROFILE, TINY, completed_trials, preparation_of, some_digits
 from safetensors.torch import load_file
 from serial_retraining import train_serially
 
@@ -33,7 +33,7 @@ from search.study.retrain_record import RetrainRecord
 from search.study.study import RunStudy
 
 EPOCHS = 4
-WIDER = dataclasses.replace(TINY, c3=dataclasses.replace(BLOCK, width=8))
+WIDER = TINY.changed(c3_width=8)
 
 
 class Killed(BaseException):
@@ -176,7 +176,7 @@ def test_a_training_that_diverges_counts_nothing_and_says_so(
     data: TrainingData, tmp_path: Path, retrain_seeds: int
 ) -> None:
     preparation = prepared(tmp_path, data, retrain_seeds=retrain_seeds)
-    study = study_of(dataclasses.replace(TINY, lr=1e30))
+    study = study_of(TINY.changed(lr=1e30))
     run(preparation, study)
     rows = study.retrains()
     assert len(rows) == (1 if retrain_seeds == 1 else 4)

@@ -16,6 +16,7 @@ from model.config import SEED_CONFIG
 from model.data import DataError, load_training_data
 from model.engine import Engine
 from model.network import build_network
+from model.network_config import SEED_NETWORK
 from model.seeds import derive_seed
 from search.errors import SpaceError, UserError
 from search.machine.gpus import choose_device, num_gpus
@@ -54,16 +55,16 @@ def test_the_seed_config_then_the_default_are_given(preparation: Preparation) ->
 
 
 def test_what_a_config_needs_grows_with_its_batch_and_its_network(preparation: Preparation) -> None:
-    network = build_network(SEED_CONFIG, 10).eval()
+    network = build_network(SEED_NETWORK, 10).eval()
     num_put_out: list[int] = []
     for module in network.modules():
         if next(module.children(), None) is None:
             module.register_forward_hook(lambda _module, _inputs, output: num_put_out.append(output.numel()))
     network(torch.zeros(1, 3, 32, 32))
     need = preparation.memory_need(SEED_CONFIG.flat())
-    assert need == SEED_CONFIG.batch_size * sum(num_put_out) + 4 * 657_146
-    twice = preparation.memory_need({**SEED_CONFIG.flat(), "batch_size": 2 * SEED_CONFIG.batch_size})
-    assert twice - need == SEED_CONFIG.batch_size * sum(num_put_out)
+    assert need == SEED_CONFIG.recipe.batch_size * sum(num_put_out) + 4 * 657_146
+    twice = preparation.memory_need({**SEED_CONFIG.flat(), "batch_size": 2 * SEED_CONFIG.recipe.batch_size})
+    assert twice - need == SEED_CONFIG.recipe.batch_size * sum(num_put_out)
 
 
 def test_other_image_sizes_have_no_seed_config() -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import pickle
 import random
 import re
+from dataclasses import asdict
 
 import pytest
 
-from model.config import CONFIG_KEYS, TrainConfig
+from model.config import CONFIG_KEYS, network_values
+from model.network_config import NetworkConfig
 from model.profile import limit_violations, profile_network
+from model.recipe import Recipe
 from search.errors import SpaceError
 from search.space.network_space import network_space
 from search.space.space import SearchSpace
@@ -57,7 +60,7 @@ def test_the_default_config_keeps_all_limits(space: SearchSpace) -> None:
     config = space.default_config()
     assert config is not None
     assert max(space.violations(config).values()) <= 0
-    profile = profile_network(TrainConfig.from_flat(config))
+    profile = profile_network(network_values(config))
     assert 800_000 < profile.num_params < 1_000_000
     assert profile.num_max_pools == 3
 
@@ -67,7 +70,7 @@ def test_a_strong_known_network_is_in_the_family(space: SearchSpace) -> None:
     assert default is not None
     airbench = {**default, **AIRBENCH_SHAPE}
     assert is_drawable(space, airbench)
-    assert 900_000 < profile_network(TrainConfig.from_flat(airbench)).num_params < 1_000_000
+    assert 900_000 < profile_network(network_values(airbench)).num_params < 1_000_000
     broken = {name for name, excess in space.violations(airbench).items() if excess > 0}
     assert broken == {"num_depthwise_separable"}  # every convolution of the model is dense; the assignment wants one
 
@@ -91,13 +94,13 @@ def test_most_random_configs_train_and_many_keep_the_limits(space: SearchSpace) 
 
 def test_no_random_config_costs_four_times_the_notebooks_network(space: SearchSpace) -> None:
     rng = random.Random(2)
-    costs = [profile_network(TrainConfig.from_flat(space.draw(rng))).multiply_adds for _ in range(100)]
+    costs = [profile_network(network_values(space.draw(rng))).multiply_adds for _ in range(100)]
     assert max(costs) < 4 * 48e6
 
 
 def test_the_constraint_is_the_networks_limits(space: SearchSpace) -> None:
     config = space.draw(random.Random(3))
-    expected = limit_violations(TrainConfig.from_flat(config), **LIMITS)
+    expected = limit_violations(network_values(config), **LIMITS)
     assert space.violations(config) == {"invalid_config": 0.0, **expected}
     tighter = network_space(None, **{**LIMITS, "max_params": 500_000})
     assert tighter.violations(config)["num_params"] == expected["num_params"] + 500_000
@@ -147,7 +150,7 @@ def test_base_none_fixes_the_other_keys_at_their_own_defaults() -> None:
     """
     space = network_space(text, **LIMITS)
     assert list(space.parameters) == ["lr"]
-    expected = TrainConfig().flat() | {"c3_kind": "dilated", "output_kind": "depthwise_separable"}
+    expected = NetworkConfig().flat() | asdict(Recipe()) | {"c3_kind": "dilated", "output_kind": "depthwise_separable"}
     del expected["lr"]
     assert space.fixed == expected
 

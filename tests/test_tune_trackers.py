@@ -69,8 +69,8 @@ def test_tensorboard_files_hold_curves_and_hparams(tmp_path: Path) -> None:
         assert "ray/tune/pid" not in events.Tags()["scalars"]
         content = events.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
         hparams = HParamsPluginData.FromString(content).session_start_info.hparams
-        assert hparams["lr"].number_value == pytest.approx(SEED_CONFIG.lr)
-        assert hparams["optimizer"].string_value == SEED_CONFIG.optimizer
+        assert hparams["lr"].number_value == pytest.approx(SEED_CONFIG.recipe.lr)
+        assert hparams["optimizer"].string_value == SEED_CONFIG.recipe.optimizer
         assert hparams["trial_number"].number_value == number
 
 
@@ -86,7 +86,7 @@ def test_mlflow_holds_curves_configs_and_ends(tmp_path: Path) -> None:
     for number, scores in SCORES.items():
         history = client.get_metric_history(runs[number].info.run_id, "val_accuracy")
         assert [(metric.step, metric.value) for metric in history] == list(enumerate(scores, 1))
-        assert runs[number].data.params["lr"] == str(SEED_CONFIG.lr)
+        assert runs[number].data.params["lr"] == str(SEED_CONFIG.recipe.lr)
         assert runs[number].info.run_name == f"trial {number}"
 
 
@@ -101,7 +101,7 @@ def test_wandb_s_offline_files_hold_curves_and_configs(tmp_path: Path, monkeypat
     seen = {}
     for path in (tmp_path / "run" / "wandb").glob("offline-run-*/*.wandb"):
         number, config, curve = read_wandb(path)
-        assert config["lr"] == SEED_CONFIG.lr
+        assert config["lr"] == SEED_CONFIG.recipe.lr
         seen[number] = curve
     assert seen == {number: list(enumerate(scores, 1)) for number, scores in SCORES.items()}
 

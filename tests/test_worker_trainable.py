@@ -12,15 +12,18 @@ import pytest
 import torch
 
 from model.checkpoint import newest_checkpoint
-from model.config import BlockConfig, TrainConfig
+from model.config import TrainConfig
 from model.engine import Engine
+from model.network_config import BlockConfig, NetworkConfig
+from model.recipe import Recipe
 from model.split_images import ImageTensors
 from search.worker.step_counts import StepCount, StepCounts
 from search.worker.trainable import TrialPlan, train_trial
 
 BLOCK = BlockConfig(num_convs=1, inner_width=4, width=4)
 TINY = TrainConfig(
-    c1=BLOCK, c2=BLOCK, c3=BLOCK, output=BLOCK, batch_size=3, lr=0.05, dropout=0.1, ema_decay=0.9, rotation_degrees=5.0
+    network=NetworkConfig(c1=BLOCK, c2=BLOCK, c3=BLOCK, output=BLOCK, dropout=0.1).flat(),
+    recipe=Recipe(batch_size=3, lr=0.05, ema_decay=0.9, rotation_degrees=5.0),
 )
 CLOCK = ("seconds", "images_per_s")
 
@@ -142,7 +145,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(
 
 
 def test_divergence_is_reported_as_the_end(tmp_path: Path) -> None:
-    config = dataclasses.replace(TINY, lr=1e30, schedule="step")
+    config = TINY.changed(lr=1e30, schedule="step")
     reports = train(tmp_path, config=config)
     assert reports[-1]["ended"] == "diverged"
     assert reports[-1]["error"].startswith("diverged: the loss was not finite")

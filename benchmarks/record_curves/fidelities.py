@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.record_curves.variants import Kind
-from model.config import BLOCK_NAMES, BlockConfig, TrainConfig
+from model.config import TrainConfig
 from model.decoding import resize_images
 from model.split_images import ImageArrays
 from model.splits import stratified_subset
@@ -44,17 +44,19 @@ class Fidelity:
 
     def config(self, full: TrainConfig, max_epochs: int) -> TrainConfig:
         """The full training's config, changed to this fidelity."""
+        recipe = full.recipe
         changes: dict[str, object] = {
-            "crop_padding": full.crop_padding // self.side_part,
-            "cutout_size": full.cutout_size // self.side_part,
+            "crop_padding": recipe.crop_padding // self.side_part,
+            "cutout_size": recipe.cutout_size // self.side_part,
         }
-        changes |= {name: _narrowed(getattr(full, name), self.width_part) for name in BLOCK_NAMES}
+        widths = {key: width for key, width in full.network.items() if key.endswith("_width")}
+        changes |= {key: width and max(1, width // self.width_part) for key, width in widths.items()}
         if self.keeps_steps:
             share = self.cost(max_epochs) / max_epochs
-            batch_size = max(min(MIN_BATCH, full.batch_size), round(full.batch_size * share))
+            batch_size = max(min(MIN_BATCH, recipe.batch_size), round(recipe.batch_size * share))
             changes |= {"batch_size": batch_size}
-            changes |= {name: getattr(full, name) * batch_size / full.batch_size for name in ("lr", "adamw_lr")}
-        return dataclasses.replace(full, **changes)  # type: ignore[arg-type]
+            changes |= {name: getattr(recipe, name) * batch_size / recipe.batch_size for name in ("lr", "adamw_lr")}
+        return full.changed(**changes)
 
     def images(self, full: ImageArrays, *, seed: int) -> ImageArrays:
         """The full training's images, made fewer and smaller. The statistics stay those of the full ones."""
@@ -62,11 +64,6 @@ class Fidelity:
         train = stratified_subset(full.labels, full.train_indices, num_train, seed=seed)
         small = resize_images(full.images, full.images.shape[1] // self.side_part)
         return dataclasses.replace(full, images=np.ascontiguousarray(small), train_indices=train)
-
-
-def _narrowed(block: BlockConfig, part: int) -> BlockConfig:
-    widths = {name: getattr(block, name) for name in ("squeeze_width", "inner_width", "width")}
-    return dataclasses.replace(block, **{name: width and max(1, width // part) for name, width in widths.items()})
 
 
 FULL = Fidelity(name="full")

@@ -111,7 +111,7 @@ def train_job(job: Job, config: TrainConfig, images: ImageArrays, head: Mapping[
     images = fidelity.images(images, seed=head["settings"]["seed"])
     config = fidelity.config(config, max_epochs)
     try:
-        profile_network(config, num_classes=images.num_classes, image_size=images.images.shape[1])
+        profile_network(config.network, num_classes=images.num_classes, image_size=images.images.shape[1])
     except ValueError as refusal:  # the images are too small for the network
         return {"scores": [], "seconds": 0.0, "error": str(refusal)}
     scores: list[float | None] = []

@@ -40,7 +40,8 @@ class Constant(Branch):
     """A warm-up of half an epoch, the peak rate, then a linear decay over a fifth of the epochs, at least one."""
 
     def learning_rate(self, step: int) -> float:
-        peak = self.config.adamw_lr if self.config.optimizer == "adamw" else self.config.lr
+        recipe = self.config.recipe
+        peak = recipe.adamw_lr if recipe.optimizer == "adamw" else recipe.lr
         num_warmup, num_decay = self.steps_per_epoch / 2, max(1.0, self.num_epochs / 5) * self.steps_per_epoch
         left = self.num_epochs * self.steps_per_epoch - step
         return peak * min(1.0, (step + 1) / num_warmup, left / num_decay)

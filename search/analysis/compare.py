@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from rich.table import Table
 from rich.text import Text
 
-from model.config import CONFIG_KEYS
+from model.config import ordered_keys
 from search.analysis.best_so_far import BestSoFar, best_so_far
 from search.analysis.cost import cost_of
 from search.analysis.results import Run
@@ -228,7 +228,7 @@ def _settings(run: Run) -> dict[str, str]:
 
 
 def _space(space: SearchSpace) -> dict[str, str]:
-    return {key: _choices(space, key) for key in [*space.parameters, *space.fixed]}
+    return {key: _choices(space, key) for key in space.keys}
 
 
 def _choices(space: SearchSpace, key: str) -> str:
@@ -246,4 +246,4 @@ def _config(run: Run) -> dict[str, str]:
     if run.finals.winner is None:
         return {}
     config = run.finals.winner.record.config
-    return {key: value_text(config[key]) for key in CONFIG_KEYS if key in config}
+    return {key: value_text(config[key]) for key in ordered_keys(config)}

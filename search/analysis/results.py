@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from torch import nn
 
 from model.classifier import Classifier
-from model.config import TrainConfig
-from model.network import Network
+from model.config import TrainConfig, ordered_keys
 from search.analysis.floor import floor_of
 from search.analysis.inference import load_classifier, load_network, predict, predict_readable
 from search.analysis.tables import epochs_frame, retrains_frame, trials_frame
@@ -102,7 +102,7 @@ class Run:
         images_per_s: training images a second, mean over epochs. seconds: training and validation, all epochs.
         Then a column for each key of the config.
         """
-        return trials_frame(self.records)
+        return trials_frame(self.records, ordered_keys(self.space.keys))
 
     @property
     def epochs(self) -> pd.DataFrame:
@@ -150,16 +150,16 @@ class Run:
         """Side in pixels of the images that the network takes."""
         return self.document.data.image_size
 
-    def load_network(self) -> Network:
+    def load_network(self) -> nn.Module:
         """The retrained winner on the CPU, in evaluation mode. UserError before the retrain has ended.
 
         Takes normalised images (N, 3, H, W), gives logits (N, K); `load_classifier` includes the normalisation.
         """
-        return load_network(self.run_dir, num_classes=len(self.class_names))
+        return load_network(self.run_dir, num_classes=len(self.class_names), image_size=self.image_size)
 
     def load_classifier(self) -> Classifier:
         """The retrained winner on the CPU: uint8 (N, image_size, image_size, 3) RGB to probabilities (N, K)."""
-        return load_classifier(self.run_dir, num_classes=len(self.class_names))
+        return load_classifier(self.run_dir, num_classes=len(self.class_names), image_size=self.image_size)
 
     def predict(self, images: Sequence[str | Path] | NDArray[np.uint8]) -> NDArray[np.float32]:
         """Class probabilities (N, K) of N image files, or of uint8 images (N, H, W, 3) RGB of any one size.

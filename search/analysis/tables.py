@@ -8,7 +8,6 @@ from typing import Any
 
 import pandas as pd
 
-from model.config import CONFIG_KEYS
 from search.study.record import RungDecision, TrialRecord, TrialStatus
 from search.study.retrain_record import RetrainRecord
 
@@ -66,10 +65,10 @@ RETRAIN_COLUMNS = {
 }
 
 
-def trials_frame(records: Sequence[TrialRecord]) -> pd.DataFrame:
+def trials_frame(records: Sequence[TrialRecord], config_keys: Sequence[str]) -> pd.DataFrame:
     """The trials table; see `Run.trials`."""
-    rows = [_trial_row(record) for record in records]
-    frame = pd.DataFrame(rows, columns=[*TRIAL_COLUMNS, *CONFIG_KEYS]).astype(TRIAL_COLUMNS)
+    rows = [{**dict.fromkeys(config_keys), **record.config, **_trial_row(record)} for record in records]
+    frame = pd.DataFrame(rows, columns=[*TRIAL_COLUMNS, *config_keys]).astype(TRIAL_COLUMNS)
     return frame.sort_values("trial_number", ignore_index=True)
 
 
@@ -109,7 +108,6 @@ def _trial_row(record: TrialRecord) -> dict[str, Any]:
         "started": record.started,
         "ended": record.ended,
         **{key: record.profile.get(key) for key in ("num_params", "multiply_adds", "receptive_field")},
-        **{key: record.config.get(key) for key in CONFIG_KEYS},
     }
     if record.best_epoch is not None:
         row |= {"best_val_accuracy": record.scores[record.best_epoch], "seconds": record.seconds}

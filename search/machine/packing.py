@@ -90,7 +90,7 @@ def throughput_processes(
             }
             # A warm-up: all processes load their libraries before any is measured. On a GPU it takes a step of the
             # config's own batch, because trials have to share the card's memory.
-            batch_size = BATCH_SIZE if engine.device_type == "cpu" else config.batch_size
+            batch_size = BATCH_SIZE if engine.device_type == "cpu" else config.recipe.batch_size
             whole = {**request["config"], "batch_size": batch_size}
             answers = ask(num_trials, {**request, "config": whole, "num_train": batch_size, "seconds": 0.0}, deadline)
             if all("error" not in answer for answer in answers):

@@ -9,16 +9,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from model.config import CONFIG_KEYS, TrainConfig
+from model.config import network_values, ordered_keys
 from model.profile import NetworkProfile, profile_network
+from model.recipe import RECIPE_KEYS
 from search.analysis.results import Run
 from search.analysis.verdict import current_retrains
 from search.retrain.predictions import TestPredictions, predictions_path, read_predictions
 from search.space.parameter import Parameter, Value
 from search.space.space import SearchSpace
 from search.study.record import TrialRecord
-
-_FIRST_RECIPE_KEY = "optimizer"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,9 +91,8 @@ class Winner:
     @property
     def entry_columns(self) -> tuple[list[ConfigEntry], list[ConfigEntry]]:
         """The entries on the network, and those on its training."""
-        keys = [entry.key for entry in self.entries]
-        at = keys.index(_FIRST_RECIPE_KEY) if _FIRST_RECIPE_KEY in keys else len(keys)
-        return self.entries[:at], self.entries[at:]
+        recipe = [entry for entry in self.entries if entry.key in RECIPE_KEYS]
+        return [entry for entry in self.entries if entry not in recipe], recipe
 
 
 def describe_winner(run: Run, record: TrialRecord) -> Winner:
@@ -104,9 +102,13 @@ def describe_winner(run: Run, record: TrialRecord) -> Winner:
     predictions = None if key is None else read_predictions(predictions_path(run.run_dir, key))
     return Winner(
         trial_number=record.number,
-        entries=[_entry(name, record.config[name], run.space) for name in CONFIG_KEYS if name in record.config],
+        entries=[
+            _entry(name, record.config[name], run.space)
+            for name in ordered_keys(run.space.keys)
+            if name in record.config
+        ],
         profile=profile_network(
-            TrainConfig.from_flat(dict(record.config)), num_classes=len(run.class_names), image_size=run.image_size
+            network_values(record.config), num_classes=len(run.class_names), image_size=run.image_size
         ),
         answers=None if predictions is None else _answers(predictions, run.class_names),
     )

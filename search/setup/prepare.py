@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from model.config import SEED_CONFIG, TrainConfig
+from model.config import SEED_CONFIG, TrainConfig, network_values
 from model.data import TrainingData
 from model.engine import STEPS_PER_TRAINING, Engine, choose_engine
 from model.profile import profile_network
@@ -136,9 +136,10 @@ class Preparation:
 
         Good for comparing configs only: libraries take memory as well.
         """
-        train_config = TrainConfig.from_flat(dict(config))
-        profile = profile_network(train_config, num_classes=self.images.num_classes, image_size=self.image_size)
-        return train_config.batch_size * profile.num_activations + NUMBERS_PER_PARAMETER * profile.num_params
+        profile = profile_network(
+            network_values(config), num_classes=self.images.num_classes, image_size=self.image_size
+        )
+        return int(config["batch_size"]) * profile.num_activations + NUMBERS_PER_PARAMETER * profile.num_params
 
 
 def prepare(settings: SearchSettings, *, kept: Machine | None = None, deadline: float = math.inf) -> Preparation:
@@ -196,7 +197,7 @@ def _measure_machine(
 
 def describe_config(config: Mapping[str, Any], *, num_classes: int, image_size: int) -> dict[str, Any]:
     """Parameters, multiply-adds of an image and receptive field of a flat config."""
-    profile = profile_network(TrainConfig.from_flat(dict(config)), num_classes=num_classes, image_size=image_size)
+    profile = profile_network(network_values(config), num_classes=num_classes, image_size=image_size)
     return {
         "num_params": profile.num_params,
         "multiply_adds": profile.multiply_adds,

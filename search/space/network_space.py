@@ -10,8 +10,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from model.config import CONFIG_KEYS, TrainConfig
+from model.config import CONFIG_KEYS, TrainConfig, network_values
+from model.network_config import NetworkConfig
 from model.profile import limit_violations
+from model.recipe import Recipe
 from search.errors import SpaceError
 from search.space.batch_scaling import SCALED_KEYS, scale_batches
 from search.space.parameter import Parameter, Value
@@ -19,6 +21,7 @@ from search.space.space import SearchSpace, parse_entries, parse_toml
 
 DEFAULT_SPACE_FILE = Path(__file__).with_name("default_space.toml")
 BASES = ("default", "none")
+_DEFAULTS = NetworkConfig().flat() | dataclasses.asdict(Recipe())
 NUM_PROBES = 100
 """Random configs, and as many with every range at its lower bound, tried before a space is refused for its limits."""
 
@@ -32,17 +35,17 @@ def network_space(
     image_size: int,
     num_train: int | None = None,
 ) -> SearchSpace:
-    """The search space over every key of TrainConfig, for square images of `image_size` pixels.
+    """The search space over every key of the network and of the recipe, for square images of `image_size` pixels.
 
     num_train: training images of a trial; where they are few, the default space's batches are smaller (see
     `scale_batches`), unless the user's file names batches or learning rates.
 
     text: a user's space file, or None for the default space. Its entries replace those of the default space; an entry
     without `default` keeps the default space's, if that is one of its values. Missing keys keep the default space's
-    entry or, with `base = "none"`, are fixed at TrainConfig's default. `to_toml` writes an equal space.
+    entry or, with `base = "none"`, are fixed at their default value. `to_toml` writes an equal space.
 
-    The constraint is `limit_violations` and "invalid_config": 1 where TrainConfig refuses the combination, else 0.
-    SpaceError names, one a line, the entries that are wrong and the values that TrainConfig refuses.
+    The constraint is `limit_violations` and "invalid_config": 1 where the combination makes no config, else 0.
+    SpaceError names, one a line, the entries that are wrong and the values that make no config.
     """
     limits = {
         "max_params": max_params,
@@ -77,7 +80,7 @@ def _lay_over_default(text: str | None, num_train: int | None) -> tuple[dict[str
             parameters[key] = dataclasses.replace(parameter, default=known_defaults[key])
     given = set(entries)
     if base == "none":
-        default_parameters, default_fixed = {}, TrainConfig().flat()
+        default_parameters, default_fixed = {}, _DEFAULTS
     elif num_train is not None and given.isdisjoint(SCALED_KEYS):
         default_parameters = scale_batches(default_parameters, num_train)
     parameters |= {key: parameter for key, parameter in default_parameters.items() if key not in given}
@@ -89,25 +92,30 @@ def _lay_over_default(text: str | None, num_train: int | None) -> tuple[dict[str
 
 
 def _check_values(space: SearchSpace) -> None:
-    """SpaceError if a fixed value, bound or choice makes no valid TrainConfig, alone or with the space's defaults."""
+    """SpaceError if a fixed value, bound or choice makes no config, alone or with the space's defaults."""
     candidates = [(key, value) for key, value in space.fixed.items()]
     for key, parameter in space.parameters.items():
         candidates += [(key, value) for value in parameter.extremes()]
     usual = {key: parameter.extremes()[0] for key, parameter in space.parameters.items() if parameter.default is None}
     usual |= {key: parameter.default for key, parameter in space.parameters.items() if parameter.default is not None}
-    for rest in (TrainConfig().flat(), space.complete(usual)):
+    for rest in (_DEFAULTS, space.complete(usual)):
         try:
-            TrainConfig.from_flat(rest)
+            _check_config(rest)
         except ValueError as error:
             raise SpaceError(f"the defaults of the search space cannot be trained together: {error}") from None
         problems: dict[str, None] = {}  # a dict, so that no line appears twice
         for key, value in candidates:
             try:
-                TrainConfig.from_flat({**rest, key: value})
+                _check_config({**rest, key: value})
             except ValueError as error:
                 problems[f"`{key}` = {value!r} cannot be trained: {error}"] = None
         if problems:
             raise SpaceError("\n".join(problems))
+
+
+def _check_config(config: Mapping[str, Any]) -> None:
+    """ValueError unless the values make a network and a recipe."""
+    NetworkConfig.from_flat(TrainConfig.from_flat(config).network)
 
 
 def _check_limits_can_be_kept(space: SearchSpace) -> None:
@@ -132,8 +140,8 @@ def _check_limits_can_be_kept(space: SearchSpace) -> None:
 def _config_violations(config: dict[str, Any], *, limits: Mapping[str, int]) -> dict[str, float]:
     """ "invalid_config" and the limit_violations of a flat config; the same names for valid and invalid ones."""
     try:
-        train_config = TrainConfig.from_flat(config)
+        _check_config(config)
     except ValueError:
-        names = limit_violations(TrainConfig(), **limits)
+        names = limit_violations({}, **limits)
         return {"invalid_config": 1.0} | dict.fromkeys(names, 0.0)  # a network that cannot be built breaks no limit
-    return {"invalid_config": 0.0} | limit_violations(train_config, **limits)
+    return {"invalid_config": 0.0} | limit_violations(network_values(config), **limits)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import tomli_w
 
-from model.config import unknown_key_message
+from model.config_checks import unknown_key_message
 from search.errors import SpaceError
 from search.space.parameter import Parameter, Value, is_value
 
@@ -53,6 +53,11 @@ class SearchSpace:
         """The space that a file describes; SpaceError names all its problems. known_keys None allows every key."""
         parameters, fixed = parse_entries(parse_toml(text), known_keys)
         return cls(parameters, fixed, constraint)
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """All keys, the searched ones first."""
+        return (*self.parameters, *self.fixed)
 
     @cached_property
     def distributions(self) -> dict[str, BaseDistribution]:
