@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from run_documents import make_document
 from search_worlds import SPACE, Rungs, search
-from watched_database import before_each_commit, in_database, torn_states
+from watched_database import before_each_commit, in_database, lose_every_commit, torn_states
 from watched_storage import Killed, WatchedStorage, dies_after
 
 from search.schedulers.asha import decide
@@ -24,7 +24,7 @@ from search.study.study import RunStudy
 
 NUM_TRIALS = 18
 STRIDE = 3
-STRIDE_IN_DATABASE = 53
+STRIDE_IN_DATABASE = 23
 SCHEDULERS = ("asha", "promotion")
 Undisturbed = tuple[Rungs, list[dict[str, Any]], list[bytes]]
 
@@ -112,13 +112,28 @@ def test_a_kill_before_a_commit_to_a_database_changes_nothing(undisturbed: Undis
         before_each_commit(study, lambda: left_by_kill.append(path.read_bytes()))
         search(study, NUM_TRIALS, rungs=undisturbed[0])
         assert story(study) == undisturbed[1]
-    assert len(left_by_kill) == len(undisturbed[2])
+    assert 0 < len(left_by_kill) < len(undisturbed[2]) / 2
     for kill in range(7, len(left_by_kill), STRIDE_IN_DATABASE):
         copy = tmp_path / f"{kill}.db"
         copy.write_bytes(left_by_kill[kill])
         with in_database(copy) as study:
             search(study, NUM_TRIALS, rungs=undisturbed[0])
             assert story(study) == undisturbed[1], f"killed before commit {kill}"
+
+
+@pytest.mark.parametrize("is_made", [False, True])
+def test_a_server_that_is_lost_at_every_commit_changes_nothing(
+    undisturbed: Undisturbed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_made: bool
+) -> None:
+    """Whether each commit `is_made` before the connection is lost, the run cannot know."""
+    monkeypatch.setattr("search.study.transactions._RETRY_S", 0.0)
+    with in_database(tmp_path / "study.db") as study:
+        reasons = lose_every_commit(study, is_made=is_made)
+        search(study, NUM_TRIALS, rungs=undisturbed[0])
+        assert story(study) == undisturbed[1]
+        assert story(RunStudy.in_database(f"sqlite:///{tmp_path}/study.db", "run")) == undisturbed[1]
+    assert set(reasons) == {"the server is gone"}
+    assert len(reasons) > NUM_TRIALS
 
 
 def test_a_database_copied_while_it_is_written_is_whole_or_refused(undisturbed: Undisturbed, tmp_path: Path) -> None:

@@ -91,11 +91,11 @@ def test_a_database_is_opened_again_under_the_same_name(tmp_path: Path) -> None:
     assert RunStudy.in_database(url, "other").num_trials == 0
 
 
-def test_the_database_is_copied_at_a_rung(tmp_path: Path) -> None:
+def test_the_database_is_copied_after_a_report(tmp_path: Path) -> None:
     study = RunStudy.in_database(f"sqlite:///{tmp_path / 'study.db'}", "run")
     number = study.add_trial(NewTrial(config={}, seed=1))
     assert not (tmp_path / "study.backup.db").exists()
-    study.record_rung(number, RungDecision(epoch=1, score=0.5, cutoff=None, num_scores=1, is_stopped=False))
+    study.record_epoch(number, epoch=1, score=0.5, metrics={})
     copy = RunStudy.in_database(f"sqlite:///{tmp_path / 'study.backup.db'}", "run")
     assert copy.trials() == study.trials()
 

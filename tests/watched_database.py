@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,8 +37,8 @@ def in_database(path: Path) -> Iterator[RunStudy]:
         yield study
     finally:
         sa.event.remove(sa.Engine, "connect", _hurry)
-        study.storage.remove_session()
-        _engine_of(study).dispose()
+        assert study.database is not None
+        study.database.close()
 
 
 def before_each_commit(study: RunStudy, call: Callable[[], None]) -> None:
@@ -58,8 +59,30 @@ def before_each_commit(study: RunStudy, call: Callable[[], None]) -> None:
             call()
 
 
+def lose_every_commit(study: RunStudy, *, is_made: bool, is_back: bool = True) -> list[str]:
+    """As if a server were lost at each commit, before or after it `is_made`, and `is_back` when it is repeated.
+
+    Returns the reasons of the waits.
+    """
+    database, engine, is_lost, reasons = study.database, _engine_of(study), False, list[str]()
+    assert database is not None
+    database.transactions._is_server = True
+    database.transactions.on_wait = lambda reason: reasons.append(str(reason))
+    commit = engine.dialect.do_commit
+
+    def lose(connection: Any) -> None:
+        nonlocal is_lost
+        is_lost = not (is_lost and is_back)
+        if not is_lost or is_made:
+            commit(connection)
+        if is_lost:
+            raise sqlite3.OperationalError("the server is gone")
+
+    engine.dialect.do_commit = lose  # type: ignore[assignment, method-assign]
+    return reasons
+
+
 def _engine_of(study: RunStudy) -> sa.Engine:
-    """The engine behind the storage, which Optuna keeps to itself."""
-    storage: Any = study.storage
-    engine: sa.Engine = storage._backend.engine
-    return engine
+    """The engine behind the storage, which keeps it to itself."""
+    assert study.database is not None
+    return study.database._storage.engine

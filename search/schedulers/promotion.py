@@ -121,11 +121,12 @@ class PromotionRule:
             return self._send_to_end(best)
         if num_underway:
             return None
-        for number in sorted(self._paused):
-            num_scores = len(self._table.scores(self._paused[number]))
-            num_best = num_scores // self._reduction_factor if is_in_time else 1
-            self._study.record_rung(number, self._decision(number, max(1, num_best), is_stopped=True))
-            self._study.finish(number, TrialStatus.STOPPED)
+        with self._study.one_write():
+            for number in sorted(self._paused):
+                num_scores = len(self._table.scores(self._paused[number]))
+                num_best = num_scores // self._reduction_factor if is_in_time else 1
+                self._study.record_rung(number, self._decision(number, max(1, num_best), is_stopped=True))
+                self._study.finish(number, TrialStatus.STOPPED)
         self.stopped = sorted(self._paused)
         self._paused.clear()
         return None

@@ -8,19 +8,29 @@ from pathlib import Path
 from search.paths import sqlite_file
 from search.settings import SearchSettings
 
-# One transaction writes a trial's five facts and, if it was sampled, all its values; a copy made by hand may lack some.
+# One transaction writes a trial's five facts and, if it was sampled, all its values, and one all that follows from a
+# report: metrics, score, decision and end. A copy made by hand may lack some.
 _INCOMPLETE_TRIALS = """
-WITH counted AS (
+WITH facts AS (SELECT trial_id, key, value_json AS value FROM trial_user_attributes),
+counted AS (
     SELECT
-        (SELECT count(*) FROM trial_user_attributes AS fact WHERE fact.trial_id = trials.trial_id
-            AND fact.key IN ('status', 'origin', 'seed', 'config', 'profile')) AS num_facts,
-        (SELECT count(*) FROM trial_params AS value WHERE value.trial_id = trials.trial_id) AS num_values,
-        (SELECT value_json = '"sampled"' FROM trial_user_attributes AS fact
-            WHERE fact.trial_id = trials.trial_id AND fact.key = 'origin') AS is_drawn
+        trial_id AS id,
+        state <> 'RUNNING' AS is_ended,
+        (SELECT count(*) FROM facts WHERE trial_id = trials.trial_id
+            AND key IN ('status', 'origin', 'seed', 'config', 'profile')) AS num_facts,
+        (SELECT count(*) FROM trial_params WHERE trial_id = trials.trial_id) AS num_values,
+        (SELECT max(step) FROM trial_intermediate_values WHERE trial_id = trials.trial_id) AS last_epoch,
+        (SELECT value FROM facts WHERE trial_id = trials.trial_id AND key = 'origin') AS origin,
+        (SELECT value FROM facts WHERE trial_id = trials.trial_id AND key = 'status') AS status
     FROM trials
 )
 SELECT count(*) FROM counted
-WHERE num_facts < 5 OR is_drawn AND num_values < (SELECT max(num_values) FROM counted)
+WHERE num_facts < 5
+    OR origin = '"sampled"' AND num_values < (SELECT max(num_values) FROM counted)
+    OR is_ended AND status = '"running"'
+    OR is_ended AND status = '"stopped"'
+        AND NOT EXISTS (SELECT 1 FROM facts WHERE trial_id = id AND key = printf('rung:%04d', last_epoch))
+    OR last_epoch AND NOT EXISTS (SELECT 1 FROM facts WHERE trial_id = id AND key = printf('epoch:%04d', last_epoch))
 """
 
 

@@ -1,34 +1,37 @@
 """The record of a run: every trial's config, scores, decisions and end, in one Optuna study in a database.
 
-Each write is one transaction, at the moment it happens. The order lets a resume finish any write that was cut off:
-config before training, an epoch's metrics before its score, a score before its decision, the status last.
+Each write is one transaction, at the moment it happens, or of one `one_write`. The order lets a resume finish any write
+that was cut off: config before training, an epoch's metrics before its score, a score before its decision, the status
+last.
 """
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import optuna
-from optuna.storages import BaseStorage, InMemoryStorage, get_storage
+from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from search.errors import UserError
 from search.paths import sqlite_file
 from search.settings import RECORD_VERSION, SearchSettings
-from search.study.backup import DatabaseBackup
+from search.study.database import DatabaseStorage
 from search.study.integrity import database_advice
 from search.study.record import NewTrial, RungDecision, TrialRecord, TrialStatus
 from search.study.retrain_record import RetrainRecord, table_order
+from search.study.transactions import database_reason
 
 BUDGET_NOTE = "time_budget"
 """The note with the sentence that the time budget ended the search; None if a later resume went on."""
 _RETRAINING = "retraining:"
-_PACKAGES = {"psycopg2": "psycopg2-binary", "MySQLdb": "mysqlclient"}
-"""The package that brings a database's driver, where its name is another."""
+_PACKAGES = {"psycopg": "-e '.[postgres]'", "psycopg2": "psycopg2-binary", "MySQLdb": "mysqlclient"}
+"""What pip installs for a database's driver, where its name is another."""
 # Optuna must never see a rejected or diverged config as failed: its samplers forget failures and propose them again.
 _OPTUNA_STATES = {
     TrialStatus.COMPLETED: TrialState.COMPLETE,
@@ -47,21 +50,23 @@ class RunStudy:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.storage = storage
         self.name = name
-        self._backup: DatabaseBackup | None = None
-        known = {study.study_name: study._study_id for study in storage.get_all_studies()}
-        if name in known:
-            self._study_id = known[name]
-            version = storage.get_study_user_attrs(self._study_id).get("record_version")
-            if version != RECORD_VERSION:
+        self.database = storage if isinstance(storage, DatabaseStorage) else None
+        """The storage if it is a database, None in memory."""
+        try:
+            self._study_id = storage.get_study_id_from_name(name)
+        except KeyError:
+            if not create:
                 raise UserError(
-                    f"the record of {name} was written by another version (record {version}, this program writes "
-                    f"{RECORD_VERSION}). Use that version or start a new run."
-                )
-        elif not create:
-            raise UserError(f"the database holds no run named {name}. Give the database that the run was begun with.")
-        else:
+                    f"the database holds no run named {name}. Give the database that the run was begun with."
+                ) from None
             self._study_id = storage.create_new_study([StudyDirection.MAXIMIZE], name)
-            storage.set_study_user_attr(self._study_id, "record_version", RECORD_VERSION)
+            self.set_note("record_version", RECORD_VERSION)
+        version = self.notes().get("record_version")
+        if version != RECORD_VERSION:
+            raise UserError(
+                f"the record of {name} was written by another version (record {version}, this program writes "
+                f"{RECORD_VERSION}). Use that version or start a new run."
+            )
 
     @classmethod
     def in_memory(cls) -> RunStudy:
@@ -70,12 +75,14 @@ class RunStudy:
 
     @classmethod
     def in_database(cls, url: str, name: str, *, create: bool = True) -> RunStudy:
-        """A record behind a SQLAlchemy URL. Finished trials are cached, so reads stay cheap as the run grows."""
-        study = cls(get_storage(url), name, create=create)
-        file = sqlite_file(url)
-        if file is not None:
-            study._backup = DatabaseBackup(file)
-        return study
+        """A record behind a SQLAlchemy URL, read once. Later changes by others are not seen."""
+        return cls(DatabaseStorage(url, name), name, create=create)
+
+    @contextlib.contextmanager
+    def one_write(self) -> Iterator[None]:
+        """What is written in the block reaches the database at its end, as one transaction."""
+        with self.database.transactions.one_write() if self.database else contextlib.nullcontext():
+            yield
 
     def add_trial(self, trial: NewTrial, *, is_rejected: bool = False) -> int:
         """Writes a trial's config, seed and state in one transaction; returns its number."""
@@ -103,8 +110,9 @@ class RunStudy:
         `metrics` may bring its own `recorded_at` (Unix time); otherwise it is now.
         """
         trial_id = self._trial_id(number)
-        self.storage.set_trial_user_attr(trial_id, f"epoch:{epoch:04d}", {"recorded_at": time.time(), **metrics})
-        self.storage.set_trial_intermediate_value(trial_id, epoch, float(score))
+        with self.one_write():
+            self.storage.set_trial_user_attr(trial_id, f"epoch:{epoch:04d}", {"recorded_at": time.time(), **metrics})
+            self.storage.set_trial_intermediate_value(trial_id, epoch, float(score))
 
     def record_rung(self, number: int, decision: RungDecision) -> None:
         """Writes the decision made at a rung, with the numbers it was based on."""
@@ -118,17 +126,16 @@ class RunStudy:
             "next_epochs": decision.next_epochs,
         }
         self.storage.set_trial_user_attr(self._trial_id(number), f"rung:{decision.epoch:04d}", values)
-        if self._backup is not None:
-            self._backup.take_if_due()
 
     def finish(self, number: int, status: TrialStatus, *, value: float | None = None, error: str | None = None) -> None:
         """Ends a trial for good. `value` is the last validation accuracy of a completed trial."""
         trial_id = self._trial_id(number)
-        if error is not None:
-            self.storage.set_trial_user_attr(trial_id, "error", error)
-        self.storage.set_trial_user_attr(trial_id, "status", status.value)
         values = [value] if status is TrialStatus.COMPLETED and value is not None else None
-        self.storage.set_trial_state_values(trial_id, _OPTUNA_STATES[status], values)
+        with self.one_write():
+            if error is not None:
+                self.storage.set_trial_user_attr(trial_id, "error", error)
+            self.storage.set_trial_user_attr(trial_id, "status", status.value)
+            self.storage.set_trial_state_values(trial_id, _OPTUNA_STATES[status], values)
 
     def trials(self, *, is_running: bool = False) -> list[TrialRecord]:
         """All trials by number. An unfinished trial is RUNNING if `is_running`, else INTERRUPTED."""
@@ -150,12 +157,13 @@ class RunStudy:
 
     def retrains(self) -> list[RetrainRecord]:
         """All retrainings that have ended: the winner's, the baselines', then the finalists', each by seed."""
-        records = (RetrainRecord.from_note(note) for key, note in self.notes().items() if key.startswith(_RETRAINING))
+        notes = self._known_notes().items()
+        records = (RetrainRecord.from_note(note) for key, note in notes if key.startswith(_RETRAINING))
         return sorted((record for record in records if record.is_ended), key=table_order)
 
     def retrain(self, key: str) -> RetrainRecord | None:
         """The retraining with this key, ended or not; None before its first epoch."""
-        note = self.notes().get(f"{_RETRAINING}{key}")
+        note = self._known_notes().get(f"{_RETRAINING}{key}")
         return None if note is None else RetrainRecord.from_note(note)
 
     def set_note(self, key: str, value: Any) -> None:
@@ -163,8 +171,18 @@ class RunStudy:
         self.storage.set_study_user_attr(self._study_id, key, value)
 
     def notes(self) -> dict[str, Any]:
-        """All facts about the run as a whole."""
+        """All facts about the run as a whole, those that other processes have written meanwhile included."""
+        if self.database is not None:
+            self.database.refresh_notes()
+        return self._known_notes()
+
+    def _known_notes(self) -> dict[str, Any]:
         return self.storage.get_study_user_attrs(self._study_id)
+
+    @property
+    def seconds_away(self) -> float:
+        """How long the run has waited for the database's server."""
+        return self.database.transactions.seconds_away if self.database else 0.0
 
     def _trial_id(self, number: int) -> int:
         return self.storage.get_trial_id_from_study_id_trial_number(self._study_id, number)
@@ -177,19 +195,22 @@ def open_study(settings: SearchSettings, *, create: bool = True) -> RunStudy:
     except UserError:
         raise
     except (SQLAlchemyError, RuntimeError, ImportError, ValueError) as error:
-        reason = str(error).splitlines()[0]
+        reason = database_reason(error)
         if isinstance(error.__cause__, ModuleNotFoundError):
             driver = str(error.__cause__.name)
             raise UserError(
-                f"--storage {settings.storage} needs the package {_PACKAGES.get(driver, driver)}, not installed here: "
+                f"--storage {settings.storage} needs the package {driver}, not installed here: "
                 f"pip install {_PACKAGES.get(driver, driver)}"
             ) from None
         if settings.storage is None:
             raise UserError(database_advice(settings.run_dir, reason)) from None
-        raise UserError(
-            f"--storage {settings.storage} cannot be opened: {reason}. Give a SQLAlchemy URL such as "
-            "postgresql://user@host/name."
-        ) from None
+        is_answer_of_server = isinstance(error, OperationalError) and sqlite_file(settings.storage) is None
+        advice = (
+            "Check that the server runs, the name of the database, and the password in PGPASSWORD or ~/.pgpass."
+            if is_answer_of_server
+            else "Give a SQLAlchemy URL such as postgresql+psycopg://user@host/name."
+        )
+        raise UserError(f"--storage {settings.storage} cannot be opened: {reason}. {advice}") from None
 
 
 def _record_of(trial: FrozenTrial, *, is_running: bool) -> TrialRecord:

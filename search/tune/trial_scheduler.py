@@ -68,10 +68,13 @@ class StudyScheduler(StateIsInStudy, FIFOScheduler):
             tune_controller._tune_controller._actor_cache.increase_max(trial.placement_group_factory)
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
-        """Records the report and answers CONTINUE or STOP."""
-        number = trial_of(trial.config)
+        """Records the report, with all that follows from it in one write, and answers CONTINUE or STOP."""
         if "disk_error" in result:
             raise OSError(result["disk_error"], result["error"])
+        with self._study.one_write():
+            return self._record(trial_of(trial.config), result)
+
+    def _record(self, number: TrialId, result: dict[str, Any]) -> str:
         if isinstance(number, str):
             assert self._retrainings is not None
             return TrialScheduler.STOP if self._retrainings.report(number, result) else TrialScheduler.CONTINUE
