@@ -1,9 +1,12 @@
 """The search machinery under load: `python -m benchmarks.many_trials --out F`.
 
-1,000 trials that only sleep for a second, 16 side by side on 16 logical CPUs, through the project's searcher, trial
-scheduler and tuner, with the record in SQLite; then by Ray Tune alone: random search, no scheduler, reused workers. The
-ideal is trials / 16 seconds. Three figures of each: of the second half of the trials, when all workers run; from the
-first trial's start to the last report; and with the start of Ray and of 16 worker processes, each of which loads torch.
+1,000 trials that only sleep, for one epoch of a second, 16 side by side on 16 logical CPUs, through the project's
+searcher, trial scheduler and tuner, with the record in SQLite; then by Ray Tune alone: random search, no scheduler,
+reused workers. The ideal is the time that the trials sleep / 16. Of each: the time over the ideal of the second half of
+the reports, when all workers run, from the first trial's start to the last report, and with the start of Ray and of 16
+worker processes, each of which loads torch; and of the second half, the driver's computing time for each report.
+
+`--epochs 20 --seconds 0.05 --trials 60` asks for more reports than the driver can take: its limit.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import argparse
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,68 +42,93 @@ from search.tune.tuner import make_trainable, run_trials
 from search.worker.trainable import Report, TrialPlan
 
 _SLOTS = Slots(num_concurrent=16, cpus_per_trial=1, gpus_per_trial=0.0, gpus=0)
-_TRIAL_S = 1.0
+
+
+@dataclass(frozen=True)
+class _Load:
+    """What is asked of a search: trials, epochs of each, seconds of an epoch."""
+
+    trials: int
+    epochs: int
+    seconds: float
+
+    @property
+    def report_s(self) -> float:
+        """The time between two reports of all workers together, at best."""
+        return self.seconds / _SLOTS.num_concurrent
+
+
+@dataclass(frozen=True)
+class _Reported:
+    """When a report came, of which worker, and the driver's computing time so far. Seconds."""
+
+    at: float
+    worker: str
+    driver_s: float
+
+
+class _Listener(Callback):
+    def __init__(self) -> None:
+        self.reports: list[_Reported] = []
+
+    def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: Any, **info: Any) -> None:
+        self.reports.append(_Reported(time.time(), str(result["pid"]), time.process_time()))
 
 
 def main() -> None:
     made = argparse.ArgumentParser(description=__doc__)
     made.add_argument("--out", type=Path, required=True, help="JSON file for the result")
     made.add_argument("--trials", type=int, default=1000, help="trials (1000)")
+    made.add_argument("--epochs", type=int, default=1, help="epochs of each (1)")
+    made.add_argument("--seconds", type=float, default=1.0, help="seconds of an epoch (1)")
     arguments = made.parse_args()
-    result: dict[str, Any] = {"benchmark": "many_trials", "trials": arguments.trials}
+    load = _Load(arguments.trials, arguments.epochs, arguments.seconds)
+    result: dict[str, Any] = {"benchmark": "many_trials", **asdict(load)}
     for name, search in (("ours", _our_reports), ("ray_alone", _ray_alone)):
         start = time.time()
         with tempfile.TemporaryDirectory() as folder:
-            reports = search(Path(folder), arguments.trials)
-        if len(reports) != arguments.trials:
-            raise SystemExit(f"{arguments.trials} trials were asked for and {len(reports)} reported")
-        result[name] = _over_ideal(sorted(reports), start)
+            reports = search(Path(folder), load)
+        if len(reports) != load.trials * load.epochs:
+            raise SystemExit(f"{load} was asked for and {len(reports)} reports came")
+        result[name] = _over_ideal(reports, load, start)
         print(f"{name}: " + ", ".join(f"{part} {value:.3f}" for part, value in result[name].items()), flush=True)
     write_result(arguments.out, result)
 
 
-def _over_ideal(reports: Sequence[tuple[float, str]], start: float) -> dict[str, float]:
-    """Of (time, worker) of every report, in order: wall times over the ideal, and how many workers there were."""
-    times = [moment for moment, _ in reports]
-    num_late = len(times) // 2
-    a_trial_s = _TRIAL_S / _SLOTS.num_concurrent
+def _over_ideal(reports: Sequence[_Reported], load: _Load, start: float) -> dict[str, float]:
+    """Wall times over the ideal, what a report costs the driver, and how many workers there were."""
+    first, half, last = reports[0], reports[len(reports) // 2], reports[-1]
+    num_late = len(reports) - 1 - len(reports) // 2
     return {
-        "second_half": (times[-1] - times[-1 - num_late]) / (num_late * a_trial_s),
-        "over_ideal": (times[-1] - times[0] + _TRIAL_S) / (len(times) * a_trial_s),
-        "with_starts": (times[-1] - start) / (len(times) * a_trial_s),
-        "workers": len({worker for _, worker in reports}),
+        "second_half": (last.at - half.at) / (num_late * load.report_s),
+        "over_ideal": (last.at - first.at + load.seconds) / (len(reports) * load.report_s),
+        "with_starts": (last.at - start) / (len(reports) * load.report_s),
+        "reports_per_s": num_late / (last.at - half.at),
+        "driver_ms_per_report": 1e3 * (last.driver_s - half.driver_s) / num_late,
+        "workers": len({report.worker for report in reports}),
     }
 
 
-def _our_reports(folder: Path, num_trials: int) -> list[tuple[float, str]]:
-    study = _search(folder, num_trials)
-    return [(row["recorded_at"], row["worker"]) for trial in study.trials() for row in trial.epoch_metrics.values()]
-
-
-def _ray_alone(folder: Path, num_trials: int) -> list[tuple[float, str]]:
-    reports: list[tuple[float, str]] = []
-
-    class Listener(Callback):
-        def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: Any, **info: Any) -> None:
-            reports.append((time.time(), str(result["pid"])))
-
+def _ray_alone(folder: Path, load: _Load) -> list[_Reported]:
+    listener = _Listener()
     with ray_cluster(_SLOTS, folder / "ray.log") as scratch:
         tune.Tuner(
-            tune.with_resources(_sleep_alone, {"cpu": 1}),
+            tune.with_resources(tune.with_parameters(_sleep_alone, load=load), {"cpu": 1}),
             param_space={"x": tune.uniform(0.0, 1.0)},
-            tune_config=tune.TuneConfig(num_samples=num_trials, reuse_actors=True),
-            run_config=tune.RunConfig(name="alone", storage_path=str(scratch), verbose=0, callbacks=[Listener()]),
+            tune_config=tune.TuneConfig(num_samples=load.trials, reuse_actors=True),
+            run_config=tune.RunConfig(name="alone", storage_path=str(scratch), verbose=0, callbacks=[listener]),
         ).fit()
-    return reports
+    return listener.reports
 
 
-def _sleep_alone(config: Mapping[str, Any]) -> None:
-    time.sleep(_TRIAL_S)
-    tune.report({"val_accuracy": config["x"]})
+def _sleep_alone(config: Mapping[str, Any], load: _Load) -> None:
+    for _ in range(load.epochs):
+        time.sleep(load.seconds)
+        tune.report({"val_score": config["x"]})
 
 
-def _search(folder: Path, num_trials: int) -> RunStudy:
-    settings = SearchSettings(run_name="many", results_dir=folder, max_epochs=1, grace_period=1)
+def _our_reports(folder: Path, load: _Load) -> list[_Reported]:
+    settings = SearchSettings(run_name="many", results_dir=folder, max_epochs=load.epochs, grace_period=load.epochs)
     settings.run_dir.mkdir()
     study = RunStudy.in_database(settings.storage_url, settings.run_name)
     space = SearchSpace({"x": Parameter(kind="linear", low=0.0, high=1.0)})
@@ -108,26 +137,28 @@ def _search(folder: Path, num_trials: int) -> RunStudy:
     searcher = StudySearcher(
         Proposer(space, study, 0, partial(make_sampler, seed=0, score_epochs=score_epochs)),
         study,
-        num_trials=num_trials,
+        num_trials=load.trials,
         max_concurrent=_SLOTS.num_concurrent,
         promotions=scheduler.promotions,
     )
-    plan = TrialPlan(max_epochs=1, rung_epochs=(), engine=Engine(), checkpoints_dir=folder)
+    listener = _Listener()
+    plan = TrialPlan(max_epochs=load.epochs, rung_epochs=(), engine=Engine(), checkpoints_dir=folder)
     with ray_cluster(_SLOTS, folder / "ray.log") as scratch:
         run_trials(
-            make_trainable(_sleep, _no_images(), plan, _SLOTS),
+            make_trainable(partial(_sleep, load=load), _no_images(), plan, _SLOTS),
             searcher,
             scheduler,
             max_failures=0,
             scratch=scratch,
-            callbacks=[CheckpointCallback(plan, scheduler), NodeCallback(_SLOTS)],
+            callbacks=[CheckpointCallback(plan, scheduler), NodeCallback(_SLOTS), listener],
         )
-    return study
+    return listener.reports
 
 
-def _sleep(assignment: Mapping[str, Any], images: ImageTensors, plan: TrialPlan, report: Report) -> None:
-    time.sleep(_TRIAL_S)
-    report({"epoch": 1, "val_score": assignment["config"]["x"]})
+def _sleep(assignment: Mapping[str, Any], images: ImageTensors, plan: TrialPlan, report: Report, load: _Load) -> None:
+    for epoch in range(1, load.epochs + 1):
+        time.sleep(load.seconds)
+        report({"epoch": epoch, "val_score": assignment["config"]["x"]})
 
 
 def _no_images() -> ImageArrays:

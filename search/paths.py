@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,9 @@ def from_here(path: Path) -> Path:
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
+_PASSWORD = re.compile(r"(?<=//)([^/:@]*):.*@|(?<=[?&])(\w*pass\w*)=[^&]*", re.IGNORECASE)
+
+
 def sqlite_url(path: Path) -> str:
     """The URL of a SQLite file with any name."""
     from sqlalchemy.engine import URL  # takes a while, which bad options should not wait for
@@ -46,14 +50,27 @@ def sqlite_file(url: str) -> Path | None:
 
 
 def whole_url(url: str) -> str:
-    """A URL of a database; the path of a SQLite file, or in place of a URL, becomes absolute. ValueError as above."""
+    """A URL of a database; the path of a SQLite file, or in place of a URL, becomes absolute.
+
+    ValueError for a database in memory, and for a URL with a password, which run.toml would show.
+    """
     if url.startswith(("~", ".")):
         return str(whole_path(url))
     path, parts = sqlite_file(url), _sqlite_parts(url)
     if path is None or parts is None:
+        if (shown := _PASSWORD.sub(_hidden, url)) != url:
+            raise ValueError(
+                f"must be without its password, which run.toml would show; got '{shown}'. Give it in the environment: "
+                "PGPASSWORD or ~/.pgpass for PostgreSQL, MLFLOW_TRACKING_PASSWORD for MLflow"
+            )
         return url
     options = {name: value for name, value in parts.query.items() if name != "uri"}
     return parts.set(database=str(path), query=options).render_as_string()
+
+
+def _hidden(password: re.Match[str]) -> str:
+    user, name = password.groups()
+    return f"{user}:***@" if name is None else f"{name}=***"
 
 
 def _sqlite_parts(url: str) -> URL | None:

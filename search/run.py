@@ -28,6 +28,8 @@ from search.setup.run_folder import RunFolder, read_machine, read_settings
 from search.setup.survey_text import survey_lines
 from search.study.record import TrialStatus
 from search.study.study import RunStudy, open_study
+from search.study.transactions import PATIENCE_S
+from search.text import duration
 from search.trial_stage import train_all
 from search.watchers import Watchers
 
@@ -48,7 +50,7 @@ def run_search(settings: SearchSettings, *, display: Display | None = None) -> R
     _refuse(new_run_problems(settings))
     folder = RunFolder(settings.run_dir)
     with StopRequest().installed() as stop, folder.created(), disk_errors(settings):
-        study = open_study(settings)
+        study = _open(settings, shown, stop)
         if study.num_trials:
             raise UserError(f"--storage already holds a run named {settings.run_name}. Give another --name.")
         preparation = prepare(settings)
@@ -99,7 +101,7 @@ def resume_search(
     settings = read_settings(run_dir).changed(**{name: value for name, value in given.items() if value is not None})
     folder = RunFolder(run_dir)
     with StopRequest().installed() as stop, folder.locked(), disk_errors(settings):
-        study = open_study(settings, create=False)
+        study = _open(settings, shown, stop, create=False)
         num_started = sum(record.status is not TrialStatus.REJECTED for record in study.trials())
         if settings.num_trials < num_started:
             raise UserError(f"--trials {num_trials}: this run has {num_started} already. Give that many or more.")
@@ -110,6 +112,22 @@ def resume_search(
         check_compatibility(study, preparation.settings, preparation.data_record, preparation.space)
         folder.write_settings(preparation.settings, preparation.data_record)
         return _run(preparation, study, shown, stop)
+
+
+def _open(settings: SearchSettings, display: Display, stop: StopRequest, *, create: bool = True) -> RunStudy:
+    """The record of a run that waits while the record's server is away, and says so."""
+    study = open_study(settings, create=create)
+
+    def wait(reason: str | None) -> None:
+        if reason is not None:
+            patience = duration(PATIENCE_S)
+            display.warning(f"the record's server does not answer: {reason}; the run waits for at most {patience}")
+        display.tick()
+        stop.check()
+
+    if study.database is not None:
+        study.database.transactions.on_wait = wait
+    return study
 
 
 def _check_images_are_there(settings: SearchSettings, *, was_given: bool) -> None:

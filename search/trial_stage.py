@@ -141,7 +141,10 @@ class _Stage:
             CheckCallback(self.watchers.check),
             CheckpointCallback(plan, self.scheduler),
             ReportCallback(partial(self.watchers.report, plan), self._note_end),
-            TimeoutCallback(TrialClock(settings.trial_timeout_s), self.scheduler),
+            # Reports are not read while the record's server is away.
+            TimeoutCallback(
+                TrialClock(settings.trial_timeout_s, lambda: time.monotonic() - self.study.seconds_away), self.scheduler
+            ),
             NodeCallback(slots),
         ]
 

@@ -137,8 +137,31 @@ def test_sqlite_files_are_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_other_urls_stay_as_they_are() -> None:
-    for url in ("postgresql://me:a%40b@host/name", "mysql+pymysql://host/x", "http://host:5000", "nonsense"):
+    for url in ("postgresql://me@host/name?sslmode=require", "mysql+pymysql://host/x", "http://host:5000", "nonsense"):
         assert SearchSettings(run_name="r", storage=url).storage == url
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql+psycopg://me:se@cr/et@host/name", "postgresql+psycopg://me:***@host/name"),
+        ("postgresql//:secret@host", "postgresql//:***@host"),
+        (
+            "postgresql://me@host/n?password=secret&sslmode=require",
+            "postgresql://me@host/n?password=***&sslmode=require",
+        ),
+        ("postgresql://host/n?sslmode=require&sslPassword=secret", "sslmode=require&sslPassword=***"),
+        ("http://me:secret@host:5000", "http://me:***@host:5000"),
+    ],
+)
+def test_a_password_in_a_url_is_refused_and_not_shown(url: str, shown: str) -> None:
+    with pytest.raises(UserError) as refused:
+        SearchSettings(run_name="r", storage=url, mlflow=url)
+    for line, field in zip(str(refused.value).splitlines(), ("storage", "mlflow"), strict=True):
+        assert line.startswith(f"`{field}` must be without its password")
+        assert shown in line
+        assert "PGPASSWORD" in line
+        assert not re.search("se@?cr/?et", line)
 
 
 @pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "sqlite:///file:x?mode=memory&uri=true"])

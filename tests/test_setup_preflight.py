@@ -191,7 +191,7 @@ def test_a_lost_sqlite_storage_is_named_and_not_created_anew(run_dir: Path, tmp_
 
 
 def test_a_missing_driver_is_named_by_its_package(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"needs the package mysqlclient, not installed here: pip install mysqlclient"):
+    with pytest.raises(UserError, match=r"needs the package MySQLdb, not installed here: pip install mysqlclient"):
         open_study(settings(tmp_path, storage="mysql://host/name"))
 
 
