@@ -37,7 +37,7 @@ def story(study: RunStudy) -> list[dict[str, Any]]:
     for record, state in zip(study.trials(), states, strict=True):
         row = {name: value for name, value in vars(record).items() if name not in ("started", "ended", "epoch_metrics")}
         row["epoch_metrics"] = {
-            epoch: {name: value for name, value in metrics.items() if name != "recorded_at"}
+            epoch: {name: value for name, value in metrics.items() if name not in ("recorded_at", "repeated_s")}
             for epoch, metrics in record.epoch_metrics.items()
         }
         rows.append({**row, "state": state})
