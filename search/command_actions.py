@@ -7,10 +7,12 @@ import shlex
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from search.errors import UserError
 from search.settings import SearchSettings
+from search.setup.extras import missing_extra
 from search.setup.settings_file import write_settings_file
 
 # All other imports are late: torch and pandas take seconds, and bad options must be refused at once.
@@ -95,6 +97,14 @@ def _list(options: argparse.Namespace) -> int:
     return 0
 
 
+def _serve(options: argparse.Namespace) -> int:
+    if problem := missing_extra("serve", "service"):
+        raise UserError(problem)
+    from search.service.serve import serve
+
+    return serve(options, partial(print, flush=True))
+
+
 ACTIONS: dict[str, Callable[[argparse.Namespace], int]] = {
     "init": _init,
     "inspect": _inspect,
@@ -102,6 +112,7 @@ ACTIONS: dict[str, Callable[[argparse.Namespace], int]] = {
     "export": _export,
     "list": _list,
     "compare": _compare,
+    "serve": _serve,
 }
 """By the command's name; see `search.commands.COMMANDS`."""
 

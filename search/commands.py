@@ -92,4 +92,34 @@ COMMANDS: dict[str, tuple[str, dict[str, dict[str, Any]]]] = {
             "--page": {"type": path, "metavar": "FILE", "help": "also write the comparison as an HTML page"},
         },
     ),
+    "serve": (
+        "let others submit, watch and steer runs of this machine from a browser, over HTTP or from Python",
+        {
+            "words": {
+                "metavar": "token ...",
+                "nargs": "*",
+                "help": "token add NAME, token remove NAME or token list: change who may use the service, and end",
+            },
+            "--role": {"default": "member", "metavar": "ROLE", "help": "of a new token: viewer, member or admin"},
+            "--host": {"default": "127.0.0.1", "metavar": "ADDRESS", "help": "address to listen on"},
+            "--port": {"type": int, "default": 8321, "metavar": "N", "help": "port to listen on; 0 takes a free one"},
+            "--results-dir": {"type": path, "default": Path("results"), "metavar": "DIR", "help": "as of a search"},
+            "--datasets-dir": {
+                "type": path,
+                "metavar": "DIR",
+                "help": "folder of data sets: runs may use those in it, and uploads go there",
+            },
+            "--max-upload-gb": {
+                "type": float,
+                "default": 4.0,
+                "metavar": "GB",
+                "help": "largest archive of a data set, packed and unpacked",
+            },
+            "--root-path": {
+                "default": "",
+                "metavar": "PATH",
+                "help": "path at which a reverse proxy shows the service, such as /convladder",
+            },
+        },
+    ),
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,9 @@ from search.errors import UserError
 _RULES = {
     "missing": "is missing",
     "greater_than_equal": "must be at least {ge:g}; got {input!r}",
+    "less_than_equal": "must be at most {le:g}; got {input!r}",
+    "string_too_long": "must have at most {max_length} characters",
+    "string_pattern_mismatch": "must match {pattern}; got {input!r}",
     "literal_error": "must be {expected}; got {input!r}",
     "int_type": "must be a whole number; got {input!r}",
     "float_type": "must be a number; got {input!r}",
@@ -87,7 +90,7 @@ class Options(BaseModel):
                 super().__init__(**values)
             except ValidationError as error:
                 fields = type(self).model_fields
-                lines = problem_lines(error, self.name_at, lambda _place: tuple(fields))
+                lines = problem_lines(error.errors(), self.name_at, lambda _place: tuple(fields))
                 raise UserError("\n".join(f"{line}." for line in lines)) from None
 
     @classmethod
@@ -109,21 +112,23 @@ def _declared(extra: Any) -> Option:
 
 
 def problem_lines(
-    error: ValidationError, name_of: Callable[[Place], str], known_keys: Callable[[Place], tuple[str, ...]]
+    problems: Iterable[Any], name_of: Callable[[Place], str], known_keys: Callable[[Place], tuple[str, ...]]
 ) -> Iterator[str]:
     """One line for each bad value, without a full stop: its name, the rule and the value.
 
-    `name_of`: what the user calls the value at a place. `known_keys`: the keys that are allowed at that place.
+    `problems`: the `errors()` of a ValidationError. `name_of`: what the user calls the value at a place. `known_keys`:
+    the keys that are allowed at that place.
     """
-    for problem in error.errors(include_url=False):
+    for problem in problems:
         place, kind, context = problem["loc"], problem["type"], problem.get("ctx", {})
         if kind in _UNKNOWN:
             yield unknown_key_message(str(place[-1]), known_keys(place)).removesuffix(".")
         elif kind == "value_error":
             yield from _own_lines(context["error"], name_of(place) if place else "")
         else:
-            rule = _RULES.get(kind, problem["msg"])
-            yield f"{name_of(place)} {rule.format(**context, input=problem['input'])}"
+            rule = _RULES.get(kind)
+            words = rule.format(**context, input=problem["input"]) if rule else problem["msg"]
+            yield f"{name_of(place)} {words}"
 
 
 def _own_lines(error: ValueError, name: str) -> Iterator[str]:

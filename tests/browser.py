@@ -89,16 +89,25 @@ class Page:
 
     def show(self, path: Path, *, width: int, is_dark: bool) -> None:
         """Opens a file at a width in pixels and waits until its plots are drawn."""
+        self.open(path.absolute().as_uri(), width=width, is_dark=is_dark)
+        self.wait_for("document.documentElement.dataset.drawn === 'true'")
+
+    def open(self, url: str, *, width: int, is_dark: bool) -> None:
+        """Opens an address at a width in pixels."""
         self._events.clear()
         scheme = {"name": "prefers-color-scheme", "value": "dark" if is_dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
         self.call(
             "Emulation.setDeviceMetricsOverride", width=width, height=800, deviceScaleFactor=1, mobile=width < 600
         )
-        self.call("Page.navigate", url=path.absolute().as_uri())
-        deadline = time.monotonic() + PAGE_TIMEOUT_S
-        while self.evaluate("document.documentElement.dataset.drawn") != "true":
-            assert time.monotonic() < deadline, self.complaints or "the page was not drawn in time"
+        self.call("Page.navigate", url=url)
+        self.wait_for("document.readyState === 'complete'")
+
+    def wait_for(self, expression: str, timeout_s: float = PAGE_TIMEOUT_S) -> None:
+        """Waits until a JavaScript expression is true."""
+        deadline = time.monotonic() + timeout_s
+        while not self.evaluate(expression):
+            assert time.monotonic() < deadline, self.complaints or f"in vain: {expression}"
             time.sleep(0.1)
 
     def evaluate(self, expression: str, *, is_awaited: bool = False) -> Any:

@@ -32,7 +32,7 @@ def _environment() -> Environment:
     made = environment("search.report", autoescape=True)
     made.globals |= {
         "style": Markup(_own_file("report.css")),
-        "script": Markup(_own_file("report.js")),
+        "script": Markup(_own_file("figures.js") + _own_file("report.js")),
         "packed_plotly": _packed_plotly(),
     }
     return made

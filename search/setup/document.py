@@ -128,7 +128,7 @@ def read_document(run_dir: Path) -> RunDocument:
         # As JSON: strict checks of it take a list for a tuple, a table for a dataclass and text for a path.
         return RunDocument.model_validate_json(json.dumps(table, default=str))
     except ValidationError as error:
-        lines = problem_lines(error, _name_at, _known_keys)
+        lines = problem_lines(error.errors(), _name_at, _known_keys)
         raise UserError("\n".join(str(damaged(path, line)) for line in lines)) from None
 
 

@@ -9,6 +9,7 @@ from search.settings import SearchSettings
 EXTRAS = {
     "export": ("onnx", "onnxruntime", "onnxscript"),
     "mlflow": ("mlflow",),
+    "service": ("fastapi", "uvicorn"),
     "wandb": ("wandb",),
 }
 """The packages of each extra in pyproject.toml."""

@@ -48,7 +48,7 @@ def read_settings_file(path: Path, *, overridden: Collection[str] = ()) -> dict[
         with contextlib.chdir(path.absolute().parent):
             values = checked(**given)
     except ValidationError as error:
-        lines = problem_lines(error, SearchSettings.name_at, lambda _place: tuple(fields))
+        lines = problem_lines(error.errors(), SearchSettings.name_at, lambda _place: tuple(fields))
         raise UserError("\n".join(f"--config {path}: {line}." for line in lines)) from None
     return {name: getattr(values, name) for name in known}
 

@@ -1,0 +1,136 @@
+"""A run as the service shows it, read from the run's own folder and record."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from search.analysis.best_so_far import best_so_far
+from search.analysis.results import Run, load_run
+from search.schedulers.expected_epochs import expected_epochs
+from search.setup.document import RunDocument
+from search.study.finals import RetrainPlan
+from search.study.ranking import rank_trials
+from search.study.record import TrialRecord, TrialStatus
+from search.text import percent
+
+NUM_CURVE_POINTS = 60
+MAX_ROWS = 500
+"""Trials in the table of a page; the API gives all."""
+_FILES = ("run.toml", "study.db", "summary.md")
+
+
+def signature(run_dir: Path) -> str:
+    """Changes when the run writes something; empty for a folder without a run."""
+    times = []
+    for name in _FILES:
+        try:
+            times.append(str((run_dir / name).stat().st_mtime_ns))
+        except OSError:
+            times.append("-")
+    return "" if times[0] == "-" else " ".join(times)
+
+
+class Reader:
+    """Reads runs that go on again and again: their records stay open, so that ended trials are read once."""
+
+    def __init__(self) -> None:
+        self._open: dict[Path, Run] = {}
+
+    def run(self, run_dir: Path) -> Run:
+        """The run as it is now. UserError if it cannot be read."""
+        fresh = load_run(run_dir)
+        earlier = self._open.get(run_dir)
+        if earlier is not None and earlier.document.created == fresh.document.created:
+            fresh = Run(run_dir, fresh.document, earlier.study)
+        self._open[run_dir] = fresh
+        return fresh
+
+    def close(self, run_dir: Path) -> None:
+        """Forgets a run that has ended."""
+        self._open.pop(run_dir, None)
+
+
+def summarize(run: Run) -> dict[str, Any]:
+    """What lists and the top of a run's page say, as JSON. Accuracies are fractions 0..1, times Unix times."""
+    document, records = run.document, run.records
+    started = [record for record in records if record.status is not TrialStatus.REJECTED]
+    ranked, curve, winner = rank_trials(records), best_so_far(records), run.result.winner
+    counts = Counter(str(record.status) for record in records)
+    interval = None if winner is None else winner.images_interval or (winner.test.low, winner.test.high)
+    return {
+        "dataset": document.data.name,
+        "created": datetime.fromisoformat(document.created).timestamp(),
+        "num_trials": document.settings.num_trials,
+        "num_started": len(started),
+        "trials": dict(sorted(counts.items())),
+        "epochs": sum(record.epochs_trained for record in records),
+        "num_retrained": len(run.retrain_records),
+        "best_val_accuracy": None if not ranked else ranked[0].last_score,
+        "best_trial": None if not ranked else ranked[0].number,
+        "curve": [] if curve is None else _thinned(curve.scores),
+        "test_accuracy": None if winner is None else winner.test.mean,
+        "test_interval": interval if interval is None or None not in interval else None,
+        "verdict": run.result.verdict,
+        "warnings": run.warnings,
+        "forecast_s": (document.forecast or {}).get("wall_s"),
+        "seconds_left": _seconds_left(document, records, len(run.retrain_records)),
+        "rows": [_row(record) for record in started[:MAX_ROWS]],
+        "wishes": [
+            {
+                "words": asked.wish.words, "by": asked.by, "at": asked.at,
+                "answer": None if asked.answer is None else asked.answer.text or "done",
+            }
+            for asked in run.wishes
+        ],
+    }  # fmt: skip
+
+
+def _row(record: TrialRecord) -> dict[str, Any]:
+    """A trial as the page's table shows it."""
+    is_open, note = record.status is TrialStatus.INTERRUPTED, record.error or ""
+    status = "running" if is_open else str(record.status)
+    if record.rungs and record.rungs[-1].epoch == record.epochs_trained:
+        rung = record.rungs[-1]
+        if record.status is TrialStatus.STOPPED and rung.cutoff is not None:
+            note = f"below the cutoff {percent(rung.cutoff)} at epoch {rung.epoch}"
+        elif is_open:
+            status = f"at the rung of epoch {rung.epoch}"
+    return {
+        "number": record.number, "status": status, "epochs": record.epochs_trained, "score": record.last_score,
+        "num_params": record.profile.get("num_params"), "note": note,
+    }  # fmt: skip
+
+
+def unreadable(error: Exception) -> dict[str, Any]:
+    """The summary of a run that cannot be read, such as one of another version."""
+    return {"verdict": (str(error) or type(error).__name__).splitlines()[0]}
+
+
+def _thinned(scores: Sequence[float]) -> list[float]:
+    step = max(1, -(-len(scores) // NUM_CURVE_POINTS))
+    return [round(score, 4) for score in (*scores[:-1:step], scores[-1])]
+
+
+def _seconds_left(document: RunDocument, records: Sequence[TrialRecord], num_retrained: int) -> float | None:
+    """Time until the retraining has ended, at the pace since the first epoch; None before an epoch has ended."""
+    settings = document.settings
+    times = [
+        float(metrics["recorded_at"])
+        for record in records
+        for metrics in record.epoch_metrics.values()
+        if "recorded_at" in metrics
+    ]
+    if not times:
+        return None
+    plan = RetrainPlan.of(settings)
+    retraining = settings.max_epochs * plan.num_trainings(2 if settings.baseline else 0)
+    total = expected_epochs(settings, settings.num_trials) + retraining
+    done = sum(record.epochs_trained for record in records) + settings.max_epochs * num_retrained
+    # Its first epoch took as long as any other.
+    first_s = max(time.time(), max(times)) - min(times)
+    return None if done < 2 else max(0.0, first_s / (done - 1) * (total - done))

@@ -1,0 +1,227 @@
+"""What callers may do with runs, whichever way they ask: HTTP or page."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from search.analysis.results import Run, load_run
+from search.files import write_atomically
+from search.service import children
+from search.service.access import Caller
+from search.service.bodies import RunView
+from search.service.queue import Devices
+from search.service.store import RunEntry, RunState, Store
+from search.service.submission import Folders, arguments, settings_of, space_problems
+from search.service.supervisor import Supervisor
+from search.settings import RUN_NAME_PATTERN
+from search.setup.control import control
+from search.setup.preflight import new_run_problems
+from search.study.wishes import Wish
+
+NUM_LOG_LINES = 30
+ARTIFACTS = (
+    "report.html", "summary.md", "trials.csv", "trials.parquet", "epochs.parquet", "retrains.csv", "space.toml",
+    "best_config.toml", "model.safetensors", "model.onnx", "model.pt2",
+)  # fmt: skip
+"""Files of a run that viewers may fetch. run.toml is not among them: a run from elsewhere may keep a password there."""
+_ENTRY_FIELDS = (
+    "name", "owner", "created", "started", "ended", "priority", "num_gpus", "cores", "num_deaths", "last_line",
+)  # fmt: skip
+"""What a view takes over as it is."""
+
+
+class Refused(Exception):
+    """A request that cannot be granted, with its HTTP status."""
+
+    def __init__(self, status: int, message: str, *, field: str | None = None, line: int | None = None) -> None:
+        super().__init__(message)
+        where = {"field": field, "line": line}
+        self.status = status
+        self.errors: list[dict[str, Any]] = [
+            {"message": text, **{key: value for key, value in where.items() if value is not None}}
+            for text in message.splitlines()
+        ]
+
+
+class Runs:
+    """All runs of the results folder."""
+
+    def __init__(self, store: Store, folders: Folders, supervisor: Supervisor) -> None:
+        self.store, self.folders, self.supervisor = store, folders, supervisor
+
+    def submit(self, request: Any, caller: Caller, key: str | None) -> tuple[RunView, bool]:
+        """The new run's view and True, or the earlier one's and False if the caller used the idempotency key before."""
+        body = request.model_dump(exclude_unset=True)
+        body_hash = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+        if key is not None and (earlier := self.store.run_of_key(caller.name, key)) is not None:
+            if earlier.body_hash != body_hash:
+                raise Refused(409, "this idempotency key was used for another run. Use a new one.")
+            return self.view(earlier.name), False
+        if request.priority > 0 and not caller.may("admin"):
+            raise Refused(403, "only an admin may give a priority above 0.", field="priority")
+        settings = settings_of(request, self.folders)
+        if wrong := space_problems(request.space, settings):
+            refusal = Refused(422, "")
+            refusal.errors = [{"message": text, "field": "space", "line": line} for line, text in wrong]
+            raise refusal
+        if problems := new_run_problems(settings):
+            raise Refused(422, "\n".join(problems))
+        cores = self._cores(request)
+        if request.space:
+            write_atomically(self.folders.space(settings.run_name), request.space)
+        entry = RunEntry(
+            name=settings.run_name, owner=caller.name, request=body, arguments=tuple(arguments(settings)),
+            num_gpus=settings.gpus, cores=cores, priority=request.priority, idempotency_key=key, body_hash=body_hash,
+        )  # fmt: skip
+        try:
+            self.store.add(entry)
+        except sqlite3.IntegrityError:
+            raise Refused(409, f"there is a run {entry.name} already. Give another name.", field="run_name") from None
+        self.supervisor.wake()
+        self.supervisor.changed(entry.name)
+        return self.view(entry.name), True
+
+    def _cores(self, request: Any) -> int:
+        """The CPU cores that a new run gets. Refused if this machine has too few of them, or of GPUs."""
+        devices = self.supervisor.devices
+        num_gpus, num_cores = len(devices.gpus), len(devices.cores)
+        if request.gpus > num_gpus:
+            raise Refused(422, f"this machine has {num_gpus} GPUs for runs; got {request.gpus}.", field="gpus")
+        share = max(1, num_cores * request.gpus // num_gpus) if request.gpus else num_cores
+        cores = int(request.cores or share)
+        if cores > num_cores:
+            raise Refused(422, f"this machine has {num_cores} CPU cores for runs; got {cores}.", field="cores")
+        return cores
+
+    def names(self) -> list[str]:
+        """All runs, the newest first."""
+        entries = {entry.name: entry.created for entry in self.store.runs()}
+        created = {name: one.get("created", 0.0) for name, one in self.supervisor.summaries.items()} | entries
+        return sorted(created, key=lambda name: (-created[name], name))
+
+    def view(self, name: str, positions: Mapping[str, int] | None = None) -> RunView:
+        """A run as the API gives it. Refused if there is none."""
+        entry, summary = self.store.run(name), self.supervisor.summaries.get(name)
+        if entry is None and summary is None:
+            raise Refused(404, "there is no such run.")
+        return self._view(name, entry, summary or {}, self.positions() if positions is None else positions)
+
+    def views(self, *, state: str | None = None, owner: str | None = None, text: str = "") -> list[RunView]:
+        """All runs that match, the newest first."""
+        entries, positions = {entry.name: entry for entry in self.store.runs()}, self.positions()
+        summaries = self.supervisor.summaries
+        views = [self._view(name, entries.get(name), summaries.get(name, {}), positions) for name in self.names()]
+        return [
+            one
+            for one in views
+            if state in (None, one.state) and owner in (None, one.owner) and text.lower() in one.name.lower()
+        ]
+
+    def positions(self) -> dict[str, int]:
+        """The place of each waiting run in the queue, from 1."""
+        return {entry.name: place for place, entry in enumerate(self.supervisor.queue(), 1)}
+
+    def _view(
+        self, name: str, entry: RunEntry | None, summary: Mapping[str, Any], positions: Mapping[str, int]
+    ) -> RunView:
+        if entry is None:
+            is_over = summary.get("test_accuracy") is not None
+            state = "finished" if is_over else "running" if self.supervisor.is_running(name) else "unfinished"
+            return RunView(**{**summary, "name": name, "state": state})
+        request = entry.request
+        kept = {
+            **{key: getattr(entry, key) for key in _ENTRY_FIELDS},
+            "devices": Devices(**entry.devices) if entry.devices else Devices((), ()),
+            "queue_position": positions.get(name),
+            "dataset": summary.get("dataset") or request.get("dataset", "digits"),
+            "num_trials": summary.get("num_trials") or request.get("num_trials", 20),
+        }
+        return RunView(**{**summary, **kept, "state": str(entry.state)})
+
+    def steer(self, name: str, wish: Wish, caller: Caller) -> RunView:
+        """Passes a wish on to a run that goes on, starts one again that has ended, or takes one from the queue."""
+        entry = self.store.run(name)
+        view = self.view(name)
+        self._check_owner(view, caller)
+        if entry is not None and entry.state is RunState.WAITING:
+            self._steer_waiting(entry, wish)
+        elif self.supervisor.is_running(name):
+            self._steer_running(name, entry, wish, caller)
+        else:
+            self._start_again(name, entry, wish, caller)
+        self.supervisor.wake()
+        self.supervisor.changed(name)
+        return self.view(name)
+
+    def _steer_waiting(self, entry: RunEntry, wish: Wish) -> None:
+        if wish.action != "cancel":
+            raise Refused(409, "the run waits for its turn. It can only be cancelled.")
+        self.store.change(
+            entry.name, state=RunState.CANCELLED, ended=time.time(), last_line="cancelled while it waited"
+        )
+
+    def _steer_running(self, name: str, entry: RunEntry | None, wish: Wish, caller: Caller) -> None:
+        if (self.folders.run(name) / "run.toml").exists():
+            control(self.folders.run(name), wish, by=caller.name)
+        elif wish.action == "cancel" and entry is not None and entry.pid is not None:
+            children.interrupt(entry.pid)
+        else:
+            raise Refused(409, "the run is still reading its images. Try again in some seconds, or cancel it.")
+
+    def _start_again(self, name: str, entry: RunEntry | None, wish: Wish, caller: Caller) -> None:
+        if wish.action not in (None, "continue") or wish.num_slots is not None or wish.time_budget_s is not None:
+            raise Refused(409, "the run has ended. It can be continued, or given more trials.")
+        started = int(self.supervisor.summaries.get(name, {}).get("num_started", 0))
+        if wish.num_trials is not None and wish.num_trials < started:
+            raise Refused(422, f"this run has {started} trials already. Give that many or more.", field="num_trials")
+        if entry is None:
+            settings = self.load(name).settings
+            cores = len(self.supervisor.devices.cores)
+            entry = RunEntry(
+                name=name, owner=caller.name, request={}, arguments=(), num_gpus=settings.gpus, cores=cores
+            )  # fmt: skip
+            self.store.add(entry)
+        changes = {"num_trials": wish.num_trials} if wish.num_trials is not None else {}
+        self.store.change(name, state=RunState.WAITING, num_deaths=0, not_before=0.0, last_line="", **changes)
+
+    def prioritize(self, name: str, priority: int, caller: Caller) -> RunView:
+        """Sets the priority of a run, for its next turn; only admins may."""
+        if not caller.may("admin"):
+            raise Refused(403, "only an admin may reorder the queue.")
+        self.view(name)
+        self.store.change(name, priority=priority)
+        self.supervisor.wake()
+        self.supervisor.changed(name)
+        return self.view(name)
+
+    def delete(self, name: str, caller: Caller) -> None:
+        """Removes a run that has ended, or waits, with all its files."""
+        self._check_owner(self.view(name), caller)
+        if self.supervisor.is_running(name):
+            raise Refused(409, "the run goes on. Cancel it first.")
+        self.supervisor.forget(name)
+
+    def load(self, name: str) -> Run:
+        """The run in its folder. Refused if there is none."""
+        if not RUN_NAME_PATTERN.fullmatch(name) or not (self.folders.run(name) / "run.toml").is_file():
+            raise Refused(404, "there is no such run, or it has not begun yet.")
+        return load_run(self.folders.run(name))
+
+    def log(self, name: str) -> list[str]:
+        """The last lines that a run's process printed."""
+        return children.log_lines(self.folders.log(name), NUM_LOG_LINES) if RUN_NAME_PATTERN.fullmatch(name) else []
+
+    def artifacts(self, name: str) -> Iterable[str]:
+        """The files of a run that can be fetched now."""
+        folder = self.folders.run(name)
+        return [one for one in ARTIFACTS if (folder / one).is_file() and not (folder / one).is_symlink()]
+
+    def _check_owner(self, view: RunView, caller: Caller) -> None:
+        if not caller.may_steer(view.owner):
+            owner = view.owner or "somebody who did not use the service"
+            raise Refused(403, f"the run is {owner}'s. Only the owner or an admin may do this.")

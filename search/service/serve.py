@@ -1,0 +1,103 @@
+"""`python tune_main.py serve`: the service at an address, and its tokens."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import uvicorn
+
+from search.errors import UserError
+from search.machine.gpus import num_gpus
+from search.service.access import Access, is_loopback
+from search.service.app import make_app
+from search.service.context import opened_service, store_of
+from search.service.queue import Devices
+from search.service.submission import Folders
+
+MAX_CONNECTIONS = 2000
+_USAGE = "`serve token add NAME --role viewer|member|admin`, `serve token list` or `serve token remove NAME`"
+
+
+def serve(options: argparse.Namespace, say: Callable[[str], None]) -> int:
+    """Runs the service until a signal ends it, or changes its tokens; runs go on after it. Returns the exit code.
+
+    `say` shows a line.
+    """
+    folders = Folders(options.results_dir.absolute(), _datasets(options.datasets_dir))
+    if options.words:
+        _change_tokens(folders, options.words, options.role, say)
+        return 0
+    needs_tokens = not is_loopback(options.host)
+    max_upload_bytes = int(options.max_upload_gb * 1e9)
+    with (
+        opened_service(folders, _devices(), needs_tokens=needs_tokens, max_upload_bytes=max_upload_bytes) as service,
+        _listening(options.host, options.port) as listening,
+    ):
+        if needs_tokens and not service.access.tokens():
+            raise UserError(
+                f"--host {options.host}: other machines could use this service, so they need tokens. Make one first: "
+                "python tune_main.py serve token add NAME --role admin"
+            )
+        root_path = f"/{options.root_path.strip('/')}".rstrip("/")
+        say(f"convladder serves {folders.results} on http://{options.host}:{listening.getsockname()[1]}/")
+        if service.access.is_open:
+            say("Only you can use it. For others: python tune_main.py serve token add NAME")
+        elif needs_tokens:
+            say("Tokens travel unencrypted: put a reverse proxy with TLS before it. See docs/service.md.")
+        say("Ctrl-C ends the service; runs go on.")
+        config = uvicorn.Config(
+            make_app(service, root_path=root_path),
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            limit_concurrency=MAX_CONNECTIONS,
+            timeout_graceful_shutdown=2,
+        )
+        uvicorn.Server(config).run(sockets=[listening])
+    return 0
+
+
+def _devices() -> Devices:
+    """What this machine has for runs; CUDA_VISIBLE_DEVICES limits it."""
+    visible = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    gpus = visible[: num_gpus()] or [str(index) for index in range(num_gpus())]
+    cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
+    return Devices(tuple(gpus), tuple(sorted(cores)))
+
+
+def _datasets(folder: Path | None) -> Path | None:
+    if folder is None:
+        return None
+    if not folder.is_dir():
+        raise UserError(f"--datasets-dir {folder} is not a folder. Give the folder that holds the data sets.")
+    return folder.absolute()
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    """A socket at an address. UserError if it cannot be had."""
+    try:
+        return socket.create_server(
+            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=2048
+        )
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"--host {host} --port {port} cannot be had ({reason}). Give another --port.") from None
+
+
+def _change_tokens(folders: Folders, words: list[str], role: str, say: Callable[[str], None]) -> None:
+    with store_of(folders) as store:
+        access = Access(store, needs_tokens=True)
+        match words:
+            case ["token", "add", name]:
+                say(access.add_token(name, role))
+            case ["token", "remove", name]:
+                access.remove_token(name)
+            case ["token", "list"]:
+                for name, its_role in access.tokens().items():
+                    say(f"{name} ({its_role})")
+            case _:
+                raise UserError(f"`serve {' '.join(words)}` is not known. Use {_USAGE}.")

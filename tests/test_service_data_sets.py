@@ -1,0 +1,146 @@
+"""Archives of data sets: good ones are taken in and checked, bad ones refused without a trace."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("fastapi", reason="the extra [service] is not installed")
+
+from image_files import write_image_folder
+
+from search.service.data_sets import DataSets, unpack
+from search.service.runs import Refused
+from search.service.store import Store
+
+LIMIT = 1_000_000
+
+
+def zip_of(path: Path, *entries: tuple[str, bytes]) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in entries:
+            archive.writestr(name, content)
+    return path
+
+
+def tar_of(path: Path, *members: tarfile.TarInfo) -> Path:
+    with tarfile.open(path, "w:gz") as archive:
+        for member in members:
+            archive.addfile(member, io.BytesIO(b"x" * member.size))
+    return path
+
+
+def link(name: str, target: str, kind: bytes = tarfile.SYMTYPE) -> tarfile.TarInfo:
+    member = tarfile.TarInfo(name)
+    member.type, member.linkname = kind, target
+    return member
+
+
+def sized(name: str, size: int) -> tarfile.TarInfo:
+    member = tarfile.TarInfo(name)
+    member.size = size
+    return member
+
+
+def linking_zip(path: Path) -> Path:
+    entry = zipfile.ZipInfo("cat/x.png")
+    entry.external_attr = 0o120777 << 16
+    return _write_zip(path, entry, b"/etc/passwd")
+
+
+def _write_zip(path: Path, entry: zipfile.ZipInfo, content: bytes) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(entry, content)
+    return path
+
+
+def lying_zip(path: Path) -> Path:
+    """A bomb whose index says that it holds a single byte."""
+    zip_of(path, ("cat/x.png", b"\0" * 10 * LIMIT))
+    content = path.read_bytes()
+    size = (10 * LIMIT).to_bytes(4, "little")
+    assert content.count(size) == 2
+    path.write_bytes(content.replace(size, (1).to_bytes(4, "little")))
+    return path
+
+
+BAD: dict[str, tuple[Callable[[Path], Path], int]] = {
+    "path up": (lambda path: zip_of(path, ("../x.png", b"1")), 422),
+    "path up inside": (lambda path: zip_of(path, ("cat/../../x.png", b"1")), 422),
+    "absolute": (lambda path: zip_of(path, ("/tmp/x.png", b"1")), 422),
+    "windows": (lambda path: zip_of(path, ("C:\\x.png", b"1")), 422),
+    "backslashes": (lambda path: zip_of(path, ("cat\\..\\..\\x.png", b"1")), 422),
+    "symlink in a zip": (linking_zip, 422),
+    "symlink": (lambda path: tar_of(path, link("cat", "/etc")), 422),
+    "hard link": (lambda path: tar_of(path, link("cat/x.png", "../../secret", tarfile.LNKTYPE)), 422),
+    "device": (lambda path: tar_of(path, link("cat/x.png", "", tarfile.CHRTYPE)), 422),
+    "file through a link": (lambda path: tar_of(path, link("cat", ".."), sized("cat/x.png", 1)), 422),
+    "bomb": (lambda path: zip_of(path, ("cat/x.png", b"\0" * 2 * LIMIT)), 413),
+    "bomb in parts": (lambda path: zip_of(path, *((f"cat/{n}.png", b"\0" * 300_000) for n in range(5))), 413),
+    "bomb that lies": (lying_zip, 422),
+    "twice": (lambda path: tar_of(path, sized("cat/x.png", 1), sized("cat/x.png", 2)), 422),
+    "no archive": (lambda path: (path.write_bytes(b"hello") and path) or path, 422),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_bad_archive_is_refused_and_writes_nothing_elsewhere(tmp_path: Path, case: str) -> None:
+    make, status = BAD[case]
+    (tmp_path / "secret").write_text("secret")
+    archive, folder = make(tmp_path / "archive"), tmp_path / "in" / "images"
+    folder.parent.mkdir()
+    with pytest.raises(Refused) as refusal:
+        unpack(archive, folder, max_bytes=LIMIT)
+    assert refusal.value.status == status
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["archive", "in", "secret"]
+    assert [path.name for path in folder.parent.iterdir()] == ["images"]
+    assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) <= LIMIT + 1
+
+
+def archive_of(folder: Path, path: Path) -> Path:
+    with tarfile.open(path, "w:gz") as archive:
+        archive.add(folder, arcname="my images")
+    return path
+
+
+@pytest.fixture
+def data_sets(tmp_path: Path) -> DataSets:
+    (tmp_path / "datasets").mkdir()
+    return DataSets(tmp_path / "datasets", Store(tmp_path / "service.db"), max_bytes=10 * LIMIT)
+
+
+@pytest.mark.slow
+def test_an_archive_is_taken_in_as_inspect_reads_it(data_sets: DataSets, tmp_path: Path) -> None:
+    write_image_folder(tmp_path / "photos", num_images=12)
+    with data_sets.incoming("photos") as folder:
+        archive_of(tmp_path / "photos", folder / "archive")
+        taken = data_sets.take_in("photos", "ada", folder)
+    assert data_sets.listed() == [taken]
+    assert taken["owner"] == "ada"
+    assert "training" in str(taken["survey"])
+    assert (tmp_path / "datasets" / "photos" / "train").is_dir()
+    assert [path.name for path in (tmp_path / "datasets").iterdir()] == ["photos"]
+    with pytest.raises(Refused, match="photos already"), data_sets.incoming("photos"):
+        pass
+
+
+@pytest.mark.slow
+def test_an_archive_without_images_is_refused_with_inspects_words(data_sets: DataSets, tmp_path: Path) -> None:
+    with data_sets.incoming("empty") as folder:
+        zip_of(folder / "archive", ("cat/readme.txt", b"no image"), ("dog/readme.txt", b"no image"))
+        with pytest.raises(Refused) as refusal:
+            data_sets.take_in("empty", "ada", folder)
+    assert refusal.value.status == 422
+    assert str(tmp_path) not in str(refusal.value)
+    assert list((tmp_path / "datasets").iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["", "..", ".hidden", "a/b", "digits", "x" * 81, "a\0b"])
+def test_a_bad_name_is_refused(data_sets: DataSets, name: str) -> None:
+    with pytest.raises(Refused, match="name must be"), data_sets.incoming(name):
+        pass
