@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from benchmarks.anchor_recipes import SIDE, Anchor, airbench_cut, convmixer
 from benchmarks.conditions import parser, write_result
-from model.checkpoint import newest_checkpoint, save_checkpoint
+from model.checkpoint import Checkpoint, newest_checkpoint, write_checkpoint
 from model.config import SEED_CONFIG
 from model.data import channel_statistics, load_training_data
 from model.engine import Engine
@@ -57,7 +57,7 @@ def main() -> None:
     print(arguments.anchor, accuracies)
     num_params = sum(parameter.numel() for parameter in network.parameters())
     found = newest_checkpoint(arguments.folder)
-    seconds = round(found[1]["seconds"]) if found else 0
+    seconds = round(found.load()[1]["seconds"]) if found else 0
     settings = {"anchor": arguments.anchor, "epochs": arguments.epochs, "seed": arguments.seed}
     write_result(
         arguments.out,
@@ -93,12 +93,13 @@ def train_seed_config(images: ImageTensors, engine: Engine, *, num_epochs: int, 
     training = Training(SEED_CONFIG, images, max_epochs=num_epochs, seed=seed, engine=engine)
     found, seconds = newest_checkpoint(folder), 0.0
     if found is not None:
-        training.load_state(*found)
-        seconds = found[1]["seconds"]
+        tensors, meta = found.load()
+        training.load_state(tensors, meta)
+        seconds = meta["seconds"]
     for metrics in train_epochs(training):
         seconds += metrics.seconds
         tensors, meta = training.state()
-        save_checkpoint(folder, training.epoch, tensors, {**meta, "seconds": seconds})
+        write_checkpoint(folder, Checkpoint.of(training.epoch, tensors, {**meta, "seconds": seconds}))
     return training.network
 
 
@@ -106,9 +107,10 @@ def train(anchor: Anchor, images: ImageTensors, *, num_epochs: int, seed: int, f
     """Train to the end, from the newest checkpoint in `folder`."""
     found = newest_checkpoint(folder)
     networks = {"network": anchor.network}
-    meta: dict[str, Any] = {"epoch": 0, "seconds": 0.0} if found is None else found[1]
+    meta: dict[str, Any] = {"epoch": 0, "seconds": 0.0}
     if found is not None:
-        restore_tensors(found[0], networks, anchor.optimizer)
+        tensors, meta = found.load()
+        restore_tensors(tensors, networks, anchor.optimizer)
     peaks = [group["lr"] for group in anchor.optimizer.param_groups]
     num_train = len(images.train_indices)
     batch_size = min(anchor.batch_size, num_train)
@@ -125,7 +127,7 @@ def train(anchor: Anchor, images: ImageTensors, *, num_epochs: int, seed: int, f
             _step(anchor, images, chosen, epoch)
             anchor.after_step(step, done)
         meta = {"epoch": epoch, "seconds": meta["seconds"] + time.perf_counter() - start}
-        save_checkpoint(folder, epoch, collect_tensors(networks, anchor.optimizer), meta)
+        write_checkpoint(folder, Checkpoint.of(epoch, collect_tensors(networks, anchor.optimizer), meta))
         print(f"epoch {epoch}: {meta['seconds']:.0f} s in all", flush=True)
     return anchor.network
 

@@ -33,6 +33,7 @@ from search.samplers.proposer import Proposer
 from search.settings import SearchSettings
 from search.space.parameter import Parameter
 from search.space.space import SearchSpace
+from search.study.checkpoints import Checkpoints
 from search.study.study import RunStudy
 from search.tune.callbacks import CheckpointCallback, NodeCallback
 from search.tune.cluster import ray_cluster
@@ -142,7 +143,7 @@ def _our_reports(folder: Path, load: _Load) -> list[_Reported]:
         promotions=scheduler.promotions,
     )
     listener = _Listener()
-    plan = TrialPlan(max_epochs=load.epochs, rung_epochs=(), engine=Engine(), checkpoints_dir=folder)
+    plan = TrialPlan(max_epochs=load.epochs, rung_epochs=(), engine=Engine())
     with ray_cluster(_SLOTS, folder / "ray.log") as scratch:
         run_trials(
             make_trainable(partial(_sleep, load=load), _no_images(), plan, _SLOTS),
@@ -150,7 +151,7 @@ def _our_reports(folder: Path, load: _Load) -> list[_Reported]:
             scheduler,
             max_failures=0,
             scratch=scratch,
-            callbacks=[CheckpointCallback(plan, scheduler), NodeCallback(_SLOTS), listener],
+            callbacks=[CheckpointCallback(Checkpoints(folder), scheduler), NodeCallback(_SLOTS), listener],
         )
     return listener.reports
 

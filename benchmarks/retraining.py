@@ -36,9 +36,10 @@ from search.setup.images import split_images
 from search.setup.prepare import Machine, Preparation, describe_config
 from search.space.network_space import network_space
 from search.space.space import SearchSpace
+from search.study.checkpoints import Checkpoints
 from search.study.record import NewTrial
 from search.study.study import RunStudy
-from search.tune.callbacks import NodeCallback, ReportCallback
+from search.tune.callbacks import CheckpointCallback, NodeCallback, ReportCallback
 from search.tune.cluster import ray_cluster
 from search.tune.searcher import RunSearcher, StudySearcher
 from search.tune.trial_scheduler import StudyScheduler
@@ -86,13 +87,18 @@ def _sleep(assignment: Mapping[str, Any], images: ImageTensors, plan: TrialPlan,
 
 
 def _after_all_started(
-    train: Train, num_slots: int, assignment: Mapping[str, Any], images: ImageTensors, plan: TrialPlan, report: Report
+    train: Train,
+    folder: Path,
+    num_slots: int,
+    assignment: Mapping[str, Any],
+    images: ImageTensors,
+    plan: TrialPlan,
+    report: Report,
 ) -> None:
     """Holds the trials back until each slot has a worker, which takes seconds of computing each."""
-    plan.checkpoints_dir.mkdir(parents=True, exist_ok=True)
     if "retraining" not in assignment:
-        (plan.checkpoints_dir / f"started-{assignment['trial_number']}").touch()
-        while len(list(plan.checkpoints_dir.glob("started-*"))) < num_slots:
+        (folder / f"started-{assignment['trial_number']}").touch()
+        while len(list(folder.glob("started-*"))) < num_slots:
             time.sleep(0.1)
     train(assignment, images, plan, report)
 
@@ -109,13 +115,12 @@ def _real_side_by_side(preparation: Preparation) -> float:
 def _one_after_another(preparation: Preparation, num_threads: int) -> float:
     """The same trainings in this process."""
     engine = dataclasses.replace(preparation.machine.engine, num_threads=num_threads)
+    plan = dataclasses.replace(preparation.trial_plan(), engine=engine)
     images = on_device(retrain_splits(preparation)[ALL_IMAGES], torch.device("cpu"))
     start = time.perf_counter()
     for number, trial in enumerate(preparation.given_trials):
-        with tempfile.TemporaryDirectory() as folder:
-            plan = dataclasses.replace(preparation.trial_plan(), engine=engine, checkpoints_dir=Path(folder))
-            assignment = {"retraining": f"retrain:{number}:0", "trial_seed": number, "epochs_recorded": 0}
-            train_trial({**assignment, "config": trial.config}, images, plan, lambda metrics: None)
+        assignment = {"retraining": f"retrain:{number}:0", "trial_seed": number, "epochs_recorded": 0}
+        train_trial({**assignment, "config": trial.config}, images, plan, lambda metrics: None)
     return time.perf_counter() - start
 
 
@@ -127,7 +132,8 @@ def _stage(
     settings.run_dir.mkdir(parents=True)
     study = RunStudy.in_database(settings.storage_url, settings.run_name)
     queue = RetrainQueue(settings, study, baselines)
-    scheduler = StudyScheduler(settings, study, queue)
+    checkpoints = Checkpoints(settings.run_dir)
+    scheduler = StudyScheduler(settings, study, queue, checkpoints)
     proposer = Proposer(
         preparation.space, study, 0, partial(make_sampler, seed=0, score_epochs=(settings.max_epochs,)), given=given
     )
@@ -138,7 +144,7 @@ def _stage(
     with ray_cluster(slots, settings.run_dir / "ray.log") as scratch:
         run_trials(
             make_trainable(
-                partial(_after_all_started, train, slots.num_concurrent),
+                partial(_after_all_started, train, scratch, slots.num_concurrent),
                 preparation.images,
                 plan,
                 slots,
@@ -155,6 +161,7 @@ def _stage(
             scratch=scratch,
             callbacks=[
                 ReportCallback(lambda trial, metrics: None, lambda trial: times.append(time.perf_counter())),
+                CheckpointCallback(checkpoints, scheduler),
                 NodeCallback(slots),
             ],
         )

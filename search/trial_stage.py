@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from model.checkpoint import delete_checkpoints
 from search.display.display import Display
 from search.display.progress import Progress
 from search.retrain.stage import note_winner, retrain_splits
@@ -22,13 +21,13 @@ from search.schedulers.time_budget import Budget
 from search.schedulers.trial_clock import TrialClock
 from search.settings import SearchSettings
 from search.setup.prepare import Preparation
+from search.study.checkpoints import Checkpoints
 from search.study.finals import RetrainPlan
 from search.study.record import TrialId, TrialRecord, TrialStatus
 from search.study.retrain_record import retrain_title
 from search.study.study import BUDGET_NOTE, RunStudy
 from search.text import duration
 from search.watchers import Watchers
-from search.worker.step_counts import StepCounts
 from search.worker.trainable import TrialPlan, train_trial
 
 if TYPE_CHECKING:
@@ -45,8 +44,11 @@ def train_all(preparation: Preparation, study: RunStudy, watchers: Watchers) -> 
     on_winner = partial(note_winner, settings.run_dir, study, watchers.display)
     retrainings = RetrainQueue(settings, study, preparation.baselines, on_winner)
     # Made first: it finishes the writes that a kill cut off.
-    scheduler = StudyScheduler(settings, study, retrainings, noise=preparation.score_noise, starts_anew=True)
-    stage = _Stage(preparation, study, watchers, retrainings, scheduler)
+    checkpoints = Checkpoints(settings.run_dir)
+    scheduler = StudyScheduler(
+        settings, study, retrainings, checkpoints, noise=preparation.score_noise, starts_anew=True
+    )
+    stage = _Stage(preparation, study, watchers, retrainings, scheduler, checkpoints)
     is_searched = sum(_is_ended(record) for record in study.trials()) >= settings.num_trials
     if not is_searched or retrainings.due():
         try:
@@ -95,6 +97,7 @@ class _Stage:
     watchers: Watchers
     retrainings: RetrainQueue
     scheduler: StudyScheduler
+    checkpoints: Checkpoints
 
     def train(self, *, is_searched: bool) -> None:
         """Trains until nothing is due. `is_searched`: whether the record holds the whole search."""
@@ -111,15 +114,14 @@ class _Stage:
             ray_cluster(slots, settings.run_dir / "ray.log") as scratch,
             tracking(settings, self.study, watchers.display.warning) as watchers.trackers,
         ):
-            plan = self.preparation.trial_plan(StepCounts(scratch / "steps"))
-            watchers.display.watch(plan.steps)
+            plan = self.preparation.trial_plan()
             run_trials(
                 make_trainable(train_trial, self.preparation.images, plan, slots, retrain_splits(self.preparation)),
                 RunSearcher(
                     make_searcher(self.preparation, self.study, self.scheduler.promotions),
                     self.retrainings,
                     max_concurrent=slots.num_concurrent,
-                    on_search_end=partial(self._begin_retraining, plan),
+                    on_search_end=self._begin_retraining,
                 ),
                 self.scheduler,
                 max_failures=settings.max_failures,
@@ -139,8 +141,8 @@ class _Stage:
         settings, slots = self.preparation.settings, self.preparation.machine.slots
         return [
             CheckCallback(self.watchers.check),
-            CheckpointCallback(plan, self.scheduler),
-            ReportCallback(partial(self.watchers.report, plan), self._note_end),
+            CheckpointCallback(self.checkpoints, self.scheduler),
+            ReportCallback(partial(self.watchers.report, plan), self._note_end, self.watchers.display.step),
             # Reports are not read while the record's server is away.
             TimeoutCallback(
                 TrialClock(settings.trial_timeout_s, lambda: time.monotonic() - self.study.seconds_away), self.scheduler
@@ -148,10 +150,10 @@ class _Stage:
             NodeCallback(slots),
         ]
 
-    def _begin_retraining(self, plan: TrialPlan) -> None:
+    def _begin_retraining(self) -> None:
         """The search is over."""
         for number in self.scheduler.promotions.stopped if self.scheduler.promotions else ():
-            delete_checkpoints(plan.checkpoint_dir(number))
+            self.checkpoints.delete(number)
             self.watchers.end(self.study.trial(number))
         self.watchers.page.update()
         display, settings = self.watchers.display, self.preparation.settings
@@ -161,10 +163,7 @@ class _Stage:
             return
         words = RetrainPlan.of(settings).words(has_baselines=settings.baseline)
         display.message(f"retraining {words}, for {settings.max_epochs} epochs")
-        if plan.steps is not None:
-            plan.steps.clear()
         display.start_trials(self._retrain_progress())
-        display.watch(plan.steps)
 
     def _note_end(self, trial: TrialId) -> None:
         """Passes on an end or a pause; a trial whose worker died and that starts again has neither."""

@@ -33,6 +33,7 @@ from search.machine.slots import Slots
 from search.schedulers.rungs import rung_epochs
 from search.space.parameter import Parameter
 from search.space.space import SearchSpace
+from search.study.checkpoints import Checkpoints
 from search.study.study import RunStudy
 from search.tune import tuner
 from search.tune.callbacks import CheckpointCallback, NodeCallback, ReportCallback
@@ -156,7 +157,8 @@ def train_slowly(assignment: Mapping[str, Any], shared: ImageTensors, plan: Tria
     """The real training, at a pace that faults can be timed by."""
 
     def report_slowly(metrics: dict[str, Any]) -> None:
-        time.sleep(EPOCH_S)
+        if "epoch" in metrics:
+            time.sleep(EPOCH_S)
         report(metrics)
 
     train_trial(assignment, shared, plan, report_slowly)
@@ -166,7 +168,8 @@ def search(folder: Path, nodes: Nodes, scratch: Path, fault: str) -> RunStudy:
     """Searches to the end; the fault strikes when a certain epoch is reported."""
     study = RunStudy.in_database(f"sqlite:///{folder / 'study.db'}", "run")
     rungs = Rungs(max_epochs=5, grace_period=2, reduction_factor=2)
-    scheduler = StudyScheduler(rungs, study)
+    checkpoints = Checkpoints(folder)
+    scheduler = StudyScheduler(rungs, study, checkpoints=checkpoints)
     has_struck = False
 
     def on_report(number: int, metrics: Mapping[str, Any]) -> None:
@@ -181,7 +184,6 @@ def search(folder: Path, nodes: Nodes, scratch: Path, fault: str) -> RunStudy:
         max_epochs=rungs.max_epochs,
         rung_epochs=rung_epochs(rungs.grace_period, rungs.reduction_factor, rungs.max_epochs),
         engine=Engine(num_threads=1),
-        checkpoints_dir=folder / "checkpoints",
     )
     tuner.run_trials(
         tuner.make_trainable(train_slowly, images(), plan, SLOTS),
@@ -191,7 +193,7 @@ def search(folder: Path, nodes: Nodes, scratch: Path, fault: str) -> RunStudy:
         scratch=scratch,
         callbacks=[
             ReportCallback(on_report, lambda _number: None),
-            CheckpointCallback(plan, scheduler),
+            CheckpointCallback(checkpoints, scheduler),
             NodeCallback(SLOTS),
         ],
     )

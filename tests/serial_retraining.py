@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 
-from model.checkpoint import delete_checkpoints
 from model.split_images import on_device
 from search.retrain.stage import retrain_splits
 from search.schedulers.retrain_queue import RetrainQueue
 from search.setup.prepare import Preparation
+from search.study.checkpoints import Checkpoints
 from search.worker.trainable import train_trial
 
 
@@ -22,14 +22,19 @@ def train_serially(
 ) -> None:
     """Trains until nothing is due."""
     splits, plan = retrain_splits(preparation), preparation.trial_plan()
+    checkpoints = Checkpoints(preparation.settings.run_dir)
     while (assignment := queue.suggest()) is not None:
         key = assignment["retraining"]
 
         def report(metrics: dict[str, Any], key: str = key) -> None:
-            on_report(key, metrics)
-            queue.report(key, metrics)
+            if (checkpoint := metrics.get("checkpoint")) is not None:
+                checkpoints.write(key, checkpoint)
+            if "steps" not in metrics:
+                on_report(key, metrics)
+                queue.report(key, metrics)
 
+        assignment = {**assignment, "checkpoint": checkpoints.newest(key)}
         train_trial(assignment, on_device(splits[assignment["images"]], torch.device("cpu")), plan, report)
         queue.release(key)
         if queue.record(key).is_ended:
-            delete_checkpoints(plan.checkpoint_dir(key))
+            checkpoints.delete(key)

@@ -18,6 +18,7 @@ from search_worlds import SPACE, Rungs, build_searcher
 
 from model.engine import Engine
 from model.split_images import ImageTensors
+from search.study.checkpoints import Checkpoints
 from search.study.study import RunStudy
 from search.tune.callbacks import CheckpointCallback, NodeCallback, ReportCallback
 from search.tune.cluster import ray_cluster
@@ -69,7 +70,7 @@ def main() -> None:
                 worker = int(metrics["worker"].rpartition(":")[2])
                 measurements.append(measured(scratch, num_reports, worker))
 
-        plan = TrialPlan(max_epochs=1, rung_epochs=(), engine=Engine(num_threads=1), checkpoints_dir=folder / "c")
+        plan = TrialPlan(max_epochs=1, rung_epochs=(), engine=Engine(num_threads=1))
         run_trials(
             make_trainable(train_nothing, images(), plan, SLOTS),
             build_searcher(
@@ -80,7 +81,7 @@ def main() -> None:
             scratch=scratch,
             callbacks=[
                 ReportCallback(on_report, lambda _number: None),
-                CheckpointCallback(plan, scheduler),
+                CheckpointCallback(Checkpoints(folder), scheduler),
                 NodeCallback(SLOTS),
             ],
         )

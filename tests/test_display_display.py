@@ -2,7 +2,6 @@
 
 import io
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from fabricated_run import finalist_record
@@ -11,7 +10,7 @@ from search.display.display import Display
 from search.display.progress import Progress
 from search.study.record import NewTrial, RungDecision, TrialStatus
 from search.study.study import RunStudy
-from search.worker.step_counts import StepCounts
+from search.worker.step_counts import StepCount
 
 
 def metrics(epoch: int, accuracy: float) -> dict[str, object]:
@@ -53,14 +52,12 @@ def test_warnings_are_loud_and_text_is_not_taken_for_markup() -> None:
     assert shown(lambda display: display.warning("a [red]name[/red]")) == "WARNING: a [red]name[/red]\n"
 
 
-def test_parts_of_epochs_count_without_a_panel_too(study: RunStudy, tmp_path: Path) -> None:
+def test_parts_of_epochs_count_without_a_panel_too(study: RunStudy) -> None:
     progress = Progress(3, 9, 20.0, rung_epochs=(1, 3))
-    steps = StepCounts(tmp_path / "steps")
 
     def play(display: Display) -> None:
         display.start_trials(progress)
-        display.watch(steps)
-        steps.writer(2)(1, 3, 4)
+        display.step(2, StepCount(1, 3, 4))
         display.report(0, metrics(1, 0.25))
         display.end(study.trial(1))
 
@@ -135,12 +132,10 @@ def test_the_panel_shows_trials_best_pace_and_time_left(study: RunStudy, termina
     assert "\x1b[?25h" in text, "the cursor must be back"
 
 
-def test_the_panel_shows_a_trial_in_its_first_epoch(tmp_path: Path, terminal: Terminal) -> None:
-    steps = StepCounts(tmp_path / "steps")
-    steps.writer(5)(1, 45, 100)
+def test_the_panel_shows_a_trial_in_its_first_epoch(terminal: Terminal) -> None:
     display = Display(terminal)
     display.start_trials(Progress(3, 9, 20.0))
-    display.watch(steps)
+    display.step(5, StepCount(1, 45, 100))
     display.tick()
     display.end_trials()
     assert "0/9         45 %" in terminal.getvalue()

@@ -169,12 +169,10 @@ def test_a_gpu_that_torch_cannot_use_has_no_name(pretend: Callable[..., None], m
 
 
 @pytest.mark.parametrize("is_lost", [True, False])
-def test_a_worker_whose_gpu_is_lost_ends_and_others_report(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_lost: bool
-) -> None:
+def test_a_worker_whose_gpu_is_lost_ends_and_others_report(monkeypatch: pytest.MonkeyPatch, is_lost: bool) -> None:
     """A raised error ends the worker, and the trial starts again in a new one."""
     monkeypatch.setattr("search.worker.trainable.is_device_lost", lambda engine: is_lost)
-    plan = TrialPlan(max_epochs=1, rung_epochs=(), engine=Engine(), checkpoints_dir=tmp_path)
+    plan = TrialPlan(max_epochs=1, rung_epochs=(), engine=Engine())
     assignment = {"trial_number": 0, "trial_seed": 1, "config": {"optimizer": "magic"}, "epochs_recorded": 0}
     reports: list[Answer] = []
     with pytest.raises(ValueError, match="magic") if is_lost else contextlib.nullcontext():

@@ -53,9 +53,9 @@ def little_memory() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("little_memory")
-def test_a_trial_without_memory_fails_alone(tmp_path: Path) -> None:
+def test_a_trial_without_memory_fails_alone() -> None:
     images = moved(shared(num=3000, num_val=24, size=32), GPU)
-    plan = TrialPlan(max_epochs=2, rung_epochs=(1,), engine=GPU, checkpoints_dir=tmp_path)
+    plan = TrialPlan(max_epochs=2, rung_epochs=(1,), engine=GPU)
     big = SEED_CONFIG.changed(batch_size=2900)
     ends = []
     for number, config in enumerate((TINY, big, TINY)):

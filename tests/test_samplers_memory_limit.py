@@ -20,6 +20,7 @@ from search.samplers.memory_limit import MemoryLimit
 from search.settings import Scheduler
 from search.space.parameter import Parameter
 from search.space.space import SearchSpace
+from search.study.checkpoints import Checkpoints
 from search.study.record import OUT_OF_MEMORY, NewTrial, TrialRecord, TrialStatus
 from search.study.study import RunStudy
 from search.tune.searcher import StudySearcher
@@ -66,24 +67,27 @@ class Stopped(BaseException):
     """The scheduler wants no more of a trial."""
 
 
-def report(scheduler: StudyScheduler, trial: Any, metrics: dict[str, Any]) -> None:
+def report(scheduler: StudyScheduler, checkpoints: Checkpoints, trial: Any, metrics: dict[str, Any]) -> None:
+    if (checkpoint := metrics.pop("checkpoint", None)) is not None:
+        checkpoints.write(trial.config["trial_number"], checkpoint)
     if scheduler.on_trial_result(None, trial, metrics) == TrialScheduler.STOP:
         raise Stopped
 
 
 def search(folder: Path, make: Callable[[], tuple[StudySearcher, StudyScheduler]], lives: int) -> None:
     """Real trials one after another; searcher and scheduler are made anew every so many trials, as by a resume."""
-    plan = TrialPlan(max_epochs=MAX_EPOCHS, rung_epochs=(1,), engine=Engine(num_threads=1), checkpoints_dir=folder)
-    index = 0
+    plan = TrialPlan(max_epochs=MAX_EPOCHS, rung_epochs=(1,), engine=Engine(num_threads=1))
+    index, checkpoints = 0, Checkpoints(folder)
     while True:
         if index % lives == 0:
             searcher, scheduler = make()
         assignment = searcher.suggest(str(index))
         if not isinstance(assignment, dict):
             return
-        trial = stub(str(index), assignment)
+        assignment = {**assignment, "checkpoint": checkpoints.newest(assignment["trial_number"])}
+        trial = stub(str(index), dict(assignment))
         with contextlib.suppress(Stopped):
-            train_trial(assignment, images(), plan, partial(report, scheduler, trial))
+            train_trial(assignment, images(), plan, partial(report, scheduler, checkpoints, trial))
         searcher.on_trial_complete(str(index))
         index += 1
 

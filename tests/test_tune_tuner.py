@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 from ray import cloudpickle
 from retrained_run import MACHINE, PROFILE, preparation_of, some_digits
 from search_worlds import SEED, SPACE, build_searcher
 
+from model.checkpoint import Checkpoint
 from model.split_images import ImageTensors
 from search.machine.slots import Slots
 from search.retrain.stage import retrain_splits
 from search.schedulers.retrain_queue import RetrainQueue
 from search.settings import SearchSettings
+from search.study.checkpoints import Checkpoints
 from search.study.record import NewTrial
 from search.study.study import RunStudy
-from search.tune.callbacks import ReportCallback
+from search.tune.callbacks import CheckpointCallback, ReportCallback
 from search.tune.cluster import ray_cluster
 from search.tune.searcher import RunSearcher
 from search.tune.trial_scheduler import StudyScheduler
 from search.tune.tuner import make_trainable, run_trials
+from search.worker.step_counts import StepCount
 from search.worker.trainable import Report, TrialPlan
 
 # Workers cannot import this file. Ray does not annotate the function.
@@ -35,16 +41,28 @@ SLOTS = Slots(num_concurrent=2, cpus_per_trial=1, gpus_per_trial=0.0, gpus=0)
 SLEEP_S = 0.5
 
 
-def sleep(assignment: Mapping[str, Any], images: ImageTensors, plan: TrialPlan, report: Report) -> None:
+def checkpoint_of(*, epoch: int) -> Checkpoint:
+    content = np.full(16, 100 + epoch, np.uint8)
+    return Checkpoint(epoch=epoch, content=content, checksum=hashlib.sha256(content.tobytes()).hexdigest()[:16])
+
+
+def sleep(folder: Path, assignment: Mapping[str, Any], images: ImageTensors, plan: TrialPlan, report: Report) -> None:
     """Trials wait for each other, so that each slot has a worker; the last one ends much later than the first."""
     number = assignment.get("trial_number")
     if number is not None:
-        (plan.checkpoints_dir / f"started-{number}").touch()
-        while len(list(plan.checkpoints_dir.glob("started-*"))) < SLOTS.num_concurrent:
+        (folder / f"started-{number}").touch()
+        while len(list(folder.glob("started-*"))) < SLOTS.num_concurrent:
             time.sleep(0.05)
     time.sleep(SLEEP_S * (1 + 2 * (number or 0)))
     counts = {"num_train": len(images.train_indices), "num_val": len(images.val_indices)}
-    report({"epoch": 1, "val_score": 0.5, "train_loss": 1.0, "seconds": SLEEP_S, **counts})
+    given = assignment.get("checkpoint")
+    report({"steps": StepCount(1, 1, 2)})
+    report(
+        {
+            **{"epoch": 1, "val_score": 0.5, "train_loss": 1.0, "seconds": SLEEP_S, **counts},
+            **{"given": None if given is None else int(given.content[0]), "checkpoint": checkpoint_of(epoch=1)},
+        }
+    )
 
 
 def test_retrainings_run_side_by_side_on_the_workers_of_the_search(tmp_path: Path) -> None:
@@ -56,18 +74,28 @@ def test_retrainings_run_side_by_side_on_the_workers_of_the_search(tmp_path: Pat
     given = [NewTrial(config=config, seed=number, profile=PROFILE) for number in range(2)]
     study = RunStudy.in_memory()
     queue = RetrainQueue(settings, study, {})
-    scheduler = StudyScheduler(settings, study, queue)
-    plan = TrialPlan(max_epochs=1, rung_epochs=(), engine=MACHINE.engine, checkpoints_dir=tmp_path)
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.write(1, checkpoint_of(epoch=7))
+    scheduler = StudyScheduler(settings, study, queue, checkpoints)
+    plan = TrialPlan(max_epochs=1, rung_epochs=(), engine=MACHINE.engine)
     reports: dict[int | str, Mapping[str, Any]] = {}
+    steps: dict[int | str, StepCount] = {}
     with ray_cluster(SLOTS, tmp_path / "ray.log") as scratch:
         search = build_searcher(SPACE, study, SEED, given=given, num_trials=2, max_concurrent=2)
         run_trials(
-            make_trainable(sleep, preparation.images, plan, SLOTS, retrain_splits(preparation)),
+            make_trainable(partial(sleep, tmp_path), preparation.images, plan, SLOTS, retrain_splits(preparation)),
             RunSearcher(search, queue, max_concurrent=2, on_search_end=lambda: None),
             scheduler,
             max_failures=0,
             scratch=scratch,
-            callbacks=[ReportCallback(lambda trial, metrics: reports.update({trial: metrics}), lambda _trial: None)],
+            callbacks=[
+                CheckpointCallback(checkpoints, scheduler),
+                ReportCallback(
+                    lambda trial, metrics: reports.update({trial: metrics}),
+                    lambda _trial: None,
+                    lambda trial, count: steps.update({trial: count}),
+                ),
+            ],
         )
     finals, winner = ["finalist:0:0", "finalist:0:1"], ["retrain:winner:0", "retrain:winner:1"]
     assert list(reports)[:2] == [0, 1]
@@ -81,3 +109,10 @@ def test_retrainings_run_side_by_side_on_the_workers_of_the_search(tmp_path: Pat
     assert {sizes[key] for key in finals} == {(200 - num_val, num_val)}
     assert {sizes[key] for key in winner} == {(200, 0)}
     assert [record.key for record in study.retrains()] == finals
+    assert [reports[trial]["given"] for trial in (0, 1)] == [None, 107], "a trial gets its newest checkpoint"
+    assert all("checkpoint" not in report for report in reports.values()), "Ray would keep it"
+    kept = checkpoints.newest(winner[0])
+    assert kept is not None, "a retraining is tested from it"
+    assert kept.content.tobytes() == checkpoint_of(epoch=1).content.tobytes()
+    assert checkpoints.newest(0) is None, "the trial is over"
+    assert steps == dict.fromkeys(reports, StepCount(1, 1, 2))

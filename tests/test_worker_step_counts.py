@@ -1,32 +1,32 @@
-"""Progress within an epoch, from one process to another."""
+"""Progress within an epoch: what is reported, and how often."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from pathlib import Path
+import pytest
 
-from search.worker.step_counts import StepCount, StepCounts
+from search.worker.step_counts import StepCount, StepReports
 
 
-def test_steps_written_by_another_process_are_read(tmp_path: Path) -> None:
-    counts = StepCounts(tmp_path / "steps")
-    assert counts.read() == {}
-    write = "from search.worker.step_counts import StepCounts; from pathlib import Path; import os, sys;" + (
-        "StepCounts(Path(sys.argv[1])).writer(7)(2, 30, 120); os._exit(9)"  # as if killed
-    )
-    assert subprocess.run([sys.executable, "-c", write, str(tmp_path / "steps")], check=False).returncode == 9
-    assert counts.read() == {7: StepCount(2, 30, 120)}
-    assert counts.read()[7].fraction == 0.25
-    counts.writer(7)  # started again
-    assert counts.read() == {7: StepCount(0, 0, 0)}
-    assert counts.read()[7].fraction == 0.0
-    counts.writer("retrain:winner:0")(1, 2, 4)
-    assert counts.read() == {7: StepCount(0, 0, 0), "retrain:winner:0": StepCount(1, 2, 4)}
-    counts.clear()
-    assert counts.read() == {}
+def test_the_first_step_is_reported_at_once_and_others_at_their_pace(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    seen: list[StepCount] = []
+
+    def report(count: StepCount) -> None:
+        nonlocal now
+        now += 0.0625  # the training waits as long as this
+        seen.append(count)
+
+    steps = StepReports(report)
+    for step in range(1, 121):
+        steps(1, step, 120)
+        now += 0.5
+    # 0.0625 s are 0.5 % of 12.5 s.
+    assert seen == [StepCount(1, step, 120) for step in (1, 26, 51, 76, 101)]
+    assert seen[1].fraction == 26 / 120
 
 
-def test_steps_that_cannot_be_stored_cost_nothing(tmp_path: Path) -> None:
-    (tmp_path / "steps").write_text("a file where the folder should be")
-    StepCounts(tmp_path / "steps").writer(1)(1, 2, 3)
+def test_the_end_of_an_epoch_is_not_reported_twice() -> None:
+    seen: list[StepCount] = []
+    StepReports(seen.append)(1, 1, 1)
+    assert seen == []

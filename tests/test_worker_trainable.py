@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import errno
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from model.checkpoint import newest_checkpoint
 from model.config import TrainConfig
 from model.engine import Engine
 from model.network_config import BlockConfig, NetworkConfig
 from model.recipe import Recipe
 from model.split_images import ImageTensors
-from search.worker.step_counts import StepCount, StepCounts
+from search.study.checkpoints import Checkpoints
+from search.worker.step_counts import StepCount
 from search.worker.trainable import TrialPlan, train_trial
 
 BLOCK = BlockConfig(num_convs=1, inner_width=4, width=4)
@@ -26,6 +26,7 @@ TINY = TrainConfig(
     recipe=Recipe(batch_size=3, lr=0.05, ema_decay=0.9, rotation_degrees=5.0),
 )
 CLOCK = ("seconds", "images_per_s")
+ASSIGNMENT = {"trial_number": 7, "trial_seed": 5, "config": TINY.flat(), "epochs_recorded": 0}
 
 
 class Killed(BaseException):
@@ -45,34 +46,46 @@ def images() -> ImageTensors:
     )
 
 
-def plan_in(folder: Path) -> TrialPlan:
-    return TrialPlan(
-        max_epochs=6, rung_epochs=(2, 4, 6), engine=Engine(num_threads=1), checkpoints_dir=folder / "checkpoints"
-    )
+PLAN = TrialPlan(max_epochs=6, rung_epochs=(2, 4, 6), engine=Engine(num_threads=1))
 
 
 def train(
     folder: Path, *, config: TrainConfig = TINY, kill_at: int = 99, recorded: int = 0, **length: int
 ) -> list[dict[str, Any]]:
-    """The reports of a trial that is killed while it sends its `kill_at`-th, without what the clock says."""
+    """The reports of a trial that is killed while it sends its `kill_at`-th, without what the clock says.
+
+    Its checkpoints are kept in the folder, as the process that searches keeps them.
+    """
+    checkpoints = Checkpoints(folder)
     reports: list[dict[str, Any]] = []
 
     def report(metrics: dict[str, Any]) -> None:
+        if "steps" in metrics:
+            return
+        if (checkpoint := metrics.get("checkpoint")) is not None:
+            checkpoints.write(7, checkpoint)
         if len(reports) + 1 == kill_at:
             raise Killed
-        reports.append({name: value for name, value in metrics.items() if name not in CLOCK})
+        reports.append({name: value for name, value in metrics.items() if name not in (*CLOCK, "checkpoint")})
 
-    assignment = {"trial_number": 7, "trial_seed": 5, "config": config.flat(), "epochs_recorded": recorded, **length}
+    assignment = {
+        **ASSIGNMENT,
+        "config": config.flat(),
+        "epochs_recorded": recorded,
+        "checkpoint": checkpoints.newest(7),
+        **length,
+    }
     with contextlib.suppress(Killed):
-        train_trial(assignment, images(), plan_in(folder), report)
+        train_trial(assignment, images(), PLAN, report)
     return reports
 
 
 def last_state(folder: Path) -> dict[str, torch.Tensor]:
-    checkpoint = newest_checkpoint(plan_in(folder).checkpoint_dir(7))
+    checkpoint = Checkpoints(folder).newest(7)
     assert checkpoint is not None
-    assert checkpoint[1]["training"]["epoch"] == 6
-    return checkpoint[0]
+    tensors, meta = checkpoint.load()
+    assert meta["training"]["epoch"] == 6
+    return tensors
 
 
 @pytest.fixture(scope="module")
@@ -123,21 +136,33 @@ def test_a_trial_that_goes_on_from_a_rung_trains_as_if_it_were_new(tmp_path: Pat
     assert longer[0]["lr"] != to_rung[0]["lr"], "the schedule's length is that of the training"
 
 
-def test_a_checkpoint_need_not_wait_for_a_rung(tmp_path: Path) -> None:
+def test_a_checkpoint_need_not_wait_for_a_rung() -> None:
     """The first epoch is saved at once, the others as often as that costs little."""
-    assignment = {"trial_number": 7, "trial_seed": 5, "config": TINY.flat(), "epochs_recorded": 0}
-    plan = dataclasses.replace(plan_in(tmp_path), max_epochs=1, rung_epochs=())
-    train_trial(assignment, images(), plan, lambda metrics: None)
-    checkpoint = newest_checkpoint(plan.checkpoint_dir(7))
-    assert checkpoint is not None
-    assert checkpoint[1]["training"]["epoch"] == 1
+    plan = dataclasses.replace(PLAN, rung_epochs=())
+    reports: list[dict[str, Any]] = []
+    train_trial(ASSIGNMENT, images(), plan, reports.append)
+    saved = [report["checkpoint"].epoch for report in reports if "checkpoint" in report]
+    assert saved[0] == 1
+    assert saved[-1] == 6, "a retrained network is tested from its last epoch"
+
+
+def test_waiting_for_a_checkpoint_counts_as_its_cost() -> None:
+    saved: list[int] = []
+
+    def report(metrics: dict[str, Any]) -> None:
+        if "checkpoint" in metrics:
+            saved.append(metrics["epoch"])
+            time.sleep(0.5)  # a twentieth of 10 s, which the next epochs do not take
+
+    train_trial(ASSIGNMENT, images(), dataclasses.replace(PLAN, rung_epochs=()), report)
+    assert saved == [1, 6]
 
 
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(
     whole: tuple[list[dict[str, Any]], Any], tmp_path: Path
 ) -> None:
     train(tmp_path, kill_at=5)
-    newest = max(plan_in(tmp_path).checkpoint_dir(7).iterdir())
+    newest = max((tmp_path / "checkpoints" / "trial-0007").iterdir())
     newest.write_bytes(newest.read_bytes()[:-9])
     reports = train(tmp_path, recorded=4)
     assert reports == [report for report in whole[0] if report["epoch"] >= reports[0]["epoch"]]
@@ -160,7 +185,7 @@ def test_a_config_that_cannot_be_trained_fails_with_one_line(tmp_path: Path) -> 
         "config": {**TINY.flat(), "optimizer": "magic"},
         "epochs_recorded": 0,
     }
-    train_trial(assignment, images(), plan_in(tmp_path), reports.append)
+    train_trial(assignment, images(), PLAN, reports.append)
     assert [report["ended"] for report in reports] == ["failed"]
     assert reports[0]["error"].startswith("ValueError: ")
     assert "\n" not in reports[0]["error"]
@@ -169,26 +194,24 @@ def test_a_config_that_cannot_be_trained_fails_with_one_line(tmp_path: Path) -> 
 def test_images_too_small_for_the_network_fail_with_one_line(tmp_path: Path) -> None:
     small = dataclasses.replace(images(), images=images().images[:, :4, :4].contiguous())
     reports: list[dict[str, Any]] = []
-    assignment = {"trial_number": 0, "trial_seed": 1, "config": TINY.flat(), "epochs_recorded": 0}
-    train_trial(assignment, small, plan_in(tmp_path), reports.append)
+    train_trial(ASSIGNMENT, small, PLAN, reports.append)
     assert reports[-1]["ended"] == "failed"
     assert "\n" not in reports[-1]["error"]
 
 
-def test_a_full_disk_is_none_of_the_trial_s_doing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*arguments: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
+def test_a_checkpoint_of_another_config_is_not_used(whole: tuple[list[dict[str, Any]], Any], tmp_path: Path) -> None:
+    """As after the record was restored from an older copy, and the number went to another config."""
+    train(tmp_path, config=TINY.changed(lr=0.01))
+    assert train(tmp_path) == whole[0]
+    assert last_state(tmp_path).keys() == whole[1].keys()
 
-    monkeypatch.setattr("search.worker.trainable.save_checkpoint", full)
-    assert train(tmp_path) == [
-        {"disk_error": errno.ENOSPC, "error": "a checkpoint could not be written: No space left on device"}
+
+def test_its_steps_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("search.worker.step_counts.MIN_INTERVAL_S", 0.0)
+    monkeypatch.setattr("search.worker.step_counts.MAX_SHARE", 1.0)
+    reports: list[dict[str, Any]] = []
+    train_trial(ASSIGNMENT, images(), PLAN, reports.append)
+    assert [report.get("steps", report.get("epoch")) for report in reports[:4]] == [
+        *(StepCount(1, 1, 2), 1),
+        *(StepCount(2, 1, 2), 2),
     ]
-
-
-def test_its_steps_can_be_watched(tmp_path: Path) -> None:
-    steps = StepCounts(tmp_path / "steps")
-    seen = []
-    assignment = {"trial_number": 7, "trial_seed": 5, "config": TINY.flat(), "epochs_recorded": 0}
-    plan = dataclasses.replace(plan_in(tmp_path), steps=steps)
-    train_trial(assignment, images(), plan, lambda metrics: seen.append(steps.read()))
-    assert seen == [{7: StepCount(epoch, 2, 2)} for epoch in range(1, 7)]

@@ -17,7 +17,7 @@ from search.display.progress import Progress
 from search.study.record import TrialId, TrialRecord, TrialStatus
 from search.study.retrain_record import RetrainRecord, retrain_title
 from search.text import duration, percent
-from search.worker.step_counts import StepCounts
+from search.worker.step_counts import StepCount
 
 REFRESH_INTERVAL_S = 0.5
 
@@ -29,7 +29,6 @@ class Display:
         self._console = Console(file=quiet(stream or sys.stdout), highlight=False, soft_wrap=True)
         self._live: Live | None = None
         self._progress: Progress | None = None
-        self._steps: StepCounts | None = None
         self._last_drawn = 0.0
         self._is_stopping = False
 
@@ -61,19 +60,19 @@ class Display:
         """Replaces the live panel by plain lines."""
         if self._live is not None:
             self._live.stop()
-        self._live = self._progress = self._steps = None
-
-    def watch(self, steps: StepCounts | None) -> None:
-        """Sets where the trials' progress within their epochs can be read."""
-        self._steps = steps
+        self._live = self._progress = None
 
     def tick(self) -> None:
         """Redraws the panel if it is due."""
         now = time.monotonic()
         if self._live is not None and self._progress is not None and now - self._last_drawn >= REFRESH_INTERVAL_S:
             self._last_drawn = now
-            self._read_steps(self._progress)
             self._live.update(_panel(self._progress), refresh=True)
+
+    def step(self, trial: TrialId, count: StepCount) -> None:
+        """A trial or retraining has come so far within an epoch."""
+        if self._progress is not None:
+            self._progress.steps[trial] = count
 
     def report(self, trial: TrialId, metrics: Mapping[str, Any]) -> None:
         """A trial or retraining finished an epoch."""
@@ -100,15 +99,10 @@ class Display:
             self._progress.expected_epochs = float(num_trainings * self._progress.max_epochs)
 
     def _say_end(self, text: str, progress: Progress) -> None:
-        self._read_steps(progress)
         left = progress.seconds_left()
         left_text = "" if left is None else f", about {duration(left)} of {progress.stage} left"
         self.message(f"[{_counter(progress)}] {text}{left_text}")
         self.tick()
-
-    def _read_steps(self, progress: Progress) -> None:
-        if self._steps is not None:
-            progress.steps = self._steps.read()
 
 
 def _counter(progress: Progress) -> str:

@@ -41,7 +41,7 @@ class Progress:
     """When no trial may run any longer, by time.monotonic()."""
     running: dict[TrialId, Mapping[str, Any]] = field(default_factory=dict)
     """Latest metrics of each running trial that has finished an epoch."""
-    steps: Mapping[TrialId, StepCount] = field(default_factory=dict)
+    steps: dict[TrialId, StepCount] = field(default_factory=dict)
     """Progress within the epoch; may include trials that have ended."""
     finished: Counter[TrialStatus] = field(default_factory=Counter)
     paused: dict[TrialId, int] = field(default_factory=dict)

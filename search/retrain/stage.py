@@ -13,7 +13,6 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from model.checkpoint import delete_checkpoints
 from model.config import TrainConfig
 from model.data import TrainingData, channel_statistics
 from model.evaluation import evaluate
@@ -29,6 +28,7 @@ from search.retrain.weights import write_weights
 from search.schedulers.retrain_queue import ALL_IMAGES, SPLIT_OF_FINALISTS, RetrainQueue
 from search.setup.images import split_images
 from search.setup.prepare import Preparation
+from search.study.checkpoints import Checkpoints
 from search.study.finals import Finals
 from search.study.retrain_record import FINALIST, RetrainRecord, retrain_key, retrain_title
 from search.study.study import RunStudy
@@ -98,7 +98,7 @@ def evaluate_retrained(preparation: Preparation, queue: RetrainQueue, study: Run
     for key in keys:
         if tester is not None and key in untested:
             study.record_retrain(tester.test(key))
-            delete_checkpoints(tester.plan.checkpoint_dir(key))
+            tester.checkpoints.delete(key)
         tested = queue.record(key)
         display.message(
             f"{retrain_title(key)}: test accuracy {percent(tested.test_accuracy)} single view, "
@@ -110,11 +110,12 @@ class _Tester:
     """The test images, and what evaluates a retrained network on them."""
 
     def __init__(self, preparation: Preparation, queue: RetrainQueue) -> None:
-        settings, data, self.plan = preparation.settings, preparation.data, preparation.trial_plan()
+        settings, data, self._plan = preparation.settings, preparation.data, preparation.trial_plan()
+        self.checkpoints = Checkpoints(settings.run_dir)
         self._run_dir = settings.run_dir
         self._queue = queue
         # No trial runs any more, so all cores are free.
-        self._engine = dataclasses.replace(self.plan.engine, num_threads=num_cpus())
+        self._engine = dataclasses.replace(self._plan.engine, num_threads=num_cpus())
         self._device = torch.device(self._engine.device)
         self._images = on_device(all_images(data), self._device)
         self._test = load_test_data(
@@ -127,7 +128,8 @@ class _Tester:
 
     def test(self, key: str) -> RetrainRecord:
         """The complete record of a retraining. Also writes its predictions and, of one, the weights."""
-        training, _ = resumed_training(self._queue.assignment(key), self._images, self.plan)
+        assignment = {**self._queue.assignment(key), "checkpoint": self.checkpoints.newest(key)}
+        training, _ = resumed_training(assignment, self._images, self._plan)
         for _ in train_epochs(training):
             pass  # nothing is left to train, unless the last checkpoint was lost
         scores, probabilities = self._scores(training.network)

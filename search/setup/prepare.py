@@ -35,7 +35,6 @@ from search.setup.space_file import make_space, read_space
 from search.setup.survey_text import read_images, survey_warnings
 from search.space.space import SearchSpace
 from search.study.record import NewTrial
-from search.worker.step_counts import StepCounts
 from search.worker.trainable import TrialPlan
 
 SEED_IMAGE_SIZE = 32
@@ -117,14 +116,10 @@ class Preparation:
         chance = min(chance_threshold(share, len(labels)), (1 + share) / 2)
         return ScoreNoise(chance=chance, num_examples=len(labels))
 
-    def trial_plan(self, steps: StepCounts | None = None) -> TrialPlan:
-        """What all trials and retrainings have in common. `steps`: where they write how far they are."""
+    def trial_plan(self) -> TrialPlan:
+        """What all trials and retrainings have in common."""
         return TrialPlan(
-            max_epochs=self.settings.max_epochs,
-            rung_epochs=rungs_of(self.settings),
-            engine=self.machine.engine,
-            checkpoints_dir=(self.settings.run_dir / "checkpoints").absolute(),
-            steps=steps,
+            max_epochs=self.settings.max_epochs, rung_epochs=rungs_of(self.settings), engine=self.machine.engine
         )
 
     def describe(self, config: Mapping[str, Any]) -> dict[str, Any]:

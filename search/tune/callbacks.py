@@ -10,14 +10,15 @@ import ray
 from ray.tune import Callback
 from ray.tune.experiment import Trial
 
-from model.checkpoint import delete_checkpoints
 from search.machine.slots import Slots
 from search.schedulers.trial_clock import TrialClock
+from search.study.checkpoints import Checkpoints
 from search.study.record import TrialId
 from search.tune.cluster import NodeDied, dead_node_processes
 from search.tune.ray_state import StateIsInStudy
 from search.tune.trial_scheduler import StudyScheduler
-from search.worker.trainable import TrialPlan, trial_of
+from search.worker.step_counts import StepCount
+from search.worker.trainable import trial_of
 
 _NODE_TIMEOUT_S = 30.0
 
@@ -33,16 +34,24 @@ class CheckCallback(StateIsInStudy, Callback):
 
 
 class ReportCallback(StateIsInStudy, Callback):
-    """Passes on each epoch (TrialId, metrics) and each end or pause (TrialId)."""
+    """Passes on each epoch (TrialId, metrics), each end or pause (TrialId), and steps (TrialId, StepCount)."""
 
-    def __init__(self, on_report: Callable[[Any, Mapping[str, Any]], None], on_end: Callable[[Any], None]) -> None:
+    def __init__(
+        self,
+        on_report: Callable[[Any, Mapping[str, Any]], None],
+        on_end: Callable[[Any], None],
+        on_steps: Callable[[Any, StepCount], None] = lambda _trial, _count: None,
+    ) -> None:
         self._on_report = on_report
         self._on_end = on_end
+        self._on_steps = on_steps
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
-        if "epoch" in result:
+        if "steps" in result:
+            self._on_steps(trial_of(trial.config), result["steps"])
+        elif "epoch" in result:
             self._on_report(trial_of(trial.config), result)
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
@@ -55,9 +64,15 @@ class ReportCallback(StateIsInStudy, Callback):
 class CheckpointCallback(StateIsInStudy, Callback):
     """Deletes the checkpoints of trials that are over; see `StudyScheduler.is_over`."""
 
-    def __init__(self, plan: TrialPlan, scheduler: StudyScheduler) -> None:
-        self._plan = plan
+    def __init__(self, checkpoints: Checkpoints, scheduler: StudyScheduler) -> None:
+        self._checkpoints = checkpoints
         self._scheduler = scheduler
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
+    ) -> None:
+        # Ray keeps the last result of every trial.
+        result.pop("checkpoint", None)
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         self._delete_if_over(trial_of(trial.config))
@@ -67,7 +82,7 @@ class CheckpointCallback(StateIsInStudy, Callback):
 
     def _delete_if_over(self, trial: TrialId) -> None:
         if self._scheduler.is_over(trial):
-            delete_checkpoints(self._plan.checkpoint_dir(trial))
+            self._checkpoints.delete(trial)
 
 
 class TimeoutCallback(StateIsInStudy, Callback):
@@ -93,7 +108,8 @@ class TimeoutCallback(StateIsInStudy, Callback):
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
-        self._clock.progress(trial_of(trial.config))
+        if "steps" not in result:
+            self._clock.progress(trial_of(trial.config))
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         # Its worker died. The time until the next one starts is not the trial's.

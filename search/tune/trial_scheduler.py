@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
+import ray
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
@@ -15,6 +17,7 @@ from search.schedulers.asha import StoppingRule
 from search.schedulers.promotion import PromotionRule
 from search.schedulers.retrain_queue import RetrainQueue
 from search.schedulers.rungs import EXACT, RungSettings, finish_interrupted_ends
+from search.study.checkpoints import Checkpoints
 from search.study.record import TrialId, TrialStatus
 from search.study.study import RunStudy
 from search.tune.ray_state import StateIsInStudy
@@ -23,15 +26,19 @@ from search.worker.trainable import trial_of
 WORKER_DIED = "the worker process died again and again; the usual cause is too little memory"
 EPOCH_METRICS = ("train_loss", "val_loss", "lr", "seconds", "images_per_s", "worker")
 """The parts of a report that the record keeps besides the score."""
+_NUM_WRITERS = 4
+_WRITE_PATIENCE_S = 0.05
+"""A short write is waited for at once. During a longer one Ray's loop goes on, but may notice its end 0.1 s late."""
 
 
 class StudyScheduler(StateIsInStudy, FIFOScheduler):
     """Records every report and every end.
 
     A report is a dict with `epoch` (1-based), `val_score` (larger is better) and further metrics; or with `ended`
-    ("diverged" or "failed") and `error`; or with `disk_error` (an errno) and `error`, which ends the search. An epoch
-    that is in the record already is ignored. To Ray, a trial that pauses at a rung has ended: the searcher proposes it
-    again when it is due. Reports of retrainings go to `retrainings`.
+    ("diverged" or "failed") and `error`; or with `steps`, which are not recorded. One with a `checkpoint` is held until
+    that is on the disk. A trial that starts, also again, gets its newest one in its config. An epoch that is in the
+    record already is ignored. To Ray, a trial that pauses at a rung has ended: the searcher proposes it again when it
+    is due. Reports of retrainings go to `retrainings`.
     """
 
     def __init__(
@@ -39,17 +46,22 @@ class StudyScheduler(StateIsInStudy, FIFOScheduler):
         settings: RungSettings,
         study: RunStudy,
         retrainings: RetrainQueue | None = None,
+        checkpoints: Checkpoints | None = None,
         *,
         noise: ScoreNoise = EXACT,
         starts_anew: bool = False,
     ) -> None:
-        """`noise`: what the scores cannot tell; such differences decide nothing. `starts_anew`: see `PromotionRule`.
+        """`checkpoints`: None if no report has one. `noise`: what the scores cannot tell; such differences decide
+        nothing. `starts_anew`: see `PromotionRule`.
 
         Also finishes the writes that a kill cut off.
         """
         super().__init__()  # type: ignore[no-untyped-call]
         self._study = study
         self._retrainings = retrainings
+        self._checkpoints = checkpoints
+        self._writers = ThreadPoolExecutor(_NUM_WRITERS, "checkpoints")
+        self._held: dict[str, tuple[Trial, Future[None], dict[str, Any]]] = {}
         self._max_epochs = settings.max_epochs
         finish_interrupted_ends(study, settings.max_epochs)
         is_promotion = settings.scheduler == "promotion"
@@ -63,14 +75,42 @@ class StudyScheduler(StateIsInStudy, FIFOScheduler):
         self._reasons_to_kill: dict[TrialId, str] = {}
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
-        """Keeps idle workers. Ray would end all but one, and a new worker takes seconds to start."""
+        """Gives a trial that starts, for the first time or again, its newest checkpoint. Keeps idle workers."""
         if tune_controller is not None:  # a simulation has no workers
+            # Ray would end all idle workers but one, and a new one takes seconds to start.
             tune_controller._tune_controller._actor_cache.increase_max(trial.placement_group_factory)
+        if self._checkpoints is not None and (newest := self._checkpoints.newest(trial_of(trial.config))) is not None:
+            trial.config["checkpoint"] = ray.put(newest)
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
+        """Also goes through the reports whose checkpoints have been written; Ray asks at every turn of its loop."""
+        for trial, writing, result in list(self._held.values()):
+            if writing.done():
+                del self._held[trial.trial_id]
+                writing.result()
+                tune_controller._tune_controller._execute_action(trial, self._decide(trial, result))
+        return super().choose_trial_to_run(tune_controller)
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
-        """Records the report, with all that follows from it in one write, and answers CONTINUE or STOP."""
-        if "disk_error" in result:
-            raise OSError(result["disk_error"], result["error"])
+        """Records the report and answers CONTINUE or STOP; NOOP while its checkpoint is being written."""
+        trial.config.pop("checkpoint", None)  # the worker has it; Ray keeps the config of every trial
+        if "steps" in result:
+            return TrialScheduler.CONTINUE
+        checkpoint = result.pop("checkpoint", None)
+        if checkpoint is None:
+            return self._decide(trial, result)
+        assert self._checkpoints is not None
+        writing = self._writers.submit(self._checkpoints.write, trial_of(trial.config), checkpoint)
+        if not self._held:
+            wait([writing], _WRITE_PATIENCE_S)
+        if writing.done():
+            writing.result()
+            return self._decide(trial, result)
+        self._held[trial.trial_id] = trial, writing, result
+        return TrialScheduler.NOOP
+
+    def _decide(self, trial: Trial, result: dict[str, Any]) -> str:
+        """Records the report, with all that follows from it in one write."""
         with self._study.one_write():
             return self._record(trial_of(trial.config), result)
 
@@ -98,6 +138,8 @@ class StudyScheduler(StateIsInStudy, FIFOScheduler):
 
     def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
         """A worker died. The trial has failed unless it starts again."""
+        if (held := self._held.pop(trial.trial_id, None)) is not None:
+            wait([held[1]])
         is_pending = trial.status == Trial.PENDING
         if not is_pending and trial.should_recover():  # type: ignore[no-untyped-call]
             return

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import ray
 import torch
 from ray import tune
 from ray.exceptions import RayError
@@ -91,6 +92,8 @@ def _run_trial(
     tensors, split = _device_images(_Identity(splits[None]), plan.engine.device), assignment.get("images")
     if split is not None:
         tensors = resplit(tensors, splits[split])
+    if (checkpoint := assignment.get("checkpoint")) is not None:
+        assignment = {**assignment, "checkpoint": ray.get(checkpoint)}
     train(assignment, tensors, plan, lambda metrics: tune.report({**metrics, "worker": worker}))
 
 

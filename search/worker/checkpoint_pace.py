@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 
 MAX_SHARE = 0.05
-"""Share of the training time that saving may take."""
+"""Share of the training time that saving may take, until the checkpoint is on the disk."""
 
 
 class CheckpointPace:

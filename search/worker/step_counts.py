@@ -1,21 +1,14 @@
-"""The progress of each running trial within its epoch, in a small memory-mapped file per trial.
-
-Ray gets one report an epoch, because it counts and decides by reports. For the steps in between, a worker stores three
-numbers in mapped memory, at no noticeable cost to its training.
-"""
+"""The progress of a trial within its epoch, reported now and then."""
 
 from __future__ import annotations
 
-import contextlib
-import mmap
-import struct
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
-from search.study.record import TrialId
-
-_FORMAT = struct.Struct("=III")
+MIN_INTERVAL_S = 2.0
+MAX_SHARE = 0.005
+"""Share of the training time that reports of progress may take."""
 
 
 @dataclass(frozen=True)
@@ -35,37 +28,18 @@ class StepCount:
         return self.step / self.num_steps if self.num_steps else 0.0
 
 
-class StepCounts:
-    """A folder with one file per trial, on one machine."""
+class StepReports:
+    """Reports the first step at once, later ones as often as it costs little, the last one of an epoch never."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, report: Callable[[StepCount], None]) -> None:
+        self._report = report
+        self._next_at = 0.0
 
-    def writer(self, trial: TrialId) -> Callable[[int, int, int], None]:
-        """Returns a function of (epoch, step, number of steps) that stores them for one trial.
-
-        If the disk is full it stores nothing: progress is not worth a failed trial.
-        """
-        path = self._folder / str(trial)
-        try:
-            self._folder.mkdir(exist_ok=True)
-            path.write_bytes(bytes(_FORMAT.size))
-            with path.open("r+b") as file:
-                memory = mmap.mmap(file.fileno(), _FORMAT.size)
-        except OSError:
-            return lambda epoch, step, num_steps: None
-        return lambda epoch, step, num_steps: _FORMAT.pack_into(memory, 0, epoch, step, num_steps)
-
-    def read(self) -> dict[TrialId, StepCount]:
-        """The counts of all trials that ever started."""
-        counts: dict[TrialId, StepCount] = {}
-        for path in self._folder.glob("*"):
-            with contextlib.suppress(OSError, struct.error):  # one that is being made just now is not whole
-                trial = int(path.name) if path.name.isdigit() else path.name
-                counts[trial] = StepCount(*_FORMAT.unpack(path.read_bytes()))
-        return counts
-
-    def clear(self) -> None:
-        """Forgets all counts so far."""
-        for path in self._folder.glob("*"):
-            path.unlink(missing_ok=True)
+    def __call__(self, epoch: int, step: int, num_steps: int) -> None:
+        """An optimizer step is done. The training waits while it is reported."""
+        start = time.monotonic()
+        if start < self._next_at or step == num_steps:
+            return
+        self._report(StepCount(epoch, step, num_steps))
+        end = time.monotonic()
+        self._next_at = end + max(MIN_INTERVAL_S, (end - start) / MAX_SHARE)
