@@ -248,6 +248,18 @@ def test_a_trial_that_waits_is_not_over_and_comes_again_with_its_epochs() -> Non
     assert searcher.suggest("t7") is None  # what they will report decides of the fourth
 
 
+@pytest.mark.parametrize("starts_anew", [True, False])
+def test_checkpoints_are_kept_through_a_pause_only_if_the_training_goes_on(starts_anew: bool) -> None:
+    """Left in place, that of the training to the rung would pass for the newest of the longer one."""
+    study = study_of([0.5, 0.5], [0.9], [0.1])
+    study.finish(2, TrialStatus.FAILED, error="no luck")
+    scheduler = StudyScheduler(RUNGS, study, starts_anew=starts_anew)
+    assert [scheduler.needs_checkpoints(number) for number in range(3)] == [True, not starts_anew, False]
+    assert scheduler.promotions is not None
+    assert scheduler.promotions.promote() == 1
+    assert scheduler.needs_checkpoints(1)
+
+
 def test_once_time_is_up_only_the_best_goes_on() -> None:
     study = study_of([0.5], [0.9], [0.6], [0.7], [0.8], [0.1])
     scheduler = StudyScheduler(RUNGS, study)

@@ -62,7 +62,7 @@ class ReportCallback(StateIsInStudy, Callback):
 
 
 class CheckpointCallback(StateIsInStudy, Callback):
-    """Deletes the checkpoints of trials that are over; see `StudyScheduler.is_over`."""
+    """Deletes the checkpoints of trials that need them no more; see `StudyScheduler.needs_checkpoints`."""
 
     def __init__(self, checkpoints: Checkpoints, scheduler: StudyScheduler) -> None:
         self._checkpoints = checkpoints
@@ -75,13 +75,13 @@ class CheckpointCallback(StateIsInStudy, Callback):
         result.pop("checkpoint", None)
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        self._delete_if_over(trial_of(trial.config))
+        self._delete_if_useless(trial_of(trial.config))
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        self._delete_if_over(trial_of(trial.config))
+        self._delete_if_useless(trial_of(trial.config))
 
-    def _delete_if_over(self, trial: TrialId) -> None:
-        if self._scheduler.is_over(trial):
+    def _delete_if_useless(self, trial: TrialId) -> None:
+        if not self._scheduler.needs_checkpoints(trial):
             self._checkpoints.delete(trial)
 
 

@@ -64,6 +64,7 @@ class StudyScheduler(StateIsInStudy, FIFOScheduler):
         self._held: dict[str, tuple[Trial, Future[None], dict[str, Any]]] = {}
         self._max_epochs = settings.max_epochs
         finish_interrupted_ends(study, settings.max_epochs)
+        self._starts_anew = starts_anew
         is_promotion = settings.scheduler == "promotion"
         self.promotions = PromotionRule(settings, study, noise=noise, starts_anew=starts_anew) if is_promotion else None
         """The rule that lets paused trials go on; None where trials are stopped instead."""
@@ -164,6 +165,11 @@ class StudyScheduler(StateIsInStudy, FIFOScheduler):
             return self._study.trial(trial).status is not TrialStatus.RUNNING
         record = self._study.retrain(trial)
         return record is not None and record.is_ended
+
+    def needs_checkpoints(self, trial: TrialId) -> bool:
+        """Whether the trial may go on from a checkpoint: it is not over, nor does it start anew after its pause."""
+        is_paused = isinstance(trial, int) and self.promotions is not None and self.promotions.is_paused(trial)
+        return not self.is_over(trial) and not (is_paused and self._starts_anew)
 
 
 def _worker_error(error_file: str | None) -> str | None:
