@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from search.analysis.results import Run as Run
-    from search.analysis.results import load_run as load_run
     from search.errors import UserError as UserError
+    from search.report.plots import load_run as load_run
     from search.run import resume_search as resume_search
     from search.run import run_search as run_search
     from search.settings import SearchSettings as SearchSettings
@@ -27,7 +27,7 @@ _ROOMS = {
     "UserError": "errors",
     "Wish": "study.wishes",
     "control": "setup.control",
-    "load_run": "analysis.results",
+    "load_run": "report.plots",
     "resume_search": "run",
     "run_search": "run",
 }

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from model.config import SEED_CONFIG
-from search.analysis.results import Run, load_run
+from search.analysis.results import Run
 from search.analysis.summary import write_results
 from search.display.display import Display
 from search.errors import RunFailed, RunInterrupted, UserError
@@ -18,6 +18,7 @@ from search.forecast.wording import brief_line, plan_lines, verdict
 from search.machine.gpus import limited_to_visible_gpus
 from search.machine.signals import StopRequest
 from search.report.page import LivePage
+from search.report.plots import PlottedRun, load_run
 from search.retrain.stage import evaluate_retrained
 from search.settings import DATA_SETS, SearchSettings
 from search.setup.compatibility import check_compatibility, note_compatibility
@@ -39,7 +40,7 @@ _PACKING_SHARE = 0.8
 """Share of the time for a plan after which the slots are not measured any longer."""
 
 
-def run_search(settings: SearchSettings, *, display: Display | None = None) -> Run:
+def run_search(settings: SearchSettings, *, display: Display | None = None) -> PlottedRun:
     """The whole job: searches, retrains the best config, tests it, and leaves everything in `settings.run_dir`.
 
     UserError before any work begins if the settings ask for something impossible; RunInterrupted after a signal and
@@ -89,7 +90,7 @@ def resume_search(
     dataset: str | None = None,
     trust_folder: bool = False,
     display: Display | None = None,
-) -> Run:
+) -> PlottedRun:
     """Continues a run that was cut off. `num_trials` extends it, or ends it with fewer trials than planned.
 
     `dataset`: where its images are now; refused if they are not the same. `trust_folder`: whether to go on although
@@ -153,7 +154,7 @@ def _refuse(problems: list[str]) -> None:
 
 def _run(
     preparation: Preparation, study: RunStudy, display: Display, stop: StopRequest, *, started: float | None = None
-) -> Run:
+) -> PlottedRun:
     """`started`: when a new run began, by time.monotonic(); its forecast is judged by it."""
     settings = preparation.settings
     page = LivePage(settings.run_dir, display.warning)

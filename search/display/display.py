@@ -26,7 +26,10 @@ class Display:
     """Shows messages, trials and retrainings. May be called often; it redraws at most twice a second."""
 
     def __init__(self, stream: IO[str] | None = None) -> None:
-        self._console = Console(file=quiet(stream or sys.stdout), highlight=False, soft_wrap=True)
+        console = Console(file=quiet(stream or sys.stdout), highlight=False, soft_wrap=True)
+        if console.is_jupyter:  # where a live panel would wipe out all other lines
+            console = Console(file=console.file, soft_wrap=True, force_jupyter=False, force_terminal=False)
+        self._console = console
         self._live: Live | None = None
         self._progress: Progress | None = None
         self._last_drawn = 0.0
