@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy  # loads scipy.stats, which takes half a second, when it is first used
 from numpy.typing import NDArray
-from scipy import stats
 
 CONFIDENCE = 0.95
 
@@ -45,7 +45,11 @@ def estimate_mean(values: Sequence[float]) -> Estimate:
     mean, n = float(np.mean(values)), len(values)
     if n == 1:
         return Estimate(mean=mean, std=None, n=1, low=None, high=None)
-    low, high = (mean, mean) if _is_constant(values) else stats.t.interval(CONFIDENCE, n - 1, mean, stats.sem(values))
+    low, high = (
+        (mean, mean)
+        if _is_constant(values)
+        else scipy.stats.t.interval(CONFIDENCE, n - 1, mean, scipy.stats.sem(values))
+    )
     return Estimate(mean=mean, std=float(np.std(values, ddof=1)), n=n, low=float(low), high=float(high))
 
 
@@ -61,7 +65,7 @@ def estimate_gain(values: Sequence[float], reference: Sequence[float]) -> Differ
         return Difference(value=gain, low=gain, high=gain)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # SciPy warns when one side is constant; the result is right
-        interval = stats.ttest_ind(values, reference, equal_var=False).confidence_interval(CONFIDENCE)
+        interval = scipy.stats.ttest_ind(values, reference, equal_var=False).confidence_interval(CONFIDENCE)
     return Difference(value=gain, low=float(interval.low), high=float(interval.high))
 
 
@@ -75,7 +79,7 @@ def estimate_optimism(search_score: float, fresh_scores: Sequence[float]) -> Dif
 
 def proportion_interval(num_right: int, num_total: int) -> tuple[float, float]:
     """Wilson's 95 % interval of a proportion: the uncertainty of an accuracy measured on `num_total` images."""
-    interval = stats.binomtest(num_right, num_total).proportion_ci(CONFIDENCE, method="wilson")
+    interval = scipy.stats.binomtest(num_right, num_total).proportion_ci(CONFIDENCE, method="wilson")
     return float(interval.low), float(interval.high)
 
 
@@ -90,7 +94,7 @@ def paired_gain(is_right: NDArray[np.bool_], is_reference_right: NDArray[np.bool
         return Difference(value=mean, low=None, high=None)
     if np.ptp(gains) == 0:
         return Difference(value=mean, low=mean, high=mean)
-    low, high = stats.norm.interval(CONFIDENCE, mean, stats.sem(gains))
+    low, high = scipy.stats.norm.interval(CONFIDENCE, mean, scipy.stats.sem(gains))
     return Difference(value=mean, low=float(low), high=float(high))
 
 
@@ -98,7 +102,7 @@ def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float |
     """Spearman's rho, -1..1; None for fewer than two pairs or a constant side."""
     if len(first) < 2 or _is_constant(first) or _is_constant(second):
         return None
-    return float(stats.spearmanr(first, second).statistic)
+    return float(scipy.stats.spearmanr(first, second).statistic)
 
 
 def chance_threshold(chance: float, num_examples: int) -> float:

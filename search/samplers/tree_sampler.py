@@ -10,18 +10,19 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.special import ndtr
-from sklearn import config_context
-from sklearn.tree import ExtraTreeRegressor
 
 from model.seeds import derive_seed
 from search.samplers.encoding import coordinates, vary
 from search.space.space import SearchSpace
 from search.study.record import TrialRecord, TrialStatus
+
+if TYPE_CHECKING:
+    from sklearn.tree import ExtraTreeRegressor
 
 NUM_TREES = 40
 NUM_RANDOM_FIRST = 8
@@ -127,7 +128,7 @@ class TreeSampler:
         known = np.array([self._encoded[number] for number in sorted(self._scores)])
         incumbent = self._predict(self._trees, known)[0].max()
         ahead = (mean - incumbent) / spread
-        improvement = spread * (ahead * ndtr(ahead) + np.exp(-(ahead**2) / 2) / math.sqrt(2 * math.pi))
+        improvement = spread * (ahead * scipy.special.ndtr(ahead) + np.exp(-(ahead**2) / 2) / math.sqrt(2 * math.pi))
         running = [self._encoded[number] for number in sorted(self._underway) if number in self._encoded]
         if running:
             distances = ((points[:, None, :] - np.array(running)[None]) ** 2).mean(axis=2).min(axis=1)
@@ -136,6 +137,10 @@ class TreeSampler:
 
     def _fit(self) -> list[ExtraTreeRegressor]:
         """Fits the trees one by one: scikit-learn's own forest takes several times as long, for its book-keeping."""
+        # Imported late: it takes half a second, and no run needs it before its first trials have ended.
+        from sklearn import config_context
+        from sklearn.tree import ExtraTreeRegressor
+
         known = [(number, epoch, score) for number in sorted(self._scores) for epoch, score in self._ordered(number)]
         scores = np.array([score for _, _, score in known])
         targets = _scaled(scores)

@@ -34,6 +34,7 @@ RAY_SETTINGS = {
     "TUNE_GLOBAL_CHECKPOINT_S": "86400",
 }
 """Environment variables that Ray reads when it starts."""
+_WORKER_MODULE = "search.tune.tuner"
 _MAX_STARTS = 3
 
 
@@ -48,6 +49,10 @@ def ray_cluster(slots: Slots, log_file: Path) -> Iterator[Path]:
     Yields a folder for Tune's own files. RunFailed if Ray does not start or its node dies.
     """
     os.environ.update(RAY_SETTINGS)
+    # Ray starts a worker for each core. They import what a trial needs at once, not when the first trial comes; where
+    # most of them stay idle, that would cost more memory than it saves time.
+    is_used = slots.cpus_per_trial <= 2 and not slots.gpus
+    os.environ.update(RAY_preload_python_modules=_WORKER_MODULE if is_used else "")
     # Ray's ports listen on all interfaces; only processes that inherit this token may use the cluster.
     os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     with private_folder() as folder, redirect_output(log_file):

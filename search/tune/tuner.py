@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ray
 import torch
@@ -20,8 +20,11 @@ from ray.tune.search import Searcher
 from model.split_images import ImageArrays, ImageTensors, on_device, resplit
 from search.errors import RunFailed
 from search.machine.slots import Slots
-from search.tune.trial_scheduler import StudyScheduler
 from search.worker.trainable import Report, TrialPlan
+
+if TYPE_CHECKING:
+    # Workers import this file, and Optuna and all else that decides about trials would double the time of that.
+    from search.tune.trial_scheduler import StudyScheduler
 
 Train = Callable[[Mapping[str, Any], ImageTensors, TrialPlan, Report], None]
 """What a worker does with a suggestion of the searcher; see `search.worker.trainable.train_trial`."""
