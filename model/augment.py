@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -62,12 +63,20 @@ class Augmentation:
         self._changes_pixels = self.padding > 0 or len(views) > 1
         self._device = device
 
-    def draw(self, num_images: int, generator: np.random.Generator) -> Draws:
-        """Draw the choices for `num_images` images, on the CPU so that every device gets the same ones."""
+    def draw(
+        self, num_images: int, generator: np.random.Generator, *, mirrored: NDArray[np.int64] | None = None
+    ) -> Draws:
+        """Draw the choices for `num_images` images, on the CPU so that every device gets the same ones.
+
+        mirrored: 1 for each image to mirror, else 0, if that is not to be drawn.
+        """
         last_crop = 2 * self.padding
+        views = generator.integers(len(self._views), size=num_images)
+        if mirrored is not None and self.flip:
+            views = views % len(self.angles) + len(self.angles) * mirrored
         drawn = np.stack(
             [
-                generator.integers(len(self._views), size=num_images),
+                views,
                 generator.integers(last_crop, size=num_images, endpoint=True),
                 generator.integers(last_crop, size=num_images, endpoint=True),
                 generator.integers(self.height - self.cutout_size, size=num_images, endpoint=True),

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from model.layers import Conv2d, Dropout, GhostBatchNorm, ReLU, seed_dropout
 from model.network_config import BLOCK_NAMES, BlockConfig, ConvKind, NetworkConfig
+from model.whitening import PatchWhitening
 
 _ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": ReLU,
@@ -20,6 +21,8 @@ _ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     # Close to ReLU, as in the fast CIFAR-10 recipes: https://myrtle.ai/how-to-train-your-resnet-8-bag-of-tricks/
     "celu": partial(nn.CELU, alpha=0.075),
 }
+
+_WHITENED_DIRECTIONS = 12
 
 
 class ConvUnit(nn.Module):
@@ -79,7 +82,7 @@ class _UnitPlan:
     """One unit of the network before its layers are built."""
 
     block: str
-    kind: ConvKind | Literal["squeeze"]
+    kind: ConvKind | Literal["whitening", "squeeze"]
     position: int
     """Index among the block's convolutions after the squeeze, from 0."""
     is_last: bool
@@ -93,6 +96,9 @@ class _UnitPlan:
 
 def _plan_units(config: NetworkConfig, in_channels: int) -> Iterator[_UnitPlan]:
     is_first = True
+    if config.stem == "whitening":
+        yield _whitening_plan(in_channels)
+        in_channels = 2 * _WHITENED_DIRECTIONS
     for name in BLOCK_NAMES:
         block: BlockConfig = getattr(config, name)
         has_norm = name != "output" or config.output_norm
@@ -116,6 +122,20 @@ def _plan_units(config: NetworkConfig, in_channels: int) -> Iterator[_UnitPlan]:
                 has_pool=name != "output" and is_last,
             )
             in_channels, is_first = out_channels, False
+
+
+def _whitening_plan(in_channels: int) -> _UnitPlan:
+    return _UnitPlan(
+        block="c1",
+        kind="whitening",
+        position=0,
+        is_last=False,
+        in_channels=in_channels,
+        out_channels=2 * _WHITENED_DIRECTIONS,
+        has_norm=False,
+        has_dropout=False,
+        has_pool=False,
+    )
 
 
 def _build_unit(config: NetworkConfig, plan: _UnitPlan) -> ConvUnit:
@@ -144,6 +164,8 @@ def _build_unit(config: NetworkConfig, plan: _UnitPlan) -> ConvUnit:
 
 def _build_convs(config: NetworkConfig, plan: _UnitPlan) -> dict[str, nn.Conv2d]:
     """The unit's convolutions by name, in order: one, or a depthwise and a pointwise one."""
+    if plan.kind == "whitening":
+        return {"conv": PatchWhitening(plan.in_channels, _WHITENED_DIRECTIONS)}
     # A norm right after the convolution, or after its max-pool, would cancel a bias.
     has_bias = not (plan.has_norm and config.norm_order == "norm_first")
     is_dilated = plan.kind == "dilated" or (plan.kind == "dilated_last" and plan.is_last)

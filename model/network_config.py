@@ -46,6 +46,9 @@ class BlockConfig:
 class NetworkConfig:
     """Three blocks, an output block and what they share. ValueError for a value of the wrong type or out of range."""
 
+    stem: Literal["none", "whitening"] = "none"
+    """whitening: before c1, a fixed convolution that whitens 3x3 patches to 24 channels, with an activation (see
+    `model.whitening`)."""
     c1: BlockConfig = BlockConfig()
     c2: BlockConfig = BlockConfig()
     c3: BlockConfig = BlockConfig()

@@ -4,29 +4,49 @@ from __future__ import annotations
 
 import copy
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from model.muon import MuonWithAdamW, muon_kernels
 from model.recipe import Recipe
 
 
 def build_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """SGD (with or without Nesterov) or AdamW over the trainable parameters, with one fused kernel per group.
+    """SGD (with or without Nesterov), AdamW or Muon with AdamW over the trainable parameters.
 
     Biases and the scales and shifts of norms are not decayed: decay on them costs accuracy and does not regularise.
     """
     trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    decay = recipe.adamw_weight_decay if recipe.optimizer == "adamw" else recipe.weight_decay
+    kernels = muon_kernels(network) if recipe.optimizer == "muon" else []
+    weights = [parameter for parameter in trainable if parameter.ndim > 1]
+    weights = [weight for weight in weights if not any(weight is kernel for kernel in kernels)]
+    is_sgd = recipe.optimizer in ("sgd", "nesterov")
     groups = [
-        {"params": [parameter for parameter in trainable if parameter.ndim > 1], "weight_decay": decay},
+        {"params": weights, "weight_decay": recipe.weight_decay if is_sgd else recipe.adamw_weight_decay},
         {"params": [parameter for parameter in trainable if parameter.ndim <= 1], "weight_decay": 0.0},
     ]
     groups = [group for group in groups if group["params"]]
-    if recipe.optimizer == "adamw":
+    optimizer = _make_optimizer(kernels, groups, recipe)
+    for group in optimizer.param_groups:
+        group["lr_scale"] = group["lr"] / peak_learning_rate(recipe)
+    return optimizer
+
+
+def _make_optimizer(kernels: list[nn.Parameter], groups: list[dict[str, Any]], recipe: Recipe) -> torch.optim.Optimizer:
+    if kernels:
+        rates = {"muon_lr": recipe.muon_lr, "adamw_lr": recipe.adamw_lr}
+        return MuonWithAdamW(kernels, groups, **rates, momentum=recipe.momentum)
+    if recipe.optimizer in ("adamw", "muon"):
         return torch.optim.AdamW(groups, lr=recipe.adamw_lr, fused=True)
     is_nesterov = recipe.optimizer == "nesterov" and recipe.momentum > 0
     return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=is_nesterov, fused=True)
+
+
+def peak_learning_rate(recipe: Recipe) -> float:
+    """The peak learning rate of most weights: SGD's, AdamW's or Muon's."""
+    return {"adamw": recipe.adamw_lr, "muon": recipe.muon_lr}.get(recipe.optimizer, recipe.lr)
 
 
 def learning_rate(recipe: Recipe, step: int, *, steps_per_epoch: int, max_epochs: int) -> float:
@@ -36,7 +56,7 @@ def learning_rate(recipe: Recipe, step: int, *, steps_per_epoch: int, max_epochs
     then linear to almost 0. cosine: the same warm-up, then half a cosine to almost 0 (Loshchilov and Hutter 2017,
     arXiv 1608.03983).
     """
-    peak = recipe.adamw_lr if recipe.optimizer == "adamw" else recipe.lr
+    peak = peak_learning_rate(recipe)
     if recipe.schedule == "step":
         return float(peak * 0.92 ** (step // steps_per_epoch // 2))
     num_steps = steps_per_epoch * max_epochs
@@ -48,9 +68,9 @@ def learning_rate(recipe: Recipe, step: int, *, steps_per_epoch: int, max_epochs
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
-    """Set the rate of the optimizer's next step, in every parameter group."""
+    """Set the rate of the optimizer's next step: every parameter group gets its share `lr_scale` of `lr`."""
     for group in optimizer.param_groups:
-        group["lr"] = lr
+        group["lr"] = lr * group["lr_scale"]
 
 
 class ParameterAverage:

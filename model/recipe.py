@@ -17,17 +17,21 @@ class Recipe:
     ValueError for a value of the wrong type or out of range.
     """
 
-    optimizer: Literal["sgd", "nesterov", "adamw"] = "nesterov"
+    optimizer: Literal["sgd", "nesterov", "adamw", "muon"] = "nesterov"
+    """muon: Muon for the kernels of convolutions, AdamW for the first and the last layer, thin kernels, biases and
+    norms (see `model.muon`)."""
     lr: float = 0.1
-    """Peak learning rate of SGD, with or without Nesterov, above 0; ignored by AdamW."""
+    """Peak learning rate of SGD, with or without Nesterov, above 0; ignored by the others."""
     momentum: float = 0.9
-    """Momentum of SGD, 0 <= momentum < 1; ignored by AdamW."""
+    """Momentum of SGD and Muon, 0 <= momentum < 1; ignored by AdamW."""
     weight_decay: float = 5e-4
-    """L2 penalty of SGD, coupled with its learning rate, 0..100; ignored by AdamW."""
+    """L2 penalty of SGD, coupled with its learning rate, 0..100; ignored by the others."""
     adamw_lr: float = 5e-3
-    """Peak learning rate of AdamW, above 0; ignored by SGD."""
+    """Peak learning rate of AdamW, alone or beside Muon, above 0; ignored by SGD."""
     adamw_weight_decay: float = 0.05
-    """Decoupled weight decay of AdamW, 0..100; ignored by SGD."""
+    """Decoupled weight decay of AdamW, alone or beside Muon, 0..100; ignored by SGD."""
+    muon_lr: float = 0.1
+    """Peak learning rate of Muon, the relative change of a kernel in one step, above 0; ignored by the others."""
     batch_size: int = 256
     """Images per optimizer step, 1..65536."""
     schedule: Literal["step", "cosine", "one_cycle"] = "one_cycle"
@@ -43,6 +47,9 @@ class Recipe:
     """Pixels of zero padding before a random crop back to the image's size, 0..64; 0: off."""
     flip: bool = True
     """Mirror each image left to right with probability 1/2."""
+    alternating_flip: bool = False
+    """Mirror a random half of the images in the first epoch, the other half in the next, and so on, so that two epochs
+    show every image both ways (Jordan 2024, arXiv 2404.00498); ignored without `flip`."""
     rotation_degrees: float = 0.0
     """Largest rotation in either direction, in degrees, 0..180; 0: off."""
     cutout_size: int = 0
@@ -58,7 +65,7 @@ class Recipe:
             check_range(name, getattr(self, name), 0, 1, below=True)
         for name in ("weight_decay", "adamw_weight_decay"):
             check_range(name, getattr(self, name), 0, 100)
-        for name in ("lr", "adamw_lr"):
+        for name in ("lr", "adamw_lr", "muon_lr"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0):
                 raise ValueError(f"`{name}` must be a finite number above 0; got {value}.")

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -23,6 +24,7 @@ from model.optim import ParameterAverage, build_optimizer, learning_rate, set_le
 from model.seeds import derive_seed
 from model.split_images import ImageTensors
 from model.training_state import collect_tensors, restore_tensors
+from model.whitening import fit_whitening
 
 _STEPS_BETWEEN_CHECKS = 50
 
@@ -147,6 +149,7 @@ class Training:
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(derive_seed(self.seed, "initial weights"))  # the CPU's alone
             network = self._build(dict(self.config.network), num_classes=self.images.num_classes, image_size=image_size)
+        fit_whitening(network, self.images)
         return network.to(self.engine.device).to(memory_format=self.engine.memory_format)
 
     def _compiled(self) -> nn.Module:
@@ -177,11 +180,18 @@ class Training:
         """Seed dropout and draw the order of the images and their augmentation, all at once on the device."""
         generator = np.random.default_rng(derive_seed(self.seed, "epoch", epoch))
         num_images = self.steps_per_epoch * self.batch_size
-        permutation = torch.from_numpy(generator.permutation(len(self.images.train_indices))[:num_images])
-        order = self.images.train_indices.index_select(0, to_device(permutation, self.engine.device))
+        permutation = generator.permutation(len(self.images.train_indices))[:num_images]
+        positions = to_device(torch.from_numpy(permutation), self.engine.device)
+        order = self.images.train_indices.index_select(0, positions)
         torch.manual_seed(derive_seed(self.seed, "dropout", epoch))  # seeds the generator of every device
         seed_dropout(self.trained_network, derive_seed(self.seed, "dropout", epoch))
-        return order, self._augmentation.draw(num_images, generator)
+        mirrored = self._mirrored_first()[permutation] ^ (epoch % 2) if self.config.recipe.alternating_flip else None
+        return order, self._augmentation.draw(num_images, generator, mirrored=mirrored)
+
+    def _mirrored_first(self) -> NDArray[np.int64]:
+        """1 for each training image that alternating flip mirrors in even epochs, 0 for those of odd epochs."""
+        generator = np.random.default_rng(derive_seed(self.seed, "alternating flip"))
+        return generator.integers(2, size=len(self.images.train_indices))
 
     def train_step(self, indices: Tensor, draws: Draws) -> Tensor:
         """One optimizer step on the images at `indices`. The loss stays on the device so that nothing waits for it."""

@@ -104,6 +104,22 @@ def test_set_learning_rate_reaches_every_group() -> None:
     assert [group["lr"] for group in optimizer.param_groups] == [0.7, 0.7]
 
 
+def test_muon_and_adamw_follow_one_schedule_from_their_own_peaks() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 40, 3), nn.Conv2d(40, 40, 3), nn.Conv2d(40, 16, 3), nn.Conv2d(40, 5, 1))
+    optimizer = build_optimizer(network, Recipe(optimizer="muon", muon_lr=0.2, adamw_lr=0.01))
+    set_learning_rate(optimizer, 0.1)
+    assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.1, 0.005, 0.005])
+    muon, *_ = optimizer.param_groups
+    assert [tuple(matrix.shape) for matrix in muon["params"]] == [(40, 360)]  # neither first, last nor thin
+
+
+def test_muon_without_a_kernel_wide_enough_is_adamw() -> None:
+    optimizer = build_optimizer(small_network(), Recipe(optimizer="muon", muon_lr=0.2, adamw_lr=0.01))
+    set_learning_rate(optimizer, 0.1)
+    assert type(optimizer) is torch.optim.AdamW
+    assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.005, 0.005])
+
+
 def test_average_equals_the_formula_for_parameters_and_buffers() -> None:
     network = small_network()
     average = ParameterAverage(network, 0.5)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from model.network import Network, build_network
 from model.network_config import SEED_NETWORK, BlockConfig, ConvKind, NetworkConfig
 from model.profile import limit_violations, profile_network
+from model.whitening import PatchWhitening
 
 LIMITS = {"max_params": 1_000_000, "min_receptive_field": 44, "num_classes": 10, "image_size": 32}
 WITHIN_LIMITS = NetworkConfig(c2=BlockConfig(kind="depthwise_separable"), c3=BlockConfig(kind="dilated"))
@@ -42,6 +43,7 @@ def _random_config(seed: int) -> NetworkConfig:
         output_norm=draw.random() < 0.5,
         residual=draw.random() < 0.5,
         dropout=draw.choice((0.0, 0.1)),
+        stem=draw.choice(("none", "whitening")),
     )
 
 
@@ -54,6 +56,8 @@ def _linear_twin(config: NetworkConfig) -> Network:
     torch.manual_seed(0)
     network = build_network(config, num_classes=10).double().eval()
     for module in list(network.modules()):
+        if isinstance(module, PatchWhitening):
+            nn.init.normal_(module.weight)
         for name, child in list(module.named_children()):
             if isinstance(child, (nn.ReLU, nn.Dropout)):
                 setattr(module, name, nn.Identity())
@@ -141,7 +145,8 @@ def test_layers_equal_those_of_a_forward_pass(seed: int) -> None:
     expected = _watched_layers(network, torch.zeros(1, 3, 40, 40))
     assert [(row.name, row.output_shape, row.num_params) for row in profile.layers] == expected
     assert profile.num_params == sum(parameter.numel() for parameter in network.parameters())
-    assert profile.num_trainable_params == profile.num_params  # no frozen scales here
+    # No frozen scales here; a whitening layer counts as a frozen one.
+    assert profile.num_params - profile.num_trainable_params == (28 * 24 if config.stem == "whitening" else 0)
     blocks = (config.c1, config.c2, config.c3, config.output)
     assert profile.num_depthwise_separable == sum(
         block.num_convs for block in blocks if block.kind == "depthwise_separable"

@@ -175,3 +175,15 @@ def test_on_step_hears_of_each_step_and_changes_nothing() -> None:
     training = Training(BUSY, shared(), max_epochs=2, seed=7, engine=PLAIN, on_step=lambda *step: told.append(step))
     assert scores(training) == scores(make(BUSY, max_epochs=2))
     assert told == [(epoch, step, 3) for epoch in (1, 2) for step in (1, 2, 3)]
+
+
+def test_alternating_flip_shows_each_image_both_ways_in_two_epochs() -> None:
+    training = make(TINY.changed(alternating_flip=True, crop_padding=0))
+    views = []
+    for epoch in (1, 2, 3):
+        order, draws = training.draw_epoch(epoch)
+        views.append(dict(zip(order.tolist(), draws.view.tolist(), strict=True)))
+    shared_images = views[0].keys() & views[1].keys() & views[2].keys()
+    assert len(shared_images) > 20
+    assert all(views[0][image] + views[1][image] == 1 and views[0][image] == views[2][image] for image in shared_images)
+    assert 0 < sum(views[0].values()) < len(views[0])

@@ -8,10 +8,11 @@ from small_training import BUSY, FAST, PLAIN, assert_equal_states, make, scores
 from model.engine import Engine
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "nesterov", "adamw"])
+@pytest.mark.parametrize("optimizer", ["sgd", "nesterov", "adamw", "muon"])
 @pytest.mark.parametrize("engine", [PLAIN, FAST], ids=["fp32", "bf16"])
 def test_resumed_equals_uninterrupted_bit_for_bit(optimizer: Any, engine: Engine) -> None:
-    config = BUSY.changed(optimizer=optimizer)
+    # Muon takes kernels of at least 32 channels.
+    config = BUSY.changed(optimizer=optimizer, c2_width=32, c3_width=32, stem="whitening", alternating_flip=True)
     whole = make(config, engine=engine)
     rows = scores(whole)
     interrupted = make(config, engine=engine)

@@ -31,11 +31,11 @@ def test_batches_are_halved_until_an_epoch_has_30_steps_or_the_smallest_has_16_i
     scaled = scale_batches(usual, num_train)
     share = sizes[0] / 256
     assert scaled["batch_size"].values == sizes
-    assert scaled["batch_size"].default == sizes[1]
-    for key, factor in {"lr": share, "adamw_lr": math.sqrt(share)}.items():
+    assert scaled["batch_size"].default == sizes[0]
+    for key in ("muon_lr", "adamw_lr"):
         for bound in ("low", "high", "default"):
-            assert getattr(scaled[key], bound) == pytest.approx(factor * getattr(usual[key], bound))
-    changed = {"batch_size", "lr", "adamw_lr"}
+            assert getattr(scaled[key], bound) == pytest.approx(math.sqrt(share) * getattr(usual[key], bound))
+    changed = {"batch_size", "muon_lr", "adamw_lr"}
     assert {key: value for key, value in scaled.items() if key not in changed} == {
         key: value for key, value in usual.items() if key not in changed
     }
@@ -54,7 +54,7 @@ def test_parameters_without_choices_of_batches_stay() -> None:
     "line",
     [
         "batch_size = 128",
-        'lr = {kind = "log", low = 0.1, high = 0.2}',
+        'muon_lr = {kind = "log", low = 0.05, high = 0.1}',
         'base = "none"\nc2_kind = "depthwise_separable"\nc3_kind = "dilated"',
     ],
 )

