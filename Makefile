@@ -5,13 +5,13 @@ ARGS ?= --gpus 1
 BIN := $(VENV)/bin
 PARALLEL := -n auto --dist loadfile --no-loadscope-reorder
 
-.PHONY: tune test test-gpu test-core-faults test-postgres test-faults lint types format clean
+.PHONY: tune test test-gpu test-core-faults test-postgres test-service test-faults lint types format clean
 
 tune: $(VENV)/.installed
 	$(BIN)/python tune_main.py $(ARGS)
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -m "not faults and not gpu and not postgres" $(PARALLEL) --cov=model --cov=search --cov-report=
+	$(BIN)/python -m pytest -m "not faults and not gpu and not postgres and not browser" $(PARALLEL) --cov=model --cov=search --cov-report=
 	@echo "lines covered, subprocesses not counted: $$($(BIN)/coverage report --format=total) %"
 
 # Everything that can only go wrong on a GPU, in under 8 minutes.
@@ -25,6 +25,10 @@ test-core-faults: $(VENV)/.installed-dev
 # The record on a PostgreSQL server that the tests start; skipped where Debian's package is not installed.
 test-postgres: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m postgres
+
+# The service in a real browser, killed, and asked nonsense at length; without Chromium the first is skipped.
+test-service: $(VENV)/.installed-dev
+	SERVICE_EXAMPLES=50 $(BIN)/python -m pytest tests/test_service_browser.py tests/test_service_faults.py tests/test_service_openapi.py
 
 test-faults: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m faults -n 3 --dist loadfile --no-loadscope-reorder

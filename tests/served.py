@@ -21,6 +21,7 @@ from search.report.page import write_report
 from search.service.app import make_app
 from search.service.context import Service, opened_service
 from search.service.queue import Devices
+from search.service.serve import Server
 from search.service.store import RunEntry, RunState
 from search.service.submission import Folders
 
@@ -45,7 +46,8 @@ def served(
         socket.create_server(("127.0.0.1", 0)) as listening,
     ):
         app = make_app(service, root_path=root_path)
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))
+        config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=2)
+        server = Server(config, service.events)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
         thread.start()
         while not server.started:

@@ -42,10 +42,11 @@ class RunView(BaseModel):
     """Trials by status."""
     epochs: int = 0
     num_retrained: int = 0
-    best_val_accuracy: float | None = None
+    best_score: float | None = None
+    """Validation score of the best trial so far."""
     best_trial: int | None = None
     curve: list[float] = []
-    """Best validation accuracy as it grew, thinned."""
+    """Best validation score as it grew, thinned."""
     test_accuracy: float | None = None
     test_interval: tuple[float, float] | None = None
     """95 %."""

@@ -24,12 +24,18 @@ class Events:
     def __init__(self) -> None:
         self.loop: asyncio.AbstractEventLoop | None = None
         self.num_watchers = 0
+        self._is_over = False
         self._changed = asyncio.Event()
 
     def notify(self) -> None:
         """Something changed; from any thread."""
         if self.loop is not None and not self.loop.is_closed():
             self.loop.call_soon_threadsafe(self._wake)
+
+    def end(self) -> None:
+        """Ends all streams; from the loop's thread."""
+        self._is_over = True
+        self._wake()
 
     def _wake(self) -> None:
         self._changed.set()
@@ -45,7 +51,7 @@ class Events:
         self.num_watchers += 1
         try:
             seen: object = None
-            while True:
+            while not self._is_over:
                 changed, now = self._changed, version()
                 if now != seen:
                     seen = now

@@ -70,7 +70,7 @@ def summarize(run: Run) -> dict[str, Any]:
         "trials": dict(sorted(counts.items())),
         "epochs": sum(record.epochs_trained for record in records),
         "num_retrained": len(run.retrain_records),
-        "best_val_accuracy": None if not ranked else ranked[0].last_score,
+        "best_score": None if not ranked else ranked[0].last_score,
         "best_trial": None if not ranked else ranked[0].number,
         "curve": [] if curve is None else _thinned(curve.scores),
         "test_accuracy": None if winner is None else winner.test.mean,

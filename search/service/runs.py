@@ -14,7 +14,6 @@ from search.files import write_atomically
 from search.service import children
 from search.service.access import Caller
 from search.service.bodies import RunView
-from search.service.queue import Devices
 from search.service.store import RunEntry, RunState, Store
 from search.service.submission import Folders, arguments, settings_of, space_problems
 from search.service.supervisor import Supervisor
@@ -136,7 +135,7 @@ class Runs:
         request = entry.request
         kept = {
             **{key: getattr(entry, key) for key in _ENTRY_FIELDS},
-            "devices": Devices(**entry.devices) if entry.devices else Devices((), ()),
+            "devices": entry.devices or {"gpus": (), "cores": ()},
             "queue_position": positions.get(name),
             "dataset": summary.get("dataset") or request.get("dataset", "digits"),
             "num_trials": summary.get("num_trials") or request.get("num_trials", 20),

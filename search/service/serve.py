@@ -15,11 +15,25 @@ from search.machine.gpus import num_gpus
 from search.service.access import Access, is_loopback
 from search.service.app import make_app
 from search.service.context import opened_service, store_of
+from search.service.events import Events
 from search.service.queue import Devices
 from search.service.submission import Folders
 
 MAX_CONNECTIONS = 2000
 _USAGE = "`serve token add NAME --role viewer|member|admin`, `serve token list` or `serve token remove NAME`"
+
+
+class Server(uvicorn.Server):
+    """Ends the streams of events first, or it would wait for them and then cut them off."""
+
+    def __init__(self, config: uvicorn.Config, events: Events) -> None:
+        super().__init__(config)
+        self._events = events
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Ends the service's connections."""
+        self._events.end()
+        await super().shutdown(sockets)
 
 
 def serve(options: argparse.Namespace, say: Callable[[str], None]) -> int:
@@ -57,7 +71,7 @@ def serve(options: argparse.Namespace, say: Callable[[str], None]) -> int:
             limit_concurrency=MAX_CONNECTIONS,
             timeout_graceful_shutdown=2,
         )
-        uvicorn.Server(config).run(sockets=[listening])
+        Server(config, service.events).run(sockets=[listening])
     return 0
 
 

@@ -109,6 +109,10 @@ class Store:
         """All entries, the oldest first."""
         return [_entry(row) for row in self.execute("SELECT * FROM runs ORDER BY created")]
 
+    def active_runs(self) -> list[RunEntry]:
+        """The entries of runs that wait or go on; there are few of them."""
+        return [_entry(row) for row in self.execute("SELECT * FROM runs WHERE state IN ('waiting', 'running')")]
+
     def run(self, name: str) -> RunEntry | None:
         """One entry; None for a run that the service was not asked for."""
         rows = self.execute("SELECT * FROM runs WHERE name = ?", name)

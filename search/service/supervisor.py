@@ -55,7 +55,7 @@ class Supervisor(threading.Thread):
         self._next_scan = self._used_until = 0.0
         for name, kept_signature, body in store.summaries():
             self._signatures[name], self.summaries[name] = kept_signature, body
-        for entry in store.runs():
+        for entry in store.active_runs():
             is_lost = entry.state is RunState.RUNNING and entry.pid is None
             if is_lost and (found := children.find(folders.exit_code(entry.name))):
                 store.change(entry.name, **found)
@@ -84,8 +84,7 @@ class Supervisor(threading.Thread):
 
     def tick(self) -> None:
         """Ends, starts and summaries that are due."""
-        entries = self.store.runs()
-        running = [entry for entry in entries if entry.state is RunState.RUNNING]
+        running = [entry for entry in self.store.active_runs() if entry.state is RunState.RUNNING]
         self._count_usage(running)
         for entry in running:
             if not children.is_alive(entry.pid, entry.process_start, self.folders.run(entry.name)):
@@ -99,7 +98,9 @@ class Supervisor(threading.Thread):
 
     def free(self) -> Devices:
         """Devices that no run holds."""
-        return self.devices.without(entry.devices for entry in self.store.runs() if entry.state is RunState.RUNNING)
+        return self.devices.without(
+            entry.devices for entry in self.store.active_runs() if entry.state is RunState.RUNNING
+        )
 
     def usage(self) -> dict[str, float]:
         """Device seconds of each owner that still count."""
@@ -108,7 +109,7 @@ class Supervisor(threading.Thread):
 
     def queue(self) -> list[RunEntry]:
         """The waiting runs in the order in which they start."""
-        waiting = [entry for entry in self.store.runs() if entry.state is RunState.WAITING]
+        waiting = [entry for entry in self.store.active_runs() if entry.state is RunState.WAITING]
         return in_order(waiting, self.usage())
 
     def changed(self, name: str) -> None:
