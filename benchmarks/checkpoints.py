@@ -27,6 +27,7 @@ from model.split_images import ImageArrays, ImageTensors
 from search.machine.slots import Slots
 from search.samplers.build import make_sampler
 from search.samplers.proposer import Proposer
+from search.schedulers.steering import Steering
 from search.settings import SearchSettings
 from search.space.parameter import Parameter
 from search.space.space import SearchSpace
@@ -78,7 +79,7 @@ def _measured(folder: Path) -> dict[str, float]:
     with ray_cluster(_SLOTS, folder / "ray.log") as scratch:
         run_trials(
             make_trainable(_send, _no_images(), plan, _SLOTS),
-            StudySearcher(proposer, study, num_trials=len(given), max_concurrent=len(given)),
+            StudySearcher(proposer, study, Steering(num_trials=len(given), num_slots=len(given))),
             scheduler,
             max_failures=0,
             scratch=scratch,

@@ -30,6 +30,7 @@ from model.split_images import ImageArrays, ImageTensors
 from search.machine.slots import Slots
 from search.samplers.build import make_sampler
 from search.samplers.proposer import Proposer
+from search.schedulers.steering import Steering
 from search.settings import SearchSettings
 from search.space.parameter import Parameter
 from search.space.space import SearchSpace
@@ -138,8 +139,7 @@ def _our_reports(folder: Path, load: _Load) -> list[_Reported]:
     searcher = StudySearcher(
         Proposer(space, study, 0, partial(make_sampler, seed=0, score_epochs=score_epochs)),
         study,
-        num_trials=load.trials,
-        max_concurrent=_SLOTS.num_concurrent,
+        Steering(num_trials=load.trials, num_slots=_SLOTS.num_concurrent),
         promotions=scheduler.promotions,
     )
     listener = _Listener()

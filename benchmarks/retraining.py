@@ -31,6 +31,7 @@ from search.retrain.stage import retrain_splits
 from search.samplers.build import make_sampler
 from search.samplers.proposer import Proposer
 from search.schedulers.retrain_queue import ALL_IMAGES, RetrainQueue
+from search.schedulers.steering import Steering
 from search.settings import SearchSettings
 from search.setup.images import split_images
 from search.setup.prepare import Machine, Preparation, describe_config
@@ -138,7 +139,10 @@ def _stage(
         preparation.space, study, 0, partial(make_sampler, seed=0, score_epochs=(settings.max_epochs,)), given=given
     )
     search = StudySearcher(
-        proposer, study, num_trials=len(given), max_concurrent=slots.num_concurrent, promotions=scheduler.promotions
+        proposer,
+        study,
+        Steering(num_trials=len(given), num_slots=slots.num_concurrent),
+        promotions=scheduler.promotions,
     )
     times: list[float] = []
     with ray_cluster(slots, settings.run_dir / "ray.log") as scratch:
@@ -153,7 +157,6 @@ def _stage(
             RunSearcher(
                 search,
                 queue,
-                max_concurrent=slots.num_concurrent,
                 on_search_end=lambda: times.append(time.perf_counter()),
             ),
             scheduler,

@@ -11,10 +11,15 @@ from functools import partial
 from pathlib import Path
 
 from search.errors import UserError
+from search.paths import from_here
 from search.settings import SearchSettings
 from search.setup.extras import missing_extra
+from search.setup.run_lock import is_locked
 from search.setup.settings_file import write_settings_file
+from search.study.wishes import Wish
 
+CONTROL_PATIENCE_S = 5.0
+"""How long `control` waits for the run's answer."""
 # All other imports are late: torch and pandas take seconds, and bad options must be refused at once.
 
 
@@ -105,6 +110,28 @@ def _serve(options: argparse.Namespace) -> int:
     return serve(options, partial(print, flush=True))
 
 
+def _control(options: argparse.Namespace) -> int:
+    values = vars(options)
+    run_dir, actions = values.pop("run_dir"), values.pop("actions") or [None]
+    if len(set(actions)) > 1:
+        raise UserError(f"{' and '.join(f'--{action}' for action in actions)} contradict each other. Give one of them.")
+    wish = Wish(action=actions[0], **values)
+    from search.setup.control import await_answer, control
+
+    asked, shown = control(run_dir, wish), from_here(run_dir)
+    if not is_locked(run_dir):
+        print(f"{shown} is not running. It will do this when it is resumed: {command('--resume', shown)}")
+        return 0
+    answer = await_answer(run_dir, asked, CONTROL_PATIENCE_S)
+    if answer is None:
+        print(f"asked for {wish.words}. {shown} prepares or tests now and will answer after that")
+    elif not answer.is_done:
+        raise UserError(f"{shown} cannot do this: {answer.text}.")
+    else:
+        print(f"{shown}: {wish.words}, taken up")
+    return 0
+
+
 ACTIONS: dict[str, Callable[[argparse.Namespace], int]] = {
     "init": _init,
     "inspect": _inspect,
@@ -113,6 +140,7 @@ ACTIONS: dict[str, Callable[[argparse.Namespace], int]] = {
     "list": _list,
     "compare": _compare,
     "serve": _serve,
+    "control": _control,
 }
 """By the command's name; see `search.commands.COMMANDS`."""
 

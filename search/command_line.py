@@ -7,18 +7,15 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from typing import Any, Literal, NoReturn, get_args, get_origin
 
-from search.commands import COMMANDS, path
+from search.commands import COMMANDS, path, seconds
 from search.errors import UserError
 from search.options import Option
 from search.settings import OPTIONS, RUN, SearchSettings, kind_of
-
-_SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 
 
 class CommandLineParser(argparse.ArgumentParser):
@@ -159,14 +156,6 @@ def add_arguments(parser: argparse.ArgumentParser, arguments: Mapping[str, Mappi
 def _commands_text() -> str:
     lines = [f"  {name:<9}{text}" for name, (text, _arguments) in COMMANDS.items()]
     return "commands on folders and runs (COMMAND --help lists their options):\n" + "\n".join(lines)
-
-
-def seconds(text: str) -> float:
-    """Seconds from text such as 90s, 45min, 2h or a plain number of seconds."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]*)", text.strip().lower())
-    if match is None or (match[2] or "s") not in _SECONDS:
-        raise argparse.ArgumentTypeError(f"must be a time such as 90s, 45min or 2h; got {text!r}")
-    return float(match[1]) * _SECONDS[match[2] or "s"]
 
 
 def _version() -> str:

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
 from typing import Any
+
+from search.study.wishes import ACTIONS, Wish
+
+_SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 
 
 def path(text: str) -> Path:
@@ -13,6 +18,14 @@ def path(text: str) -> Path:
         return Path(text).expanduser()
     except RuntimeError:
         raise argparse.ArgumentTypeError(f"names a home that does not exist; got {text!r}") from None
+
+
+def seconds(text: str) -> float:
+    """Seconds from text such as 90s, 45min, 2h or a plain number of seconds."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]*)", text.strip().lower())
+    if match is None or (match[2] or "s") not in _SECONDS:
+        raise argparse.ArgumentTypeError(f"must be a time such as 90s, 45min or 2h; got {text!r}")
+    return float(match[1]) * _SECONDS[match[2] or "s"]
 
 
 COMMANDS: dict[str, tuple[str, dict[str, dict[str, Any]]]] = {
@@ -119,6 +132,26 @@ COMMANDS: dict[str, tuple[str, dict[str, dict[str, Any]]]] = {
                 "default": "",
                 "metavar": "PATH",
                 "help": "path at which a reverse proxy shows the service, such as /convladder",
+            },
+        },
+    ),
+    "control": (
+        "steer a run while it goes on; it keeps who asked for what",
+        {
+            "run_dir": {"type": path, "metavar": "RUN_DIR", "help": "a run's folder"},
+            **{
+                f"--{action}": {"action": "append_const", "const": action, "dest": "actions", "help": text}
+                for action, text in ACTIONS.items()
+            },
+            **{
+                f"--{option.flag}": {
+                    "type": seconds if option.unit == "s" else int,
+                    "metavar": "TIME" if option.unit == "s" else "N",
+                    "dest": name,
+                    "help": option.help,
+                }
+                for name, option in Wish.options().items()
+                if name != "action"
             },
         },
     ),

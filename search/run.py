@@ -15,13 +15,16 @@ from search.display.display import Display
 from search.errors import RunFailed, RunInterrupted, UserError
 from search.forecast.forecast import Forecast, Workload, make_forecast
 from search.forecast.wording import brief_line, plan_lines, verdict
+from search.live_control import LiveControl
 from search.machine.gpus import limited_to_visible_gpus
 from search.machine.signals import StopRequest
 from search.report.page import LivePage
 from search.report.plots import PlottedRun, load_run
 from search.retrain.stage import evaluate_retrained
+from search.schedulers.steering import Steering
 from search.settings import DATA_SETS, SearchSettings
 from search.setup.compatibility import check_compatibility, note_compatibility
+from search.setup.control import control
 from search.setup.disk_errors import disk_errors
 from search.setup.preflight import new_run_problems, resume_problems
 from search.setup.prepare import SEED_IMAGE_SIZE, Preparation, describe_config, prepare
@@ -30,6 +33,7 @@ from search.setup.survey_text import survey_lines
 from search.study.record import TrialStatus
 from search.study.study import RunStudy, open_study
 from search.study.transactions import PATIENCE_S
+from search.study.wishes import Wish, drop_old_cancels, wishes_of
 from search.text import duration
 from search.trial_stage import train_all
 from search.watchers import Watchers
@@ -103,6 +107,7 @@ def resume_search(
     folder = RunFolder(run_dir)
     with StopRequest().installed() as stop, folder.locked(), disk_errors(settings):
         study = _open(settings, shown, stop, create=False)
+        drop_old_cancels(study)
         num_started = sum(record.status is not TrialStatus.REJECTED for record in study.trials())
         if settings.num_trials < num_started:
             raise UserError(f"--trials {num_trials}: this run has {num_started} already. Give that many or more.")
@@ -112,6 +117,8 @@ def resume_search(
         _show_images(preparation, shown)
         check_compatibility(study, preparation.settings, preparation.data_record, preparation.space)
         folder.write_settings(preparation.settings, preparation.data_record)
+        if num_trials is not None:
+            control(run_dir, Wish(num_trials=num_trials))
         return _run(preparation, study, shown, stop)
 
 
@@ -158,10 +165,19 @@ def _run(
     """`started`: when a new run began, by time.monotonic(); its forecast is judged by it."""
     settings = preparation.settings
     page = LivePage(settings.run_dir, display.warning)
+    live = LiveControl(
+        steering=Steering.of(settings, wishes_of(study.notes()), num_slots=preparation.machine.slots.num_concurrent),
+        study=study,
+        folder=RunFolder(settings.run_dir),
+        display=display,
+        page=page,
+        stop=stop,
+    )
     with _keep_results(settings.run_dir, page, display):
-        retrainings = train_all(preparation, study, Watchers(display, page, stop))
+        retrainings = train_all(preparation, study, Watchers(display, page, stop, live))
         evaluate_retrained(preparation, retrainings, study, display)
-        if started is not None:
+        live.close()
+        if started is not None and not wishes_of(study.notes()):  # the forecast is of the run as it was planned
             with ignore_forecast_errors(display):
                 judge_forecast(load_run(settings.run_dir), time.monotonic() - started, display)
     return load_run(settings.run_dir)

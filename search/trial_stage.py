@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from dataclasses import dataclass
 from functools import partial
@@ -17,15 +16,15 @@ from search.schedulers.expected_epochs import expected_epochs
 from search.schedulers.promotion import NUM_FINALISTS, PromotionRule
 from search.schedulers.retrain_queue import RetrainQueue
 from search.schedulers.rungs import rungs_of
+from search.schedulers.steering import Steering
 from search.schedulers.time_budget import Budget
 from search.schedulers.trial_clock import TrialClock
-from search.settings import SearchSettings
 from search.setup.prepare import Preparation
 from search.study.checkpoints import Checkpoints
 from search.study.finals import RetrainPlan
 from search.study.record import TrialId, TrialRecord, TrialStatus
 from search.study.retrain_record import retrain_title
-from search.study.study import BUDGET_NOTE, RunStudy
+from search.study.study import EARLY_END_NOTE, RunStudy
 from search.text import duration
 from search.watchers import Watchers
 from search.worker.trainable import TrialPlan, train_trial
@@ -40,16 +39,23 @@ def train_all(preparation: Preparation, study: RunStudy, watchers: Watchers) -> 
     # Ray takes seconds to import, and bad input is refused before that.
     from search.tune.trial_scheduler import StudyScheduler
 
-    settings = preparation.settings
+    settings, steering = preparation.settings, watchers.control.steering
+    watchers.control.check()
     on_winner = partial(note_winner, settings.run_dir, study, watchers.display)
     retrainings = RetrainQueue(settings, study, preparation.baselines, on_winner)
     # Made first: it finishes the writes that a kill cut off.
     checkpoints = Checkpoints(settings.run_dir)
     scheduler = StudyScheduler(
-        settings, study, retrainings, checkpoints, noise=preparation.score_noise, starts_anew=True
+        settings,
+        study,
+        retrainings,
+        checkpoints,
+        noise=preparation.score_noise,
+        starts_anew=True,
+        steering=steering,
     )
     stage = _Stage(preparation, study, watchers, retrainings, scheduler, checkpoints)
-    is_searched = sum(_is_ended(record) for record in study.trials()) >= settings.num_trials
+    is_searched = steering.is_stopped or sum(map(_is_ended, study.trials())) >= steering.num_trials
     if not is_searched or retrainings.due():
         try:
             stage.train(is_searched=is_searched)
@@ -58,16 +64,15 @@ def train_all(preparation: Preparation, study: RunStudy, watchers: Watchers) -> 
     return retrainings
 
 
-def make_searcher(preparation: Preparation, study: RunStudy, promotions: PromotionRule | None) -> StudySearcher:
+def make_searcher(
+    preparation: Preparation, study: RunStudy, promotions: PromotionRule | None, steering: Steering
+) -> StudySearcher:
     """The searcher of a prepared run. `promotions`: the trial scheduler's rule, if trials pause."""
     from search.tune.searcher import StudySearcher
 
     settings = preparation.settings
     budget = Budget(
-        settings.time_budget_s,
-        study,
-        max_epochs=settings.max_epochs,
-        retrain_epochs=preparation.retrain_cost.wall_epochs,
+        steering, study, max_epochs=settings.max_epochs, retrain_epochs=preparation.retrain_cost.wall_epochs
     )
     proposer = Proposer(
         preparation.space,
@@ -78,14 +83,7 @@ def make_searcher(preparation: Preparation, study: RunStudy, promotions: Promoti
         describe=preparation.describe,
         memory_need=preparation.memory_need,
     )
-    return StudySearcher(
-        proposer,
-        study,
-        num_trials=settings.num_trials,
-        max_concurrent=preparation.machine.slots.num_concurrent,
-        promotions=promotions,
-        may_start=budget.may_start,
-    )
+    return StudySearcher(proposer, study, steering, promotions=promotions, may_start=budget.may_start)
 
 
 @dataclass(frozen=True)
@@ -107,8 +105,10 @@ class _Stage:
         from search.tune.tuner import make_trainable, run_trials
 
         settings, slots, watchers = self.preparation.settings, self.preparation.machine.slots, self.watchers
+        watchers.control.on_change = self._show_steering
         if not is_searched:
             watchers.display.start_trials(self._search_progress())
+        self._show_steering()
         with (
             watchers.stop.deferred(),
             ray_cluster(slots, settings.run_dir / "ray.log") as scratch,
@@ -118,10 +118,10 @@ class _Stage:
             run_trials(
                 make_trainable(train_trial, self.preparation.images, plan, slots, retrain_splits(self.preparation)),
                 RunSearcher(
-                    make_searcher(self.preparation, self.study, self.scheduler.promotions),
+                    make_searcher(self.preparation, self.study, self.scheduler.promotions, self.steering),
                     self.retrainings,
-                    max_concurrent=slots.num_concurrent,
                     on_search_end=self._begin_retraining,
+                    on_pause=self._check,
                 ),
                 self.scheduler,
                 max_failures=settings.max_failures,
@@ -140,7 +140,7 @@ class _Stage:
 
         settings, slots = self.preparation.settings, self.preparation.machine.slots
         return [
-            CheckCallback(self.watchers.check),
+            CheckCallback(self._check),
             CheckpointCallback(self.checkpoints, self.scheduler),
             ReportCallback(partial(self.watchers.report, plan), self._note_end, self.watchers.display.step),
             # Reports are not read while the record's server is away.
@@ -150,6 +150,22 @@ class _Stage:
             NodeCallback(slots),
         ]
 
+    @property
+    def steering(self) -> Steering:
+        return self.watchers.control.steering
+
+    def _check(self) -> None:
+        self.watchers.check()
+        self.scheduler.end_idle_workers()
+
+    def _show_steering(self) -> None:
+        """The console follows what people asked for."""
+        steering, display = self.steering, self.watchers.display
+        display.steer(steering.words, 0 if steering.is_paused else steering.num_slots or 1)
+        if not steering.is_search_over:
+            settings = self.preparation.settings
+            display.expect(steering.num_trials, expected_epochs(settings, steering.num_trials), steering.deadline)
+
     def _begin_retraining(self) -> None:
         """The search is over."""
         for number in self.scheduler.promotions.stopped if self.scheduler.promotions else ():
@@ -158,36 +174,38 @@ class _Stage:
         self.watchers.page.update()
         display, settings = self.watchers.display, self.preparation.settings
         display.end_trials()
-        _note_time_budget(settings, self.study, display)
+        _note_early_end(self.steering, self.study, display)
         if not self.retrainings.due():
             return
         words = RetrainPlan.of(settings).words(has_baselines=settings.baseline)
         display.message(f"retraining {words}, for {settings.max_epochs} epochs")
         display.start_trials(self._retrain_progress())
+        self._show_steering()
 
     def _note_end(self, trial: TrialId) -> None:
         """Passes on an end or a pause; a trial whose worker died and that starts again has neither."""
         if isinstance(trial, int):
-            promotions = self.scheduler.promotions
-            if self.scheduler.is_over(trial) or (promotions is not None and promotions.is_paused(trial)):
+            if self.scheduler.is_over(trial) or self.scheduler.is_waiting(trial):
                 self.watchers.end(self.study.trial(trial))
         elif trial in self.retrainings.failures:
             self.watchers.display.warning(f"{retrain_title(trial)} failed: {self.retrainings.failures[trial]}")
         elif self.retrainings.is_trained(trial):
-            self.watchers.display.expect(self.retrainings.num_tasks)
+            num_tasks = self.retrainings.num_tasks
+            self.watchers.display.expect(num_tasks, float(num_tasks * self.preparation.settings.max_epochs))
             self.watchers.display.end_retraining(self.retrainings.record(trial))
             self.watchers.page.update()
+        elif self.scheduler.is_waiting(trial):
+            self.watchers.display.wait(trial)
 
     def _search_progress(self) -> Progress:
-        settings = self.preparation.settings
+        settings, num_trials = self.preparation.settings, self.steering.num_trials
         progress = Progress(
-            settings.num_trials,
+            num_trials,
             settings.max_epochs,
-            expected_epochs(settings, settings.num_trials),
+            expected_epochs(settings, num_trials),
             rung_epochs=rungs_of(settings),
             num_workers=self.preparation.machine.slots.num_concurrent,
             num_finalists=NUM_FINALISTS if self.scheduler.promotions else 0,
-            deadline=time.monotonic() + (settings.time_budget_s or math.inf),
         )
         progress.resume(self.study.trials())
         return progress
@@ -211,14 +229,16 @@ def _is_ended(record: TrialRecord) -> bool:
     return record.status not in (TrialStatus.INTERRUPTED, TrialStatus.REJECTED)
 
 
-def _note_time_budget(settings: SearchSettings, study: RunStudy, display: Display) -> None:
-    """Says so if time ran out before all trials were trained."""
-    num_ended = sum(_is_ended(record) for record in study.trials())
-    is_short = settings.time_budget_s is not None and num_ended < settings.num_trials
-    words = (
-        f"time budget of {duration(settings.time_budget_s)} used up: {num_ended} of {settings.num_trials} trials. "
-        "Resume the run, or extend it, for more"
-    )
-    study.set_note(BUDGET_NOTE, words if is_short else None)
-    if is_short:
+def _note_early_end(steering: Steering, study: RunStudy, display: Display) -> None:
+    """Says so if time or people ended the search before all trials were trained."""
+    num_ended = sum(map(_is_ended, study.trials()))
+    count, words = f"{num_ended} of {steering.num_trials} trials", None
+    if num_ended < steering.num_trials:
+        if steering.is_stopped:
+            words = f"search stopped by {steering.by}: {count}. Resume with --trials {steering.num_trials} for more"
+        elif steering.time_budget_s is not None:
+            spent = f"time budget of {duration(steering.time_budget_s)} used up"
+            words = f"{spent}: {count}. Resume the run, or extend it, for more"
+    study.set_note(EARLY_END_NOTE, words)
+    if words:
         display.warning(words)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from search.display.display import Display
 from search.errors import RunFailed
+from search.live_control import LiveControl
 from search.machine.signals import StopRequest
 from search.report.page import LivePage
 from search.schedulers.failure_streak import FailureStreak
@@ -25,12 +26,14 @@ class Watchers:
     display: Display
     page: LivePage
     stop: StopRequest
+    control: LiveControl
     trackers: Tracking | None = None
     streak: FailureStreak = field(default_factory=FailureStreak)
 
     def check(self) -> None:
         """Ends the search, wherever its trials are, once it was asked to stop or cannot succeed."""
         self.display.tick()
+        self.control.check()
         if self.stop:
             self.display.stopping()
         self.stop.check()

@@ -17,6 +17,7 @@ from search.samplers.build import make_sampler
 from search.samplers.proposer import Proposer
 from search.schedulers.promotion import PromotionRule
 from search.schedulers.rungs import RungSettings, rungs_of
+from search.schedulers.steering import Steering
 from search.settings import Scheduler
 from search.space.parameter import Parameter
 from search.space.space import SearchSpace
@@ -66,18 +67,21 @@ def build_searcher(
     promotions: PromotionRule | None = None,
     num_trials: int = 10**9,
     max_concurrent: int | None = None,
+    steering: Steering | None = None,
     may_start: Callable[[], bool] = lambda: True,
     **proposing: Any,
 ) -> StudySearcher:
-    """The searcher of a run, put together as a run does it; `proposing` goes to its Proposer."""
+    """The searcher of a run, put together as a run does it; `proposing` goes to its Proposer.
+
+    `steering`: instead of `num_trials` and `max_concurrent`.
+    """
     score_epochs = promotions.score_epochs if promotions else None
     sampler = partial(make_sampler, seed=seed, score_epochs=score_epochs)
     proposer = Proposer(space, study, seed, sampler, **proposing)
     return StudySearcher(
         proposer,
         study,
-        num_trials=num_trials,
-        max_concurrent=max_concurrent,
+        steering or Steering(num_trials=num_trials, num_slots=max_concurrent),
         promotions=promotions,
         may_start=may_start,
     )
@@ -125,40 +129,56 @@ def search(
     rungs: RungSettings | None = None,
     order: int = 0,
     given: Sequence[NewTrial] = GIVEN,
+    steer: Callable[[Steering, int], None] = lambda _steering, _num_reports: None,
 ) -> None:
-    """Runs a study up to `num_trials`; with several workers, reports arrive in a random `order`."""
-    rungs = rungs or Rungs()
-    scheduler = StudyScheduler(rungs, study, starts_anew=True)
+    """Runs a study up to `num_trials`; with several workers, reports arrive in a random `order`.
+
+    `steer` is called before every report, and while nothing trains because the search is paused.
+    """
+    rungs, steering = rungs or Rungs(), Steering(num_trials=num_trials, num_slots=num_workers)
+    scheduler = StudyScheduler(rungs, study, starts_anew=True, steering=steering)
     searcher = build_searcher(
         SPACE,
         study,
         SEED,
         given=given,
-        max_concurrent=num_workers,
-        num_trials=num_trials,
+        steering=steering,
         promotions=scheduler.promotions,
     )
     rng = random.Random(order)
     ids = (f"trial-{index}" for index in count())
     running: dict[str, tuple[SimpleNamespace, Iterator[dict[str, Any]]]] = {}
-    while True:
-        while _start(next(ids), searcher, running, rungs):
+    left: dict[tuple[int, int], Iterator[dict[str, Any]]] = {}
+    for num_reports in count():
+        steer(steering, num_reports)
+        while _start(next(ids), searcher, running, rungs, left):
             pass
+        if not running and steering.is_paused:
+            continue
         if not running:
             return
         trial_id = rng.choice(sorted(running))
         trial, coming = running[trial_id]
         if scheduler.on_trial_result(None, trial, next(coming)) == TrialScheduler.STOP:  # type: ignore[arg-type]
             del running[trial_id]
+            if scheduler.is_waiting(trial.config["trial_number"]):
+                left[_training_of(trial.config)] = coming
             searcher.on_trial_complete(trial_id)
 
 
-def _start(trial_id: str, searcher: StudySearcher, running: dict[str, Any], rungs: RungSettings) -> bool:
-    """Starts what the searcher proposes; False if it proposes nothing now."""
+def _training_of(assignment: Mapping[str, Any]) -> tuple[int, int]:
+    return assignment["trial_number"], assignment.get("training_epochs", 0)
+
+
+def _start(
+    trial_id: str, searcher: StudySearcher, running: dict[str, Any], rungs: RungSettings, left: dict[Any, Any]
+) -> bool:
+    """Starts what the searcher proposes, from its checkpoint if it has `left`; False if it proposes nothing now."""
     assignment = searcher.suggest(trial_id)
     if not isinstance(assignment, dict):
         return False
-    running[trial_id] = stub(trial_id, assignment), reports(assignment, rungs)
+    coming = left.pop(_training_of(assignment), None) or reports(assignment, rungs)
+    running[trial_id] = stub(trial_id, assignment), coming
     return True
 
 

@@ -20,9 +20,9 @@ from search.display.display import Display
 from search.report.data import report_data
 from search.report.page import report_page
 from search.retrain.stage import _balanced_accuracy
-from search.settings import SearchSettings
+from search.schedulers.steering import Steering
 from search.study.study import RunStudy
-from search.trial_stage import _note_time_budget
+from search.trial_stage import _note_early_end
 
 SURVEY = ImageSurvey(
     train={"plane": 90, "car": 5, "a & b": 5},
@@ -120,18 +120,18 @@ def test_a_run_without_a_survey_has_no_floor(tmp_path: Path) -> None:
 def test_a_spent_time_budget_is_told_everywhere_until_a_resume_goes_on(run: Run) -> None:
     lines: list[str] = []
     display: Any = SimpleNamespace(warning=lines.append)
-    settings = SearchSettings(run_name="run", num_trials=20, time_budget_s=3.0)
-    _note_time_budget(settings, run.study, display)
+    steering = Steering(num_trials=20, time_budget_s=3.0)
+    _note_early_end(steering, run.study, display)
     words = "time budget of 3 s used up: 12 of 20 trials"
     assert lines[0].startswith(words)
     assert words in summary_text(run)
     assert words in report_page(report_data(run))
-    _note_time_budget(settings.changed(num_trials=12), run.study, display)
+    _note_early_end(Steering(num_trials=12, time_budget_s=3.0), run.study, display)
     assert len(lines) == 1
     assert words not in summary_text(reread(run))
 
 
 def test_without_a_time_budget_nothing_is_said() -> None:
     study = RunStudy.in_memory()
-    _note_time_budget(SearchSettings(run_name="r"), study, Display())
-    assert study.notes()["time_budget"] is None
+    _note_early_end(Steering(num_trials=20), study, Display())
+    assert study.notes()["early_end"] is None

@@ -12,6 +12,7 @@ from search_worlds import search
 
 from search.analysis.summary import write_results
 from search.report.page import write_report
+from search.schedulers.steering import Steering
 from search.schedulers.time_budget import Budget
 from search.study.ranking import rank_trials
 from search.study.study import RunStudy
@@ -39,7 +40,8 @@ def test_tables_page_winner_and_budget_do_not_mind(tmp_path: Path) -> None:
     write_results(turned)
     write_report(turned)
     assert (turned.trials.ended < turned.trials.started).any(), "the clock went on as usual"
-    budgets = [Budget(10**6, held, max_epochs=9, retrain_epochs=18) for held in (run.study, turned.study)]
+    steering = Steering(num_trials=1, time_budget_s=1e6)
+    budgets = [Budget(steering, held, max_epochs=9, retrain_epochs=18) for held in (run.study, turned.study)]
     assert [budget.may_start() for budget in budgets] == [True, True]
 
 

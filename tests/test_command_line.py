@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 import tune_main
-from search.command_line import build_parser, command_parser, options_page, seconds
-from search.commands import COMMANDS
+from search.command_line import build_parser, command_parser, options_page
+from search.commands import COMMANDS, seconds
 from search.settings import OPTIONS, SearchSettings
 
 REPOSITORY = Path(__file__).parent.parent
@@ -69,7 +69,7 @@ def test_time_is_read_in_its_unit(text: str, expected: float) -> None:
         (("predict", "r", "a.png", "--pag", "x"), "unknown option `--pag`. `tune_main.py predict --help` lists all"),
         (
             ("tune",),
-            "unknown command `tune`. Known: init, predict, inspect, export, list, compare. A search needs no command.",
+            "unknown command `tune`. Known: init, predict, inspect, export, list, compare, ",
         ),
     ],
 )

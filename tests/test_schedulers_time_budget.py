@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from search.schedulers.steering import Steering
 from search.schedulers.time_budget import Budget, seconds_per_epoch
 from search.study.record import NewTrial
 from search.study.study import RunStudy
@@ -17,18 +20,22 @@ def study_with(*trials: tuple[float, ...]) -> RunStudy:
     return study
 
 
+def lasting(time_budget_s: float, clock: Callable[[], float]) -> Steering:
+    return Steering(num_trials=1, time_budget_s=time_budget_s, clock=clock)
+
+
 def test_the_slowest_trial_counts() -> None:
     assert seconds_per_epoch(study_with((1.0, 3.0), (4.0,), ()).trials()) == 4.0
     assert seconds_per_epoch(study_with((), ()).trials()) is None
 
 
 def test_without_a_budget_trials_may_always_start() -> None:
-    assert Budget(None, study_with((1e9,)), max_epochs=10, retrain_epochs=20).may_start()
+    assert Budget(Steering(num_trials=1), study_with((1e9,)), max_epochs=10, retrain_epochs=20).may_start()
 
 
 def test_a_trial_starts_only_if_it_and_the_retrain_end_in_time() -> None:
     now = 1000.0
-    budget = Budget(100.0, study_with((2.0,)), max_epochs=10, retrain_epochs=20, clock=lambda: now)
+    budget = Budget(lasting(100.0, lambda: now), study_with((2.0,)), max_epochs=10, retrain_epochs=20)
     now = 1040.0
     assert budget.may_start()
     now = 1040.5
@@ -37,7 +44,7 @@ def test_a_trial_starts_only_if_it_and_the_retrain_end_in_time() -> None:
 
 def test_the_first_trial_starts_while_nothing_is_known() -> None:
     now = 0.0
-    budget = Budget(10.0, RunStudy.in_memory(), max_epochs=10, retrain_epochs=20, clock=lambda: now)
+    budget = Budget(lasting(10.0, lambda: now), RunStudy.in_memory(), max_epochs=10, retrain_epochs=20)
     assert budget.may_start()
     now = 10.5
     assert not budget.may_start()

@@ -151,7 +151,7 @@ def test_retrainings_follow_once_the_last_trial_has_ended() -> None:
     given = [dataclasses.replace(trial, profile=PROFILE) for trial in GIVEN]
     queue = RetrainQueue(SearchSettings(run_name="r", max_epochs=9, retrain_seeds=1), study, {0: given[0]})
     searcher = RunSearcher(
-        build_searcher(SPACE, study, SEED, given=given, num_trials=2), queue, max_concurrent=1,
+        build_searcher(SPACE, study, SEED, given=given, num_trials=2, max_concurrent=1), queue,
         on_search_end=lambda: events.append("search over"),
     )  # fmt: skip
     for number, score in ((0, 0.9), (1, 0.5)):

@@ -84,7 +84,7 @@ def test_retrainings_run_side_by_side_on_the_workers_of_the_search(tmp_path: Pat
         search = build_searcher(SPACE, study, SEED, given=given, num_trials=2, max_concurrent=2)
         run_trials(
             make_trainable(partial(sleep, tmp_path), preparation.images, plan, SLOTS, retrain_splits(preparation)),
-            RunSearcher(search, queue, max_concurrent=2, on_search_end=lambda: None),
+            RunSearcher(search, queue, on_search_end=lambda: None),
             scheduler,
             max_failures=0,
             scratch=scratch,

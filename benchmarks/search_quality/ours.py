@@ -15,6 +15,7 @@ from search.samplers.build import make_sampler
 from search.samplers.proposer import Proposer, Sampler
 from search.samplers.tpe_sampler import TPESampler
 from search.samplers.tree_sampler import TreeSampler
+from search.schedulers.steering import Steering
 from search.settings import SearchSettings
 from search.space.space import SearchSpace
 from search.study.study import RunStudy
@@ -77,8 +78,7 @@ def our_search(
     searcher = StudySearcher(
         Proposer(problem.space, study, seed, sampler),
         study,
-        num_trials=len(problem.rows) if pool else NO_LIMIT,
-        max_concurrent=num_workers,
+        Steering(num_trials=len(problem.rows) if pool else NO_LIMIT, num_slots=num_workers),
         promotions=promotions,
     )
     final_scores: dict[int, float] = {}

@@ -19,6 +19,7 @@ from search.analysis.tables import epochs_frame, retrains_frame, trials_frame
 from search.analysis.verdict import Result, run_result
 from search.errors import SpaceError, UserError
 from search.paths import sqlite_url
+from search.schedulers.steering import Steering
 from search.settings import SearchSettings
 from search.setup.document import RunDocument, damaged, read_document, read_space_text
 from search.space.space import SearchSpace
@@ -26,7 +27,7 @@ from search.study.finals import Finals, RetrainPlan, finals_of
 from search.study.integrity import record_problems
 from search.study.record import TrialRecord
 from search.study.retrain_record import RetrainRecord
-from search.study.study import BUDGET_NOTE, RunStudy, open_study
+from search.study.study import EARLY_END_NOTE, RunStudy, open_study
 from search.study.wishes import AskedWish, wishes_of
 
 
@@ -74,8 +75,8 @@ class Run:
     @property
     def warnings(self) -> list[str]:
         """What should be known before trusting the result."""
-        spent = self.study.notes().get(BUDGET_NOTE)
-        return [*self.document.warnings, *([spent] if spent else [])]
+        early_end = self.study.notes().get(EARLY_END_NOTE)
+        return [*self.document.warnings, *([early_end] if early_end else [])]
 
     @cached_property
     def records(self) -> list[TrialRecord]:
@@ -91,6 +92,11 @@ class Run:
     def wishes(self) -> list[AskedWish]:
         """What was asked of the run while it went on, by `search.control`, with its answers; by number."""
         return wishes_of(self.study.notes())
+
+    @property
+    def steering(self) -> str | None:
+        """What people asked for and that holds now, such as "paused by anna, 1 of 2 slots"; None if nothing does."""
+        return Steering.of(self.settings, self.wishes, num_slots=self.document.slots.num_concurrent).words
 
     @property
     def trials(self) -> pd.DataFrame:

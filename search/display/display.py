@@ -34,6 +34,7 @@ class Display:
         self._progress: Progress | None = None
         self._last_drawn = 0.0
         self._is_stopping = False
+        self._steering: str | None = None
 
     def message(self, text: str) -> None:
         """Prints one line."""
@@ -70,7 +71,7 @@ class Display:
         now = time.monotonic()
         if self._live is not None and self._progress is not None and now - self._last_drawn >= REFRESH_INTERVAL_S:
             self._last_drawn = now
-            self._live.update(_panel(self._progress), refresh=True)
+            self._live.update(_panel(self._progress, self._steering), refresh=True)
 
     def step(self, trial: TrialId, count: StepCount) -> None:
         """A trial or retraining has come so far within an epoch."""
@@ -95,11 +96,25 @@ class Display:
             self._progress.end_retraining(record)
             self._say_end(_retrain_ending(record), self._progress)
 
-    def expect(self, num_trainings: int) -> None:
-        """So many retrainings there are in all: fewer than expected if a baseline has won."""
+    def wait(self, trial: TrialId) -> None:
+        """A retraining has left its worker and goes on later."""
         if self._progress is not None:
-            self._progress.num_trials = num_trainings
-            self._progress.expected_epochs = float(num_trainings * self._progress.max_epochs)
+            self._progress.wait(trial)
+
+    def expect(self, num_trials: int, expected_epochs: float, deadline: float | None = None) -> None:
+        """So many trials or retrainings there are in all: other numbers than expected."""
+        if self._progress is not None:
+            self._progress.num_trials = num_trials
+            self._progress.expected_epochs = expected_epochs
+            self._progress.deadline = float("inf") if deadline is None else deadline
+
+    def steer(self, words: str | None, num_workers: int) -> None:
+        """What people asked for is shown until they ask for something else. `num_workers`: how many may train now."""
+        self._steering = words
+        if self._progress is not None:
+            self._progress.employ(num_workers)
+        self._last_drawn = 0.0
+        self.tick()
 
     def _say_end(self, text: str, progress: Progress) -> None:
         left = progress.seconds_left()
@@ -146,7 +161,7 @@ def _end_and_place(record: TrialRecord, progress: Progress) -> str:
     return f"{status} after epoch {record.epochs_trained}"
 
 
-def _panel(progress: Progress) -> Group:
+def _panel(progress: Progress, steering: str | None) -> Group:
     table = Table(box=None, pad_edge=False)
     for heading in ("trial", "epochs done", "of the next", "val accuracy", "images/s"):
         table.add_column(heading, justify="right")
@@ -171,4 +186,4 @@ def _panel(progress: Progress) -> Group:
         f"{progress.images_per_s:,.0f} images/s, {duration(progress.seconds_left())} of {progress.stage} left. "
         "Ctrl-C stops and keeps everything."
     )
-    return Group(Text(headline), table)
+    return Group(*([Text(steering, style="bold yellow")] if steering else []), Text(headline), table)

@@ -51,9 +51,11 @@ class Progress:
     earlier: Counter[TrialId] = field(default_factory=Counter)
     """Epochs of the trainings before it."""
     num_new_epochs: int = 0
-    """Epochs trained since `started`."""
+    """Epochs trained in this call."""
     started: float | None = None
-    """When the first of these began, by time.monotonic()."""
+    """When the first of these began, or `num_workers` changed since, by time.monotonic()."""
+    worker_s: float = 0.0
+    """Seconds until `started`, summed over workers."""
     best: tuple[float, TrialId, int] | None = None
     """Best score, its trial and its epoch."""
 
@@ -89,9 +91,23 @@ class Progress:
         else:
             self.finished[record.status] += 1
 
+    def wait(self, trial: TrialId) -> None:
+        """A retraining has left its worker and goes on later."""
+        self.running.pop(trial, None)
+        self.paused[trial] = self.epochs.get(trial, 0)
+
+    def employ(self, num_workers: int, now: float | None = None) -> None:
+        """From now on so many trials train side by side; none while the run is paused."""
+        moment = _now(now)
+        if self.started is not None:
+            self.worker_s += (moment - self.started) * self.num_workers
+            self.started = moment
+        self.num_workers = num_workers
+
     def end_retraining(self, record: RetrainRecord) -> None:
         """A retraining ended, now or in an earlier call."""
         self.running.pop(record.key, None)
+        self.paused.pop(record.key, None)
         self.epochs[record.key] = record.epochs_trained
         self.finished[TrialStatus.DIVERGED if record.error else TrialStatus.COMPLETED] += 1
 
@@ -133,12 +149,16 @@ class Progress:
         return max(self.expected_epochs - self.epochs_done, self._certain_epochs())
 
     def seconds_left(self, now: float | None = None) -> float | None:
-        """Seconds until the search ends, at the pace so far; None before each worker has finished an epoch."""
-        if self.started is None or self.num_new_epochs < self.num_workers:
+        """Seconds until the search ends, at the pace so far.
+
+        None before each worker has finished an epoch, and while the run is paused.
+        """
+        if self.started is None or self.num_new_epochs < self.num_workers or self.num_workers == 0:
             return None
         moment = _now(now)
         partial = sum(done - int(done) for done in self.underway.values())
-        worker_s_per_epoch = (moment - self.started) * self.num_workers / (self.num_new_epochs + partial)
+        worker_s = self.worker_s + (moment - self.started) * self.num_workers
+        worker_s_per_epoch = worker_s / (self.num_new_epochs + partial)
         # The longest running trial may be the last one, with all other workers idle.
         longest = max((self._to_next_stop(trial, done) for trial, done in self.underway.items()), default=0.0)
         rounds = max(self.epochs_left / self.num_workers, longest)

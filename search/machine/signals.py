@@ -57,6 +57,11 @@ class StopRequest:
         if self.signal_number is not None:
             raise RunInterrupted(self.signal_number)
 
+    def request(self) -> None:
+        """As if the first SIGINT came now."""
+        if self.signal_number is None:
+            self._handle(signal.SIGINT, None)
+
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.signal_number is not None:
             _kill(self._family | _descendants())

@@ -28,6 +28,8 @@ class ReportData:
     run: Run
     state: str
     """running, finished (the winner was retrained) or unfinished."""
+    steering: str | None
+    """What people asked for and that holds now, in words; None once the run has ended."""
     written: str
     warnings: list[str]
     cost: Cost
@@ -81,6 +83,7 @@ def report_data(run: Run, *, is_running: bool = False) -> ReportData:
     return ReportData(
         run=run,
         state="finished" if finished else "running" if is_running else "unfinished",
+        steering=None if finished else run.steering,
         written=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         warnings=[*run.warnings, *_limit_warnings(best)],
         cost=cost_of(shown, run.retrain_records, settings.max_epochs),

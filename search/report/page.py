@@ -58,9 +58,9 @@ class LivePage:
         self._warn = warn
         self._next_at = 0.0
 
-    def update(self) -> None:
-        """Writes the page of the running search, unless it was written recently."""
-        if time.monotonic() >= self._next_at:
+    def update(self, *, at_once: bool = False) -> None:
+        """Writes the page of the running search, unless it was written recently and need not be there `at_once`."""
+        if at_once or time.monotonic() >= self._next_at:
             self._write(is_running=True)
 
     def finish(self) -> None:

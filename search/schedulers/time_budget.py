@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
+from search.schedulers.steering import Steering
 from search.study.record import TrialRecord
 from search.study.study import RunStudy
 
@@ -22,24 +22,16 @@ def seconds_per_epoch(records: Iterable[TrialRecord]) -> float | None:
 class Budget:
     """The time budget of one call of the program. Time for the retraining is set aside."""
 
-    def __init__(
-        self,
-        time_budget_s: float | None,
-        study: RunStudy,
-        *,
-        max_epochs: int,
-        retrain_epochs: float,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        """`retrain_epochs`: the time of all retrainings, in epochs of a trial. `clock` returns seconds."""
-        self._clock = clock
-        self._deadline = None if time_budget_s is None else clock() + time_budget_s
+    def __init__(self, steering: Steering, study: RunStudy, *, max_epochs: int, retrain_epochs: float) -> None:
+        """`retrain_epochs`: the time of all retrainings, in epochs of a trial."""
+        self._steering = steering
         self._study = study
         self._epochs_needed = max_epochs + retrain_epochs
 
     def may_start(self) -> bool:
         """Whether a full-length trial and the retraining would end in time."""
-        if self._deadline is None:
+        deadline = self._steering.deadline
+        if deadline is None:
             return True
         epoch_s = seconds_per_epoch(self._study.trials()) or 0.0
-        return self._clock() + epoch_s * self._epochs_needed <= self._deadline
+        return self._steering.clock() + epoch_s * self._epochs_needed <= deadline

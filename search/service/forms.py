@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from pydantic import ValidationError
 
-from search.command_line import seconds
+from search.commands import seconds
 from search.errors import UserError
 from search.service.bodies import validation_errors
 from search.service.submission import ALLOWED, RunRequest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import psutil
@@ -15,10 +16,11 @@ from search.setup.run_lock import is_locked
 from search.study.finals import RetrainPlan, finals_of
 from search.study.record import TrialStatus
 from search.study.study import RunStudy, open_study
-from search.study.wishes import AskedWish, Wish, add_wish
+from search.study.wishes import Answer, AskedWish, Wish, add_wish, wishes_of
 
 _PATIENCE_S = 10.0
 """How long to wait while others write a wish to the same run."""
+_LOOK_S = 0.2
 _NAME_LENGTH = 80
 
 
@@ -56,6 +58,16 @@ def control(run_dir: str | Path, wish: Wish, *, by: str | None = None) -> AskedW
         raise UserError(f"{folder} is being steered by another process. Try again.") from None
     except OSError as error:
         raise UserError(f"{folder} is not writable ({error.strerror}). Check its permissions.") from None
+
+
+def await_answer(run_dir: Path, asked: AskedWish, patience_s: float) -> Answer | None:
+    """The run's answer to a wish, as soon as it is there; None if the run gives none in time."""
+    study, deadline = open_study(read_settings(run_dir), create=False), time.monotonic() + patience_s
+    while True:
+        answer = next(one.answer for one in wishes_of(study.notes()) if one.number == asked.number)
+        if answer is not None or time.monotonic() > deadline:
+            return answer
+        time.sleep(_LOOK_S)
 
 
 def _refuse_impossible(run_dir: Path, document: RunDocument, study: RunStudy, wish: Wish) -> None:

@@ -27,8 +27,8 @@ from search.study.record import NewTrial, RungDecision, TrialRecord, TrialStatus
 from search.study.retrain_record import RetrainRecord, table_order
 from search.study.transactions import database_reason
 
-BUDGET_NOTE = "time_budget"
-"""The note with the sentence that the time budget ended the search; None if a later resume went on."""
+EARLY_END_NOTE = "early_end"
+"""The note with the sentence that time or people ended the search; None if a later resume went on."""
 _RETRAINING = "retraining:"
 _PACKAGES = {"psycopg": "-e '.[postgres]'", "psycopg2": "psycopg2-binary", "MySQLdb": "mysqlclient"}
 """What pip installs for a database's driver, where its name is another."""

@@ -9,13 +9,16 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import model_validator
 
 from search.options import Options, option
-from search.study.study import RunStudy
 from search.text import duration
+
+if TYPE_CHECKING:
+    from search.study.study import RunStudy
 
 Action = Literal["pause", "continue", "stop", "cancel"]
 ACTIONS: dict[Action, str] = {
@@ -92,6 +95,11 @@ class AskedWish:
     answer: Answer | None = None
     """None until the run has taken it up."""
 
+    @property
+    def moment(self) -> str:
+        """When it was asked, in UTC."""
+        return datetime.fromtimestamp(self.at, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
 
 def add_wish(study: RunStudy, wish: Wish, *, by: str) -> AskedWish:
     """Writes a wish into the record, in one transaction. The caller keeps others from adding one meanwhile."""
@@ -109,14 +117,31 @@ def answer_wish(study: RunStudy, number: int, *, is_done: bool = True, text: str
 
 def wishes_of(notes: Mapping[str, Any]) -> list[AskedWish]:
     """All wishes among the notes of a study, by number."""
-    return [
-        AskedWish(
-            number=int(key.removeprefix(_WISH)),
-            wish=Wish(**note["wish"]),
-            by=note["by"],
-            at=note["at"],
-            answer=None if (answer := notes.get(_ANSWER + key.removeprefix(_WISH))) is None else Answer(**answer),
-        )
-        for key, note in sorted(notes.items())
-        if key.startswith(_WISH)
-    ]
+    return [_asked(key, notes) for key in sorted(notes) if key.startswith(_WISH)]
+
+
+def open_wishes(notes: Mapping[str, Any]) -> list[AskedWish]:
+    """The wishes that the run has not answered, by number."""
+    return [_asked(key, notes) for key in sorted(notes) if key.startswith(_WISH) and _answer_key(key) not in notes]
+
+
+def drop_old_cancels(study: RunStudy) -> None:
+    """Answers each cancel that an earlier process did not live to see. For a process that begins."""
+    for asked in open_wishes(study.notes()):
+        if asked.wish.action == "cancel":
+            answer_wish(study, asked.number, is_done=False, text="the run had ended")
+
+
+def _answer_key(wish_key: str) -> str:
+    return _ANSWER + wish_key.removeprefix(_WISH)
+
+
+def _asked(key: str, notes: Mapping[str, Any]) -> AskedWish:
+    note, answer = notes[key], notes.get(_answer_key(key))
+    return AskedWish(
+        number=int(key.removeprefix(_WISH)),
+        wish=Wish(**note["wish"]),
+        by=note["by"],
+        at=note["at"],
+        answer=None if answer is None else Answer(**answer),
+    )

@@ -16,7 +16,8 @@ from search.estimates import ScoreNoise
 from search.schedulers.asha import StoppingRule
 from search.schedulers.promotion import PromotionRule
 from search.schedulers.retrain_queue import RetrainQueue
-from search.schedulers.rungs import EXACT, RungSettings, finish_interrupted_ends
+from search.schedulers.rungs import EXACT, RungSettings, finish_interrupted_ends, rungs_of
+from search.schedulers.steering import Steering
 from search.study.checkpoints import Checkpoints
 from search.study.record import TrialId, TrialStatus
 from search.study.study import RunStudy
@@ -50,9 +51,10 @@ class StudyScheduler(StateIsInStudy, FIFOScheduler):
         *,
         noise: ScoreNoise = EXACT,
         starts_anew: bool = False,
+        steering: Steering | None = None,
     ) -> None:
         """`checkpoints`: None if no report has one. `noise`: what the scores cannot tell; such differences decide
-        nothing. `starts_anew`: see `PromotionRule`.
+        nothing. `starts_anew`: see `PromotionRule`. `steering`: None lets nobody steer.
 
         Also finishes the writes that a kill cut off.
         """
@@ -63,6 +65,10 @@ class StudyScheduler(StateIsInStudy, FIFOScheduler):
         self._writers = ThreadPoolExecutor(_NUM_WRITERS, "checkpoints")
         self._held: dict[str, tuple[Trial, Future[None], dict[str, Any]]] = {}
         self._max_epochs = settings.max_epochs
+        self._rung_epochs = rungs_of(settings)
+        self._steering = steering or Steering(num_trials=0)
+        self._controller: Any = None
+        self._left: set[TrialId] = set()
         finish_interrupted_ends(study, settings.max_epochs)
         self._starts_anew = starts_anew
         is_promotion = settings.scheduler == "promotion"
@@ -77,9 +83,11 @@ class StudyScheduler(StateIsInStudy, FIFOScheduler):
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
         """Gives a trial that starts, for the first time or again, its newest checkpoint. Keeps idle workers."""
+        self._left.discard(trial_of(trial.config))
         if tune_controller is not None:  # a simulation has no workers
+            self._controller = tune_controller._tune_controller
             # Ray would end all idle workers but one, and a new one takes seconds to start.
-            tune_controller._tune_controller._actor_cache.increase_max(trial.placement_group_factory)
+            self._controller._actor_cache.increase_max(trial.placement_group_factory)
         if self._checkpoints is not None and (newest := self._checkpoints.newest(trial_of(trial.config))) is not None:
             trial.config["checkpoint"] = ray.put(newest)
 
@@ -118,14 +126,14 @@ class StudyScheduler(StateIsInStudy, FIFOScheduler):
     def _record(self, number: TrialId, result: dict[str, Any]) -> str:
         if isinstance(number, str):
             assert self._retrainings is not None
-            return TrialScheduler.STOP if self._retrainings.report(number, result) else TrialScheduler.CONTINUE
+            return _answer(self._retrainings.report(number, result) or self._leaves(number, result["epoch"]))
         if "ended" in result:
             self._study.finish(number, TrialStatus(result["ended"]), error=result["error"])
             return TrialScheduler.STOP
         epoch, score = int(result["epoch"]), float(result["val_score"])
         if epoch <= self._epochs_recorded.get(number, 0):
             self._repeated_s[number] += result.get("seconds", 0.0)
-            return TrialScheduler.CONTINUE
+            return _answer(self._leaves(number, epoch))
         metrics = {key: result[key] for key in EPOCH_METRICS if key in result}
         if repeated_s := self._repeated_s.pop(number, 0.0):
             metrics["repeated_s"] = repeated_s
@@ -135,7 +143,7 @@ class StudyScheduler(StateIsInStudy, FIFOScheduler):
             self._study.finish(number, TrialStatus.COMPLETED, value=score)
             self._rule.complete(number)
             return TrialScheduler.STOP
-        return TrialScheduler.STOP if self._rule.reach(number, epoch, score) else TrialScheduler.CONTINUE
+        return _answer(self._rule.reach(number, epoch, score) or self._leaves(number, epoch))
 
     def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
         """A worker died. The trial has failed unless it starts again."""
@@ -155,6 +163,35 @@ class StudyScheduler(StateIsInStudy, FIFOScheduler):
         elif self._retrainings is not None:
             self._retrainings.fail(number, error)
 
+    def end_idle_workers(self) -> None:
+        """Ends workers without a trial that the steering does not keep; their GPUs and memory are free then."""
+        num_kept, controller = self._steering.num_idle_kept, self._controller
+        if controller is None or num_kept is None:
+            return
+        cache = controller._actor_cache
+        for kind in list(cache._cached_objects):
+            while cache.num_cached_objects > num_kept and cache.has_cached_object(kind):
+                worker = cache.pop_cached_object(kind)
+                worker.set_on_stop(None)
+                worker.set_on_error(None)
+                controller._remove_actor(tracked_actor=worker)
+        if controller._stopping_actors and not self._steering.live:
+            # Ray handles no events while it waits for a trial.
+            controller._actor_manager.next(timeout=0.1)
+            controller._cleanup_stopping_actors()
+
+    def is_waiting(self, trial: TrialId) -> bool:
+        """Whether the trial has left its worker without an end."""
+        at_rung = self.promotions is not None and isinstance(trial, int) and self.promotions.is_paused(trial)
+        return at_rung or trial in self._left
+
+    def _leaves(self, trial: TrialId, epoch: int) -> bool:
+        """Whether a trial that could go on leaves its worker, because people want the worker for something else."""
+        is_leaving = self._steering.must_leave(trial, is_at_rung=epoch in self._rung_epochs)
+        if is_leaving:
+            self._left.add(trial)
+        return is_leaving
+
     def will_be_killed(self, trial: TrialId, reason: str) -> None:
         """The trial's worker is about to be killed; `reason` becomes the trial's error."""
         self._reasons_to_kill[trial] = reason
@@ -170,6 +207,10 @@ class StudyScheduler(StateIsInStudy, FIFOScheduler):
         """Whether the trial may go on from a checkpoint: it is not over, nor does it start anew after its pause."""
         is_paused = isinstance(trial, int) and self.promotions is not None and self.promotions.is_paused(trial)
         return not self.is_over(trial) and not (is_paused and self._starts_anew)
+
+
+def _answer(is_stop: bool) -> str:
+    return str(TrialScheduler.STOP if is_stop else TrialScheduler.CONTINUE)
 
 
 def _worker_error(error_file: str | None) -> str | None:
