@@ -1,8 +1,9 @@
 """What published recipes reach on the same images: `python -m benchmarks.anchors NAME ...`.
 
-Trains one network on all training images and scores it once on the test images: `seed`, this project's seed config;
-`convmixer`, ConvMixer-256/8; or `airbench`, airbench94's network cut to 0.95 million parameters. Killed and started
-again, it goes on after the last finished epoch, `seed` bit for bit, the others on other random draws.
+Trains one network on all training images and scores it once on the test images: `default` and `seed`, the default of
+the search space and the seed config, trained by this project; `convmixer`, ConvMixer-256/8; or `airbench`, airbench94's
+network cut to 0.95 million parameters. Killed and started again, it goes on after the last finished epoch: the
+project's own bit for bit, the others on other random draws.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from torch.nn import functional
 from benchmarks.anchor_recipes import SIDE, Anchor, airbench_cut, convmixer
 from benchmarks.conditions import parser, write_result
 from model.checkpoint import Checkpoint, newest_checkpoint, write_checkpoint
-from model.config import SEED_CONFIG
+from model.config import SEED_CONFIG, TrainConfig
 from model.data import channel_statistics, load_training_data
 from model.engine import Engine
 from model.evaluation import evaluate
@@ -29,8 +30,9 @@ from model.split_images import ImageTensors
 from model.test_data import load_test_data
 from model.training import Training, train_epochs
 from model.training_state import collect_tensors, restore_tensors
+from search.space.network_space import default_entries
 
-_ANCHORS = ("seed", "convmixer", "airbench")
+_ANCHORS = ("default", "seed", "convmixer", "airbench")
 
 
 def main() -> None:
@@ -46,8 +48,9 @@ def main() -> None:
     images, test = _images(arguments.dataset)
     torch.manual_seed(arguments.seed)
     plan = {"num_epochs": arguments.epochs, "seed": arguments.seed, "folder": arguments.folder}
-    if arguments.anchor == "seed":
-        network = train_seed_config(images, engine, **plan)
+    if arguments.anchor in ("default", "seed"):
+        config = SEED_CONFIG if arguments.anchor == "seed" else _default_config()
+        network = train_config(config, images, engine, **plan)
     else:
         anchor = convmixer(images) if arguments.anchor == "convmixer" else airbench_cut(images)
         anchor.network.to(memory_format=torch.channels_last)
@@ -63,6 +66,11 @@ def main() -> None:
         arguments.out,
         {"benchmark": "anchors", **settings, "num_params": num_params, "seconds": seconds, "test_accuracy": accuracies},
     )
+
+
+def _default_config() -> TrainConfig:
+    searched, fixed = default_entries()
+    return TrainConfig.from_flat(fixed | {key: parameter.default for key, parameter in searched.items()})
 
 
 def _images(dataset: str) -> tuple[ImageTensors, Examples]:
@@ -88,9 +96,11 @@ def _accuracy(network: nn.Module, images: ImageTensors, test: Examples, engine: 
     return evaluate(network, *arrays, None, mean=images.mean, std=images.std, engine=engine, flip_tta=flip_tta).accuracy
 
 
-def train_seed_config(images: ImageTensors, engine: Engine, *, num_epochs: int, seed: int, folder: Path) -> nn.Module:
-    """The seed config, trained by this project."""
-    training = Training(SEED_CONFIG, images, max_epochs=num_epochs, seed=seed, engine=engine)
+def train_config(
+    config: TrainConfig, images: ImageTensors, engine: Engine, *, num_epochs: int, seed: int, folder: Path
+) -> nn.Module:
+    """Train a config with this project."""
+    training = Training(config, images, max_epochs=num_epochs, seed=seed, engine=engine)
     found, seconds = newest_checkpoint(folder), 0.0
     if found is not None:
         tensors, meta = found.load()
