@@ -32,10 +32,11 @@ _NUM_IMAGES, _NUM_EPOCHS = 10_000, 8
 _SGD = {"optimizer": "nesterov", "momentum": 0.9, "lr": 0.1, "warmup_fraction": 0.2}
 INGREDIENTS: Mapping[str, Mapping[str, Any]] = {
     "default": {},
+    "Muon's momentum 0.9, rate 0.045": {"momentum": 0.9, "muon_lr": 0.045},
+    "Muon's momentum 0.9, rate 0.02": {"momentum": 0.9, "muon_lr": 0.02},
+    "Muon's rate 0.035": {"muon_lr": 0.035},
     "Nesterov SGD": _SGD,
     "AdamW": {"optimizer": "adamw"},
-    "Muon's rate halved": {"muon_lr": 0.035},
-    "Muon's momentum 0.9": {"momentum": 0.9},
     "a learned first layer": {"stem": "none", "c1_num_convs": 2, "c1_inner_width": 24},
     "random flip": {"alternating_flip": False},
     "no residual additions": {"residual": False},
