@@ -10,6 +10,8 @@ from torch.nn import functional
 
 from model.augment import normalise
 from model.engine import Engine
+from model.metrics import Metric
+from model.split_images import ImageTensors
 
 BATCH_SIZE = 512
 """Images per forward pass."""
@@ -59,8 +61,35 @@ def evaluate(
     return _score(torch.cat(logits), labels.index_select(0, chosen))
 
 
+def validate(network: nn.Module, images: ImageTensors, *, metric: Metric, engine: Engine) -> dict[str, float | None]:
+    """Loss, accuracy, score and its standard error on the validation split, as `EpochMetrics` names them.
+
+    All None without a validation split.
+    """
+    if len(images.val_indices) == 0:
+        return dict.fromkeys(("val_loss", "val_accuracy", "val_score", "val_error"))
+    evaluation = evaluate(
+        network,
+        images.images,
+        images.labels,
+        images.val_indices,
+        mean=images.mean,
+        std=images.std,
+        engine=engine,
+    )
+    labels = images.labels.index_select(0, images.val_indices).cpu().numpy()
+    measured = metric.measure(labels, evaluation.probabilities.numpy())
+    return {
+        "val_loss": evaluation.loss,
+        "val_accuracy": evaluation.accuracy,
+        "val_score": measured.score,
+        "val_error": measured.error,
+    }
+
+
 def _score(logits: Tensor, labels: Tensor) -> Evaluation:
     """Score all batches at once, so that a GPU is waited for once instead of once per batch."""
     loss = functional.cross_entropy(logits, labels).item()
-    num_right = int((logits.argmax(1) == labels).sum().item())
-    return Evaluation(loss=loss, accuracy=num_right / len(labels), probabilities=logits.softmax(1).cpu())
+    probabilities = logits.softmax(1)
+    num_right = int((probabilities.argmax(1) == labels).sum().item())
+    return Evaluation(loss=loss, accuracy=num_right / len(labels), probabilities=probabilities.cpu())

@@ -11,15 +11,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional
 
 from model.augment import Augmentation, Draws, augment, to_device
 from model.builder import Builder
+from model.class_weights import loss_weights, training_loss
 from model.config import TrainConfig
 from model.engine import Engine, give_back_memory, synchronise
-from model.evaluation import evaluate
+from model.evaluation import validate
 from model.layers import seed_dropout
+from model.metrics import METRICS
 from model.network import build
+from model.objective import ACCURACY, Objective
 from model.optim import ParameterAverage, build_optimizer, learning_rate, set_learning_rate
 from model.seeds import derive_seed
 from model.split_images import ImageTensors
@@ -47,13 +49,15 @@ class EpochMetrics:
     epoch: int
     """From 1."""
     train_loss: float
-    """Mean loss in nats over the epoch's steps, with label smoothing and augmentation."""
+    """Mean loss in nats over the epoch's steps, with class weights, label smoothing and augmentation."""
     val_loss: float | None
     """Cross-entropy in nats without label smoothing; None without a validation split."""
     val_accuracy: float | None
     """Fraction, 0..1; None without a validation split."""
     val_score: float | None
-    """What the search compares trainings by, larger is better; None without a validation split."""
+    """Score by the objective's metric, larger is better; None without a validation split."""
+    val_error: float | None
+    """Standard error of the score over the choice of validation images."""
     lr: float
     """Learning rate of the epoch's last step."""
     seconds: float
@@ -80,6 +84,7 @@ class Training:
         engine: Engine,
         build: Builder = build,
         on_step: Callable[[int, int, int], None] | None = None,
+        objective: Objective = ACCURACY,
     ) -> None:
         """`on_step(epoch, step, steps_per_epoch)` is called after each step, counted from 1; it must be fast."""
         engine.apply()
@@ -87,6 +92,9 @@ class Training:
         self._on_step, self._build = on_step, build
         self.config, self.images, self.engine = config, images, engine
         self.max_epochs, self.seed = max_epochs, seed
+        self._metric = METRICS[objective.metric_name]
+        train_labels = images.labels[images.train_indices]
+        self._loss_weights = loss_weights(objective.class_weights, train_labels, images.num_classes)
         self.epoch = 0
         num_train = len(images.train_indices)
         recipe = config.recipe
@@ -110,16 +118,16 @@ class Training:
         start = time.perf_counter()
         epoch = self.epoch + 1
         train_loss, lr = self._train_steps(epoch)
-        val_loss, val_accuracy = self._evaluate(epoch)
+        validated = validate(self.network, self.images, metric=self._metric, engine=self.engine)
+        if validated["val_loss"] is not None and not np.isfinite(validated["val_loss"]):
+            raise DivergedError(epoch, self.steps_per_epoch)
         synchronise(self.engine)
         seconds = time.perf_counter() - start
         self.epoch = epoch
         return EpochMetrics(
             epoch=epoch,
             train_loss=train_loss,
-            val_loss=val_loss,
-            val_accuracy=val_accuracy,
-            val_score=val_accuracy,
+            **validated,
             lr=lr,
             seconds=seconds,
             images_per_s=self.steps_per_epoch * self.batch_size / seconds,
@@ -207,28 +215,12 @@ class Training:
         with self.engine.autocast():
             logits = self._step_network(batch.contiguous(memory_format=self.engine.memory_format))
         labels = images.labels.index_select(0, indices)
-        loss = functional.cross_entropy(logits.float(), labels, label_smoothing=self.config.recipe.label_smoothing)
+        smoothing = self.config.recipe.label_smoothing
+        loss = training_loss(logits.float(), labels, self._loss_weights, label_smoothing=smoothing)
         self._optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         self._optimizer.step()
         return loss.detach()
-
-    def _evaluate(self, epoch: int) -> tuple[float, float] | tuple[None, None]:
-        images = self.images
-        if len(images.val_indices) == 0:
-            return None, None
-        evaluation = evaluate(
-            self.network,
-            images.images,
-            images.labels,
-            images.val_indices,
-            mean=images.mean,
-            std=images.std,
-            engine=self.engine,
-        )
-        if not np.isfinite(evaluation.loss):
-            raise DivergedError(epoch, self.steps_per_epoch)
-        return evaluation.loss, evaluation.accuracy
 
     def _networks(self) -> dict[str, nn.Module]:
         networks = {"network": self.trained_network}

@@ -1,8 +1,7 @@
-"""Statistics of a few scores, with 95 % intervals; pure. Scores are accuracies, fractions 0..1."""
+"""Statistics of a few scores, with 95 % intervals; pure. The larger score is the better one."""
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -83,19 +82,27 @@ def proportion_interval(num_right: int, num_total: int) -> tuple[float, float]:
     return float(interval.low), float(interval.high)
 
 
-def paired_gain(is_right: NDArray[np.bool_], is_reference_right: NDArray[np.bool_]) -> Difference:
-    """Gain in accuracy of one network over another on the same images (both (N,)), with a normal interval.
+def images_interval(score: float, influences: NDArray[np.float64]) -> tuple[float, float] | None:
+    """The normal 95 % interval of a score over the choice of N images, from their influences on it (N,).
 
-    The interval covers the choice of images, not the choice of seeds.
+    See `model.metrics.Measurement`. None where all influences are equal, so that the images tell nothing of it.
     """
-    gains = is_right.astype(np.int64) - is_reference_right.astype(np.int64)
-    mean = float(gains.mean())
-    if len(gains) < 2:
-        return Difference(value=mean, low=None, high=None)
-    if np.ptp(gains) == 0:
-        return Difference(value=mean, low=mean, high=mean)
-    low, high = scipy.stats.norm.interval(CONFIDENCE, mean, scipy.stats.sem(gains))
-    return Difference(value=mean, low=float(low), high=float(high))
+    if np.ptp(influences) == 0:
+        return None
+    low, high = scipy.stats.norm.interval(CONFIDENCE, score, scipy.stats.sem(influences))
+    return float(low), float(high)
+
+
+def paired_gain(gain: float, influences: NDArray[np.float64], reference: NDArray[np.float64]) -> Difference:
+    """The gain of one network's score over another's on the same images, with a normal interval.
+
+    `influences` and `reference` (N,) are those of the images on both scores. The interval covers the choice of images,
+    not the choice of seeds.
+    """
+    if len(influences) < 2:
+        return Difference(value=gain, low=None, high=None)
+    low, high = images_interval(gain, influences - reference) or (gain, gain)
+    return Difference(value=gain, low=low, high=high)
 
 
 def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float | None:
@@ -103,28 +110,6 @@ def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float |
     if len(first) < 2 or _is_constant(first) or _is_constant(second):
         return None
     return float(scipy.stats.spearmanr(first, second).statistic)
-
-
-def chance_threshold(chance: float, num_examples: int) -> float:
-    """The accuracy that guessing exceeds once in about 700 tries: `chance`, its mean, plus 3 standard errors."""
-    return float(chance + 3 * np.sqrt(chance * (1 - chance) / num_examples))
-
-
-@dataclass(frozen=True, kw_only=True)
-class ScoreNoise:
-    """What accuracies on few images cannot tell. Without values, scores are exact."""
-
-    chance: float = -math.inf
-    """A score below may be a guess; see `chance_threshold`."""
-    num_examples: int | None = None
-    """Images that a score is measured on."""
-
-    def are_equal(self, first: float, second: float) -> bool:
-        """Whether two accuracies differ by less than the standard error of their difference."""
-        if self.num_examples is None:
-            return False
-        mean = (first + second) / 2
-        return abs(first - second) < math.sqrt(2 * mean * (1 - mean) / self.num_examples)
 
 
 def _is_constant(values: Sequence[float]) -> bool:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import AfterValidator, Strict, field_validator, model_validator
 
+from model.objective import ClassWeights, MetricName
 from search.options import Options, option
 from search.paths import sqlite_url, whole_path, whole_url
 
@@ -43,6 +44,12 @@ class SearchSettings(Options):
         default_text="25; up to 100 with fewer than 1,000 training images",
         ge=1,
         is_fixed=True,
+    )
+    metric: MetricName = option(
+        "metric", SEARCH, "ranks and reports networks; accuracy is shown beside it", default="accuracy", is_fixed=True
+    )
+    class_weights: ClassWeights = option(
+        "class-weights", SEARCH, "balanced: all classes weigh the same in the loss", default="none", is_fixed=True
     )
     scheduler: Scheduler = option(
         "scheduler",

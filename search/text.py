@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from model.metrics import Metric
 
 
 def percent(fraction: float | None) -> str:
@@ -10,9 +13,25 @@ def percent(fraction: float | None) -> str:
     return "-" if fraction is None else f"{100 * fraction:.2f} %"
 
 
-def points(difference: float) -> str:
-    """A difference of two fractions in percentage points: "+1.20 points"."""
-    return f"{100 * difference:+.2f} points"
+def bare_number(metric: Metric, value: float, sign: str = "") -> str:
+    """A value of the metric, or a difference of two, without a unit: "83.10" (of percent) or "0.8310".
+
+    `sign`: "+" to write that of positive numbers, too.
+    """
+    return format(100 * value, f"{sign}.2f") if metric.is_percent else format(value, f"{sign}.4f")
+
+
+def score_text(metric: Metric, score: float | None, accuracy: float | None = None) -> str:
+    """The metric's own value: "83.10 %" or "0.8310"; "-" for None. Another metric's has the `accuracy` behind it."""
+    if score is None:
+        return "-"
+    beside = "" if accuracy is None or metric.name == "accuracy" else f" (accuracy {percent(accuracy)})"
+    return f"{bare_number(metric, metric.value(score))}{' %' if metric.is_percent else ''}{beside}"
+
+
+def gain_text(metric: Metric, gain: float, sign: str = "+") -> str:
+    """A difference of two scores, positive where the first is better: "+1.20 points" or "+0.0120"."""
+    return bare_number(metric, gain, sign) + (" points" if metric.is_percent else "")
 
 
 def duration(seconds: float | None) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from model.metrics import METRICS
 from search.display.display import Display
 from search.display.progress import Progress
 from search.retrain.stage import note_winner, retrain_splits
@@ -41,7 +42,7 @@ def train_all(preparation: Preparation, study: RunStudy, watchers: Watchers) -> 
 
     settings, steering = preparation.settings, watchers.control.steering
     watchers.control.check()
-    on_winner = partial(note_winner, settings.run_dir, study, watchers.display)
+    on_winner = partial(note_winner, settings, study, watchers.display)
     retrainings = RetrainQueue(settings, study, preparation.baselines, on_winner)
     # Made first: it finishes the writes that a kill cut off.
     checkpoints = Checkpoints(settings.run_dir)
@@ -50,7 +51,7 @@ def train_all(preparation: Preparation, study: RunStudy, watchers: Watchers) -> 
         study,
         retrainings,
         checkpoints,
-        noise=preparation.score_noise,
+        chance_level=preparation.chance_level,
         starts_anew=True,
         steering=steering,
     )
@@ -107,6 +108,10 @@ class _Stage:
         settings, slots, watchers = self.preparation.settings, self.preparation.machine.slots, self.watchers
         watchers.control.on_change = self._show_steering
         if not is_searched:
+            watchers.display.message(
+                f"trials are ranked by their validation {METRICS[settings.metric].title}, single view: "
+                f"{self.preparation.val_floor.note}"
+            )
             watchers.display.start_trials(self._search_progress())
         self._show_steering()
         with (
@@ -205,6 +210,8 @@ class _Stage:
             expected_epochs(settings, num_trials),
             rung_epochs=rungs_of(settings),
             num_workers=self.preparation.machine.slots.num_concurrent,
+            metric=METRICS[settings.metric],
+            floor_note=self.preparation.val_floor.note,
             num_finalists=NUM_FINALISTS if self.scheduler.promotions else 0,
         )
         progress.resume(self.study.trials())
@@ -216,6 +223,8 @@ class _Stage:
             num_tasks,
             max_epochs,
             float(num_tasks * max_epochs),
+            metric=METRICS[self.preparation.settings.metric],
+            floor_note=self.preparation.val_floor.note,
             stage="retraining",
             num_workers=self.preparation.machine.slots.num_concurrent,
         )

@@ -48,8 +48,11 @@ def reread(run: Run) -> Run:
     return Run(run.run_dir, read_document(run.run_dir), run.study)
 
 
-def add_trials(study: RunStudy, num_trials: int, *, seed: int = 0) -> None:
-    """Trials with made-up curves, the seed config first, stopped by the real rule; two workers take turns."""
+def add_trials(study: RunStudy, num_trials: int, *, seed: int = 0, offset: float = 0.0) -> None:
+    """Trials with made-up curves, the seed config first, stopped by the real rule; two workers take turns.
+
+    `offset` is added to all scores: with -1 they are those of log losses between 0 and 1.
+    """
     rng = random.Random(seed)
     clock = [1_800_000_000.0, 1_800_000_001.0]
     recorded: dict[int, list[float]] = {epoch: [] for epoch in RUNGS}
@@ -61,7 +64,7 @@ def add_trials(study: RunStudy, num_trials: int, *, seed: int = 0) -> None:
         )
         skill = 0.9 - 0.3 * abs(math.log(config["lr"] / 0.2)) / 3 - 0.2 * rng.random()
         for epoch in range(1, MAX_EPOCHS + 1):
-            score = skill * (1 - 0.6 * math.exp(-epoch / 2)) + 0.01 * rng.random()
+            score = skill * (1 - 0.6 * math.exp(-epoch / 2)) + 0.01 * rng.random() + offset
             clock[worker] += 20
             record_epoch(study, number, epoch, score, recorded_at=clock[worker], worker=f"host:{worker}")
             if epoch in RUNGS:
@@ -83,7 +86,7 @@ def add_trial(study: RunStudy, config: dict[str, Any], *, origin: str = "sampled
 
 def record_epoch(study: RunStudy, number: int, epoch: int, score: float, *, recorded_at: float, worker: str) -> None:
     """An epoch of a trial, 20 s long."""
-    losses = {"train_loss": 2.0 / epoch, "val_loss": 2.1 / epoch}
+    losses = {"train_loss": 2.0 / epoch, "val_loss": 2.1 / epoch, "val_accuracy": 0.9 * abs(score), "val_error": 0.01}
     times = {"seconds": 19.0, "images_per_s": 2000.0, "recorded_at": recorded_at}
     metrics = {**losses, **times, "lr": 0.1, "worker": worker}
     study.record_epoch(number, epoch=epoch, score=score, metrics=metrics)
@@ -102,6 +105,7 @@ def add_retrains(run: Run, *, accuracies: dict[str, float], num_images: int = 40
             labels = rng.integers(0, num_classes, num_images)
             probabilities = _answers(labels, accuracy, num_classes, rng)
             measured = float((probabilities.argmax(axis=1) == labels).mean())
+            score = run.metric.measure(labels, probabilities).score
             images = rng.integers(0, 256, (num_images, 32, 32, 3), dtype=np.uint8)
             record = RetrainRecord(
                 config_name=name,
@@ -114,6 +118,8 @@ def add_retrains(run: Run, *, accuracies: dict[str, float], num_images: int = 40
                 multiply_adds=47_917_696,
                 receptive_field=80,
                 seconds=180.0,
+                test_score=score,
+                test_score_tta=score + 0.003,
                 test_accuracy=measured,
                 test_accuracy_tta=measured + 0.003,
                 test_loss=0.5,

@@ -50,7 +50,7 @@ def preparation_of(settings: SearchSettings, data: TrainingData) -> Preparation:
     return Preparation(
         settings=settings,
         data=data,
-        survey=ImageSurvey(train={}, test={}, contrast=0.0),
+        survey=ImageSurvey(train={}, test={"0": 3, "1": 2}, contrast=0.0),
         images=split_images(settings, data),
         space=SPACE,
         machine=MACHINE,
@@ -77,7 +77,7 @@ def make_retrained_run(folder: Path, *, config: TrainConfig = TINY, num_images: 
     run = make_run(folder, lambda study: None, class_names=data.class_names)
     settings = SearchSettings(run_name=folder.name, results_dir=folder.parent, max_epochs=2, grace_period=1)
     preparation, study, display = preparation_of(settings, data), completed_trials(config), Display(io.StringIO())
-    queue = RetrainQueue(settings, study, {}, partial(note_winner, folder, study, display))
+    queue = RetrainQueue(settings, study, {}, partial(note_winner, settings, study, display))
     train_serially(preparation, queue)
     evaluate_retrained(preparation, queue, study, display)
     [record] = study.retrains()

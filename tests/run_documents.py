@@ -25,6 +25,7 @@ def make_document(name: str = "r", *, class_names: tuple[str, ...] = ("cat", "do
             image_size=32,
             num_train=1293,
             num_val=145,
+            val_counts=_equal_counts(145, len(class_names)),
             class_names=class_names,
             mean=(0.3, 0.3, 0.3),
             std=(0.3, 0.3, 0.3),
@@ -35,3 +36,8 @@ def make_document(name: str = "r", *, class_names: tuple[str, ...] = ("cat", "do
         versions={"python": "3.11", "convladder": "0.1.0"},
         hardware=HardwareRecord(processor="a CPU", cpu_cores=2, memory_gib=23.5, gpus=(), system="Linux"),
     )
+
+
+def _equal_counts(num_images: int, num_classes: int) -> tuple[int, ...]:
+    """So many images spread over the classes."""
+    return tuple(num_images // num_classes + (index < num_images % num_classes) for index in range(num_classes))

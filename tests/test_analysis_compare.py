@@ -55,8 +55,8 @@ def test_the_verdict_is_the_paired_difference_on_the_test_images(tmp_path: Path,
     gains = rights[1].astype(int) - rights[0].astype(int)
     margin = 1.959964 * gains.std(ddof=1) / np.sqrt(len(gains))
     assert comparison.verdict == (
-        f"The network of second is {100 * gains.mean():.2f} points better than that of first "
-        f"(95 % interval {100 * (gains.mean() - margin):.2f} to {100 * (gains.mean() + margin):.2f})."
+        f"The network of second is {100 * gains.mean():.2f} points better than that of first by test "
+        f"accuracy (95 % interval {100 * (gains.mean() - margin):.2f} to {100 * (gains.mean() + margin):.2f})."
     )
     shown = values(comparison, "result", "test accuracy")
     assert shown == tuple(f"{100 * right.mean():.2f} %" for right in rights)
@@ -69,7 +69,7 @@ def test_the_other_way_round_the_verdict_names_the_same_network(tmp_path: Path) 
 
 def test_a_small_difference_may_be_chance(tmp_path: Path) -> None:
     verdict = compare_runs(*(run_of(tmp_path / str(acc), accuracy=acc) for acc in (0.8, 0.803))).verdict
-    assert verdict.endswith("possibly by chance.") or "same number" in verdict
+    assert verdict.endswith("possibly by chance.") or "have the same" in verdict
 
 
 def test_several_seeds_are_compared_by_their_means(tmp_path: Path) -> None:
@@ -83,13 +83,13 @@ def test_other_images_do_not_compare(tmp_path: Path) -> None:
     data = second.document.data.model_copy(update={"fingerprint": "e" * 64})
     object.__setattr__(second, "document", second.document.model_copy(update={"data": data}))
     comparison = compare_runs(first, second)
-    assert comparison.verdict == "The runs used different images, so their accuracies cannot be compared."
+    assert comparison.verdict == "The runs used different images, so their test accuracy cannot be compared."
     assert values(comparison, "settings and data", "data: fingerprint") == ("f" * 64, "e" * 64)
 
 
 def test_a_run_without_a_winner_has_its_place(tmp_path: Path) -> None:
     comparison = compare_runs(run_of(tmp_path / "a", accuracy=0.7), make_run(tmp_path / "b", lambda study: None))
-    assert comparison.verdict == "No test accuracies to compare yet: no retrained winner in b."
+    assert comparison.verdict == "No test results to compare yet: no retrained winner in b."
     assert values(comparison, "result", "test accuracy")[1] == "-"
     assert comparison.curves[1] is None
     assert 'class="plot"' not in comparison_page(comparison)

@@ -7,20 +7,17 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
 from fabricated_run import add_retrains, add_trials, make_run, reread
-from sklearn.metrics import balanced_accuracy_score
 
 from model.survey import ImageSurvey
-from search.analysis.floor import floor_of, floor_sentence
 from search.analysis.results import Run
 from search.analysis.summary import summary_text
 from search.display.display import Display
 from search.report.data import report_data
 from search.report.page import report_page
-from search.retrain.stage import _balanced_accuracy
 from search.schedulers.steering import Steering
+from search.setup.floor import floor_of, floor_sentence
 from search.study.study import RunStudy
 from search.trial_stage import _note_early_end
 
@@ -48,19 +45,10 @@ def run(tmp_path: Path) -> Run:
     return Run(run.run_dir, run.document.model_copy(update={"data": data}), run.study)
 
 
-def test_balanced_accuracy_against_scikit_learn() -> None:
-    rng = np.random.default_rng(0)
-    labels, predicted = rng.integers(0, 4, 200), rng.integers(0, 4, 200)
-    labels[labels == 2] = 1
-    known = predicted.copy()
-    known[known == 2] = 0  # scikit-learn warns of a predicted class that has no images
-    assert _balanced_accuracy(labels, known) == pytest.approx(balanced_accuracy_score(labels, known))
-
-
 def test_the_floor_is_chance_and_the_largest_classs_share() -> None:
-    floor = floor_of({"a": 6, "b": 1, "c": 1})
+    floor = floor_of({"a": 6, "b": 1, "c": 1}, "accuracy")
     assert (floor.chance, floor.majority, floor.largest_class, floor.is_imbalanced) == (1 / 3, 0.75, "a", True)
-    assert not floor_of({"a": 2, "b": 1, "c": 1}).is_imbalanced
+    assert not floor_of({"a": 2, "b": 1, "c": 1}, "accuracy").is_imbalanced
     assert floor.note == "chance 33.33 %, always a 75.00 %"
 
 
@@ -74,8 +62,8 @@ def test_the_floor_is_chance_and_the_largest_classs_share() -> None:
     ],
 )
 def test_an_accuracy_at_the_floor_gets_a_sentence(accuracy: float, low: float | None, words: str | None) -> None:
-    text = floor_sentence(floor_of({"a": 6, "b": 1, "c": 1}), accuracy, low, 0.5)
-    assert "Guessing scores 33.33 %, always answering a 75.00 % of the test images." in text
+    text = floor_sentence(floor_of({"a": 6, "b": 1, "c": 1}, "accuracy"), accuracy, low, 0.5)
+    assert "Guessing scores 33.33 %, always answering a 75.00 % on the test images." in text
     assert "balanced accuracy, the mean over the classes, is 50.00 %" in text
     assert ("no better" in text) == (words is not None)
     if words is not None:
@@ -90,7 +78,7 @@ def test_summary_and_page_show_the_floor_and_the_balanced_accuracy(run: Run) -> 
     assert heading.count("|") == row.count("|")
     page = report_page(report_data(run)).replace("\u00a0", " ")
     for text in (summary, page):
-        assert "always answering plane 90.00 % of the test images" in text
+        assert "always answering plane 90.00 % on the test images" in text
     assert "chance 33.33 %, always plane 90.00 %" in page
 
 

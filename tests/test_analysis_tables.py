@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from model.config import CONFIG_KEYS, SEED_CONFIG
+from model.metrics import METRICS as ALL_METRICS
 from search.analysis.tables import (
     EPOCH_COLUMNS,
     RETRAIN_COLUMNS,
@@ -35,8 +36,10 @@ RETRAINED = RetrainRecord(
     multiply_adds=20,
     receptive_field=30,
     seconds=1.0,
+    test_score=0.5,
     test_accuracy=0.5,
 )
+ACCURACY = ALL_METRICS["accuracy"]
 PROFILE = {"num_params": 1000, "multiply_adds": 2000, "receptive_field": 45}
 
 
@@ -79,7 +82,12 @@ def study() -> RunStudy:
 
 @pytest.fixture(scope="module")
 def trials(study: RunStudy) -> pd.DataFrame:
-    return trials_frame(study.trials(), CONFIG_KEYS)
+    return trials_frame(study.trials(), ACCURACY, CONFIG_KEYS)
+
+
+def named(columns: dict[str, str], metric: str = "accuracy") -> dict[str, str]:
+    """The columns of a run with this metric."""
+    return {name.replace("METRIC", metric): kind for name, kind in columns.items()}
 
 
 def row(trials: pd.DataFrame, status: str) -> dict[str, Any]:
@@ -95,21 +103,21 @@ def test_every_trial_has_a_row_with_its_status(trials: pd.DataFrame) -> None:
 
 
 def test_columns_and_types_are_the_same_for_any_run(study: RunStudy, trials: pd.DataFrame) -> None:
-    empty = trials_frame([], CONFIG_KEYS)
-    assert list(empty.columns) == list(trials.columns) == [*TRIAL_COLUMNS, *CONFIG_KEYS]
+    empty = trials_frame([], ACCURACY, CONFIG_KEYS)
+    assert list(empty.columns) == list(trials.columns) == [*named(TRIAL_COLUMNS), *CONFIG_KEYS]
     for frame in (
         empty,
         trials,
-        *(trials_frame(part, CONFIG_KEYS) for part in (study.trials()[5:], study.trials()[2:3])),
+        *(trials_frame(part, ACCURACY, CONFIG_KEYS) for part in (study.trials()[5:], study.trials()[2:3])),
     ):
-        assert {name: str(frame[name].dtype) for name in TRIAL_COLUMNS} == TRIAL_COLUMNS
+        assert {name: str(frame[name].dtype) for name in named(TRIAL_COLUMNS)} == named(TRIAL_COLUMNS)
     for frame, columns in (
-        (epochs_frame([]), EPOCH_COLUMNS),
-        (epochs_frame(study.trials()), EPOCH_COLUMNS),
-        (retrains_frame([]), RETRAIN_COLUMNS),
-        (retrains_frame([RETRAINED]), RETRAIN_COLUMNS),
+        (epochs_frame([], ACCURACY), EPOCH_COLUMNS),
+        (epochs_frame(study.trials(), ACCURACY), EPOCH_COLUMNS),
+        (retrains_frame([], ACCURACY), RETRAIN_COLUMNS),
+        (retrains_frame([RETRAINED], ACCURACY), RETRAIN_COLUMNS),
     ):
-        assert {name: str(frame[name].dtype) for name in frame.columns} == columns
+        assert {name: str(frame[name].dtype) for name in frame.columns} == named(columns)
 
 
 def test_a_completed_trial(trials: pd.DataFrame) -> None:
@@ -141,7 +149,7 @@ def test_errors_are_in_the_table(trials: pd.DataFrame) -> None:
 
 
 def test_the_epochs_table_has_a_row_for_every_epoch(study: RunStudy) -> None:
-    epochs = epochs_frame(study.trials())
+    epochs = epochs_frame(study.trials(), ACCURACY)
     assert len(epochs) == 7
     assert list(epochs["trial_number"]) == [0, 0, 0, 1, 1, 3, 4]
     assert list(epochs["epoch"])[:3] == [1, 2, 3]
@@ -160,11 +168,36 @@ def test_tables_survive_csv_and_parquet(trials: pd.DataFrame, tmp_path: Path) ->
 
 def test_retrains_have_their_columns_in_the_given_order() -> None:
     finalist = dataclasses.replace(RETRAINED, config_name="finalist", includes_val=False, val_score=0.4, error="nan")
-    frame = retrains_frame([RETRAINED, finalist])
-    assert list(frame.columns) == list(RETRAIN_COLUMNS)
+    frame = retrains_frame([RETRAINED, finalist], ACCURACY)
+    assert list(frame.columns) == list(named(RETRAIN_COLUMNS))
     assert list(frame["config_name"]) == ["winner", "finalist"]
     assert list(frame["retrain_seed"]) == [2**62 + 1] * 2
     assert list(frame["includes_val"]) == [True, False]
     assert list(frame["test_accuracy"]) == [0.5, 0.5]
     assert list(frame["val_accuracy"].isna()) == [True, False]
     assert list(frame["error"].isna()) == [True, False]
+
+
+def test_columns_are_named_after_the_metric_and_hold_its_own_values(study: RunStudy) -> None:
+    """Scores of the log loss are negative in the record; the accuracy stands beside."""
+    log_loss = ALL_METRICS["log_loss"]
+    records = [
+        dataclasses.replace(
+            record,
+            scores={epoch: -score for epoch, score in record.scores.items()},
+            epoch_metrics={epoch: {**METRICS, "val_accuracy": 0.9, "val_error": 0.01} for epoch in record.scores},
+        )
+        for record in study.trials()
+    ]
+    completed = row(trials_frame(records, log_loss, CONFIG_KEYS), "completed")
+    values = [completed[f"{name}_val_log_loss"] for name in ("last", "best")]
+    assert (*values, completed["best_epoch"], completed["last_val_accuracy"]) == (0.5, 0.25, 1, 0.9)
+    epochs = epochs_frame(records, log_loss)
+    assert list(epochs.columns)[2:5] == ["val_log_loss", "val_log_loss_error", "val_accuracy"]
+    assert list(epochs.iloc[0, 2:5]) == [0.25, 0.01, 0.9]
+    retrain = dataclasses.replace(RETRAINED, test_score=-0.7, test_score_tta=-0.6, test_balanced_accuracy=0.4)
+    [tested] = retrains_frame([retrain], log_loss).to_dict("records")
+    assert (tested["test_log_loss"], tested["test_log_loss_tta"], tested["test_accuracy"]) == (0.7, 0.6, 0.5)
+    frame = retrains_frame([dataclasses.replace(retrain, test_score=0.4)], ALL_METRICS["balanced_accuracy"])
+    assert frame.columns.is_unique
+    assert list(frame["test_balanced_accuracy"]) == [0.4]

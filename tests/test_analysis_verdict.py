@@ -33,7 +33,7 @@ def test_a_finished_run_has_accuracy_gain_and_interval(tmp_path: Path) -> None:
     assert gain.difference.value == pytest.approx(winner.test.mean - seed.test.mean)
     assert gain.difference.is_clear
     assert not gain.is_over_seeds
-    points = f"{100 * gain.difference.value:.2f} points more than the seed config."
+    points = f"{100 * gain.difference.value:.2f} points better than the seed config."
     assert result.verdict.endswith(points)
 
 
@@ -51,8 +51,8 @@ def test_several_seeds_give_students_interval(tmp_path: Path) -> None:
     ("winner", "seed", "words"),
     [
         (0.5, 0.9, "The search did not beat the seed config: its network has"),
-        (0.80, 0.79, "more than the seed config (possibly chance)."),
-        (1.0, 1.0, "The search did not beat the seed config: both classify 100.00 %"),
+        (0.80, 0.79, "better than the seed config (possibly chance)."),
+        (1.0, 1.0, "The search did not beat the seed config: both have a test accuracy of 100.00 %"),
     ],
 )
 def test_the_verdict_admits_a_search_that_was_not_worth_it(
@@ -72,7 +72,7 @@ def test_the_verdict_admits_a_search_that_was_not_worth_it(
             {"winner": 0.5, "seed": 0.9, "default": 0.8},
             "The search did not beat the seed config or the space's default:",
         ),
-        ({"winner": 0.9, "seed": 0.1, "default": 0.2}, " more than the space's default."),
+        ({"winner": 0.9, "seed": 0.1, "default": 0.2}, " points better than the space's default."),
     ],
 )
 def test_both_baselines_are_in_the_verdict(tmp_path: Path, accuracies: dict[str, float], words: str) -> None:

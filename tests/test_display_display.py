@@ -36,7 +36,7 @@ def shown(play: Callable[[Display], None]) -> str:
     return stream.getvalue()
 
 
-def test_a_stop_among_equals_is_not_said_to_be_below_the_cutoff(study: RunStudy) -> None:
+def test_a_stop_among_equals_is_not_said_to_be_worse_than_the_cutoff(study: RunStudy) -> None:
     study.record_epoch(2, epoch=1, score=0.5, metrics={})
     study.record_rung(2, RungDecision(epoch=1, score=0.5, cutoff=0.5, num_scores=3, is_stopped=True))
     study.finish(2, TrialStatus.STOPPED)
@@ -45,7 +45,7 @@ def test_a_stop_among_equals_is_not_said_to_be_below_the_cutoff(study: RunStudy)
         display.start_trials(Progress(3, 9, 20.0, rung_epochs=(1, 3)))
         display.end(study.trial(2))
 
-    assert "validation accuracy 50.00 % at the cutoff 50.00 %" in shown(play)
+    assert "validation accuracy 50.00 %, at the cutoff 50.00 %" in shown(play)
 
 
 def test_warnings_are_loud_and_text_is_not_taken_for_markup() -> None:
@@ -92,7 +92,7 @@ def test_a_line_says_how_each_trial_ended(study: RunStudy) -> None:
     assert first.startswith(
         "[1/3 started, 0 running, 0 paused, 1 finished; 1 of about 20 epochs] trial 0 stopped at rung 1"
     )
-    assert "(epoch 1), validation accuracy 25.00 % below the cutoff 50.00 %" in first
+    assert "(epoch 1), validation accuracy 25.00 %, worse than the cutoff 50.00 %" in first
     assert second.startswith(
         "[2/3 started, 0 running, 0 paused, 2 finished; 1 of about 20 epochs] trial 1 failed after"
     )

@@ -8,11 +8,10 @@ from scipy import stats
 
 from search.estimates import (
     Difference,
-    ScoreNoise,
-    chance_threshold,
     estimate_gain,
     estimate_mean,
     estimate_optimism,
+    images_interval,
     paired_gain,
     proportion_interval,
     rank_correlation,
@@ -108,13 +107,19 @@ def test_proportion_has_wilsons_interval(num_right: int, num_total: int, expecte
 
 
 def test_gain_on_the_same_images_counts_where_the_two_differ() -> None:
-    gain = paired_gain(np.array([True, True, True, False]), np.array([True, False, False, False]))
-    # Gains 0, 1, 1, 0: standard deviation sqrt(1 / 3).
+    gain = paired_gain(0.5, np.array([0.25, 0.25, 0.25, -0.75]), np.array([0.75, -0.25, -0.25, -0.25]))
+    # Right answers 1, 1, 1, 0 and 1, 0, 0, 0, so gains 0, 1, 1, 0: standard deviation sqrt(1 / 3).
     margin = 1.959964 * (1 / 3) ** 0.5 / 2
-    assert gain.value == 0.5
     assert [gain.low, gain.high] == pytest.approx([0.5 - margin, 0.5 + margin], 1e-6)
-    assert paired_gain(np.array([True]), np.array([False])) == Difference(value=1.0, low=None, high=None)
-    assert paired_gain(np.array([True] * 2), np.array([True] * 2)) == Difference(value=0.0, low=0.0, high=0.0)
+    assert paired_gain(1.0, np.zeros(1), np.zeros(1)) == Difference(value=1.0, low=None, high=None)
+    assert paired_gain(0.0, np.ones(2), np.ones(2)) == Difference(value=0.0, low=0.0, high=0.0)
+
+
+def test_a_score_has_the_interval_of_its_influences() -> None:
+    influences = np.array([0.5, -0.5, 0.5, -0.5])
+    margin = 1.959964 * (1 / 3) ** 0.5 / 2
+    assert images_interval(0.5, influences) == pytest.approx((0.5 - margin, 0.5 + margin), 1e-6)
+    assert images_interval(1.0, np.zeros(4)) is None
 
 
 @pytest.mark.parametrize(
@@ -130,17 +135,3 @@ def test_gain_on_the_same_images_counts_where_the_two_differ() -> None:
 def test_rank_correlation(first: list[float], second: list[float], expected: float | None) -> None:
     rho = rank_correlation(first, second)
     assert rho == (None if expected is None else pytest.approx(expected))
-
-
-def test_chance_is_left_behind_at_three_standard_errors() -> None:
-    assert chance_threshold(1 / 10, 900) == pytest.approx(0.1 + 3 * 0.01)
-    assert chance_threshold(1 / 2, 100) == pytest.approx(0.5 + 3 * 0.05)
-    assert chance_threshold(1, 100) == 1
-
-
-@pytest.mark.parametrize(("num_examples", "is_equal"), [(None, False), (100, True), (199, True), (201, False)])
-def test_accuracies_within_the_standard_error_of_their_difference_are_equal(
-    num_examples: int | None, is_equal: bool
-) -> None:
-    """Around 0.5, the standard error is sqrt(0.5 / n): 0.05 with 200 images."""
-    assert ScoreNoise(num_examples=num_examples).are_equal(0.475, 0.525) is is_equal

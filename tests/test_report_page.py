@@ -121,7 +121,7 @@ def test_test_images_of_a_single_class(tmp_path: Path) -> None:
     add_retrains(run, accuracies={"winner": 1.0, "default": 1.0})
     page = write_page(run)
     check_page(page)
-    assert "The search did not beat the seed config: it chose this very config, with 100.00" in page
+    assert "The search did not beat the seed config: it chose this very config, with a test accuracy of 100.00" in page
     assert "Most confident mistakes" not in page
 
 
@@ -158,7 +158,7 @@ def test_finals_are_on_the_page_and_in_the_summary(tmp_path: Path) -> None:
         assert "Trials trained on 1,000 images" in text
     for title in ("the seed config", "the space&#39;s default"):
         assert f"gain over {title}" in page
-    assert summary.splitlines()[2].startswith("The search's network classifies ")
+    assert summary.splitlines()[2].startswith("The search's network has a test accuracy of ")
     assert summary.count("over seeds).") == 2
     assert "The winner is one of the first, chosen on fresh seeds." in page
 
@@ -196,7 +196,7 @@ def test_trials_at_chance_level_are_named_instead_of_drawn(tmp_path: Path) -> No
     page = write_page(make_run(tmp_path / "run", fill))
     check_page(page)
     assert "3 of 20 trials score above chance level" in page
-    assert "guessing (25.00 %) plus three standard errors on 145 validation images" in page
+    assert "better than 36.38 %, which guesses reach once in about 700 tries on 145 validation images" in page
     assert not {"importances", "parallel", "slice-0"} & set(figures_of(page))
     assert {"curves", "params"} <= set(figures_of(page))
 

@@ -10,6 +10,7 @@ import pytest
 from fabricated_run import SPACE, add_retrains, add_trial, add_trials, make_run, record_epoch, reread
 
 from model.config import SEED_CONFIG
+from model.metrics import METRICS
 from search.analysis.best_so_far import BestSoFar
 from search.report.data import ReportData, report_data
 from search.report.page import PICTURES
@@ -68,7 +69,7 @@ def test_learning_curves_have_a_line_for_each_trial(data: ReportData) -> None:
 
 def test_the_best_so_far_is_drawn_in_its_unit() -> None:
     curve = BestSoFar(costs=[60.0, 180.0], scores=[0.5, 0.6])
-    figure = best_so_far.draw(curve, unit="minutes of training", scale=60)
+    figure = best_so_far.draw(curve, METRICS["accuracy"], unit="minutes of training", scale=60)
     assert (figure["data"][0]["x"], figure["data"][0]["y"]) == ([1, 3], [0.5, 0.6])
     assert figure["layout"]["xaxis"]["title"]["text"] == "minutes of training"
 
@@ -92,7 +93,7 @@ def test_slices_show_the_score_over_the_value(data: ReportData) -> None:
 
 def test_a_log_slice_has_its_geometric_mean_in_the_middle(data: ReportData) -> None:
     lr = SPACE.parameters["lr"]
-    axis = slices.draw(slices.Slice("lr", lr, [], []))["layout"]["xaxis"]
+    axis = slices.draw(slices.Slice("lr", lr, [], [], METRICS["accuracy"]))["layout"]["xaxis"]
     assert lr.low is not None
     assert lr.high is not None
     assert axis["type"] == "log"

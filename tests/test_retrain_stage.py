@@ -117,7 +117,7 @@ def stage(preparation: Preparation, study: RunStudy, kill_at: int = 0) -> str:
         if next(reports) == kill_at:
             raise Killed
 
-    on_winner = partial(note_winner, preparation.settings.run_dir, study, display)
+    on_winner = partial(note_winner, preparation.settings, study, display)
     queue = RetrainQueue(preparation.settings, study, preparation.baselines, on_winner)
     train_serially(preparation, queue, on_report)
     evaluate_retrained(preparation, queue, study, display)

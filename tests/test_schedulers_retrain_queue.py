@@ -65,7 +65,7 @@ def run(preparation: Preparation, study: RunStudy, kill_at: int = 99) -> list[in
         epochs.append(metrics.get("epoch", 0))
 
     display = Display(io.StringIO())
-    on_winner = partial(note_winner, preparation.settings.run_dir, study, display)
+    on_winner = partial(note_winner, preparation.settings, study, display)
     queue = RetrainQueue(preparation.settings, study, {}, on_winner)
     train_serially(preparation, queue, on_report)
     evaluate_retrained(preparation, queue, study, display)
@@ -171,11 +171,11 @@ def test_the_winner_trains_on_all_images_and_each_seed_differs(data: TrainingDat
     assert first.train_losses[0] != second.train_losses[0]
 
 
-@pytest.mark.parametrize("retrain_seeds", [1, 2])
-def test_a_training_that_diverges_counts_nothing_and_says_so(
-    data: TrainingData, tmp_path: Path, retrain_seeds: int
+@pytest.mark.parametrize(("retrain_seeds", "metric", "worst"), [(1, "accuracy", 0), (2, "log_loss", -15.94)])
+def test_a_training_that_diverges_gets_the_worst_score_and_says_so(
+    data: TrainingData, tmp_path: Path, retrain_seeds: int, metric: str, worst: float
 ) -> None:
-    preparation = prepared(tmp_path, data, retrain_seeds=retrain_seeds)
+    preparation = prepared(tmp_path, data, retrain_seeds=retrain_seeds, metric=metric)
     study = study_of(TINY.changed(lr=1e30))
     run(preparation, study)
     rows = study.retrains()
@@ -183,8 +183,10 @@ def test_a_training_that_diverges_counts_nothing_and_says_so(
     for row in rows:
         assert str(row.error).startswith("diverged: the loss was not finite")
         assert row.epochs_trained < EPOCHS
-        scores = (row.val_score, row.test_accuracy, row.test_accuracy_tta, row.test_loss)
-        assert scores == ((None, 0, 0, None) if row.includes_val else (0, None, None, None))
+        scores = [row.test_score, row.test_score_tta] if row.includes_val else [row.val_score]
+        assert scores == [pytest.approx(worst, abs=0.01)] * len(scores)
+        accuracies = (row.val_accuracy, row.test_accuracy, row.test_accuracy_tta, row.test_loss)
+        assert accuracies == ((None, 0, 0, None) if row.includes_val else (0, None, None, None))
 
 
 def test_a_training_that_fails_is_no_result_and_the_next_call_tries_again(data: TrainingData, tmp_path: Path) -> None:

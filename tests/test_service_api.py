@@ -48,7 +48,7 @@ def test_a_finished_run_has_the_tables_and_numbers_of_its_folder(client: Client,
     pd.testing.assert_frame_equal(remote.epochs, run.epochs)
     assert remote.view["state"] == "finished"
     assert run.result.winner is not None
-    assert remote.view["test_accuracy"] == run.result.winner.test.mean
+    assert remote.view["test_result"] == remote.view["test_accuracy"] == run.result.winner.test.mean
     assert remote.view["curve"][-1] == pytest.approx(max(run.epochs["val_accuracy"]), abs=1e-4)
     csv = pd.read_csv(io.BytesIO(client.get("runs/done/trials", format="csv").content))
     assert list(csv["trial_number"]) == list(run.trials["trial_number"])

@@ -101,6 +101,8 @@ def test_other_images_or_another_split_are_refused(preparation: Preparation, stu
         ("grace_period", 4, "--grace-period was 3 when the run began and is 4 now"),
         ("reduction_factor", 2, "--reduction-factor was 6 when the run began and is 2 now"),
         ("seed", 1, "--seed was 0 when the run began and is 1 now"),
+        ("metric", "auc", "--metric was accuracy when the run began and is auc now"),
+        ("class_weights", "balanced", "--class-weights was none when the run began and is balanced now"),
         ("scheduler", "asha", "--scheduler was promotion when the run began and is asha now"),
     ],
 )
@@ -115,7 +117,7 @@ def test_an_edited_setting_is_refused(
 def test_the_settings_that_decide_scores_are_these() -> None:
     fixed = {name for name, option in OPTIONS.items() if option.is_fixed}
     lengths = {"max_epochs", "grace_period", "reduction_factor", "scheduler"}
-    assert fixed == lengths | {"seed", "max_params", "min_receptive_field"}
+    assert fixed == lengths | {"seed", "max_params", "min_receptive_field", "metric", "class_weights"}
 
 
 def test_another_search_space_is_refused_key_by_key(preparation: Preparation, study: RunStudy) -> None:

@@ -8,6 +8,7 @@ import pytest
 from fabricated_run import finalist_record
 from test_study_ranking import record
 
+from model.metrics import METRICS
 from search.analysis.wording import finals_rows
 from search.settings import SearchSettings
 from search.study.finals import RetrainPlan, finals_of
@@ -56,7 +57,7 @@ def test_the_best_mean_on_fresh_seeds_wins() -> None:
     assert (leader.fresh.low, leader.fresh.high) == pytest.approx((0.83 - margin, 0.83 + margin), 1e-6)
     assert leader.optimism.value == pytest.approx(0.90 - 0.83)
     assert (leader.optimism.low, leader.optimism.high) == pytest.approx((0.07 - margin, 0.07 + margin), 1e-5)
-    assert finals_rows(finals) == [
+    assert finals_rows(finals, METRICS["accuracy"]) == [
         ["2", "90.00 %", "83.00 %", "2.00", "78.03 to 87.97", "3", "+7.00 (+2.03 to +11.97)"],
         ["1, the winner", "80.00 %", "84.00 %", "0.00", "84.00 to 84.00", "3", "-4.00 (-4.00 to -4.00)"],
     ]
@@ -72,8 +73,8 @@ def test_until_all_have_run_the_best_of_the_search_leads() -> None:
     finals = finals_of(RECORDS, retrains({2: (0.5, 0.5), 1: (0.9,)}), plan)
     assert not finals.is_over
     assert finals.winner is finals.finalists[0]
-    assert [row[5] for row in finals_rows(finals)] == ["2", "1"]
-    assert not any("winner" in row[0] for row in finals_rows(finals))
+    assert [row[5] for row in finals_rows(finals, METRICS["accuracy"])] == ["2", "1"]
+    assert not any("winner" in row[0] for row in finals_rows(finals, METRICS["accuracy"]))
 
 
 def test_one_config_on_one_seed_needs_no_finals() -> None:
@@ -83,7 +84,7 @@ def test_one_config_on_one_seed_needs_no_finals() -> None:
     assert finals.winner is not None
     assert finals.winner.record.number == 2
     assert finals.winner.optimism is None
-    assert finals_rows(finals) == []
+    assert finals_rows(finals, METRICS["accuracy"]) == []
 
 
 def test_one_config_on_many_seeds_measures_how_much_it_was_flattered() -> None:

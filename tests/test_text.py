@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from search.text import duration, percent, points, size_text, value_text
+from model.metrics import METRICS
+from search.text import duration, gain_text, percent, score_text, size_text, value_text
 
 
 @pytest.mark.parametrize(
@@ -21,13 +22,25 @@ def test_percentages_read_well() -> None:
 
 
 def test_fractions_and_sizes_read_well() -> None:
-    assert (percent(0.831), percent(None), points(0.012), points(-0.5)) == (
-        "83.10 %",
-        "-",
-        "+1.20 points",
-        "-50.00 points",
-    )
+    assert (percent(0.831), percent(None)) == ("83.10 %", "-")
     assert (size_text(31e6), size_text(1.25e9)) == ("31 MB", "1.2 GB")
+
+
+@pytest.mark.parametrize(
+    ("name", "score", "gain", "texts"),
+    [
+        ("accuracy", 0.831, -0.5, ("83.10 %", "-50.00 points")),
+        ("balanced_accuracy", 0.831, 0.012, ("83.10 % (accuracy 90.00 %)", "+1.20 points")),
+        ("auc", 0.831, 0.012, ("0.8310 (accuracy 90.00 %)", "+0.0120")),
+        ("log_loss", -0.831, 0.012, ("0.8310 (accuracy 90.00 %)", "+0.0120")),
+        ("log_loss", None, -0.012, ("-", "-0.0120")),
+    ],
+)
+def test_scores_are_told_as_the_metrics_own_value_and_gains_as_better_or_worse(
+    name: str, score: float | None, gain: float, texts: tuple[str, str]
+) -> None:
+    metric = METRICS[name]
+    assert (score_text(metric, score, 0.9), gain_text(metric, gain)) == texts
 
 
 @pytest.mark.parametrize(

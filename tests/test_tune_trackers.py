@@ -34,7 +34,15 @@ def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def metrics_of(epoch: int, score: float) -> dict[str, Any]:
     """What a worker reports, and what Ray adds to it."""
-    ours = {"epoch": epoch, "val_accuracy": score, "val_loss": 1.0, "train_loss": 2.0, "lr": 0.1, "seconds": 3.0}
+    ours = {
+        "epoch": epoch,
+        "val_accuracy": score,
+        "val_score": score,
+        "val_loss": 1.0,
+        "train_loss": 2.0,
+        "lr": 0.1,
+        "seconds": 3.0,
+    }
     return {**ours, "images_per_s": 50.0, "worker": "host:1", "pid": 7, "trial_id": "abc", "done": False}
 
 
@@ -161,7 +169,7 @@ def told_by(callback: LoggerCallback, folder: Path) -> tuple[list[str], float]:
     """Warnings, and the seconds that telling took, of a tracker told of all epochs."""
     study = RunStudy.in_memory()
     warnings: list[str] = []
-    told = Tracking([Tracker("It", lambda: callback, warnings.append)], study, folder, "run")
+    told = Tracking([Tracker("It", lambda: callback, warnings.append)], study, folder, SearchSettings(run_name="run"))
     start = time.monotonic()
     for number, scores in SCORES.items():
         study.add_trial(NewTrial(config=SEED_CONFIG.flat(), seed=number))

@@ -197,7 +197,7 @@ def test_reports_of_retrainings_go_to_their_queue_and_a_dead_worker_fails_only_i
     before = study.trials()
     trial = stub("a", first)
     for epoch in range(1, 5):
-        result = {"epoch": epoch, "val_score": epoch / 10, "train_loss": 1.0, "seconds": 2.0}
+        result = {"epoch": epoch, "val_score": epoch / 10, "val_accuracy": 0.5, "train_loss": 1.0, "seconds": 2.0}
         action = scheduler.on_trial_result(None, trial, result)  # type: ignore[arg-type]
         assert action == (TrialScheduler.STOP if epoch == 4 else TrialScheduler.CONTINUE)
         assert scheduler.is_over(first["retraining"]) == (epoch == 4)

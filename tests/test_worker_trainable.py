@@ -97,7 +97,8 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[dict[str, Any]
 def test_one_report_an_epoch(whole: tuple[list[dict[str, Any]], Any]) -> None:
     reports = whole[0]
     assert [report["epoch"] for report in reports] == [1, 2, 3, 4, 5, 6]
-    assert set(reports[0]) == {"epoch", "train_loss", "val_loss", "val_accuracy", "val_score", "lr", "training_epochs"}
+    scores = {"val_loss", "val_accuracy", "val_score", "val_error"}
+    assert set(reports[0]) == {"epoch", "train_loss", "lr", "training_epochs", *scores}
     assert all(0 <= report["val_accuracy"] <= 1 for report in reports)
 
 

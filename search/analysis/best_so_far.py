@@ -1,4 +1,4 @@
-"""The best validation accuracy so far against what the trials cost; pure."""
+"""The best validation score so far against what the trials cost; pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class BestSoFar(NamedTuple):
     costs: list[float]
     """Sum of the costs up to this epoch: epochs or seconds."""
     scores: list[float]
-    """Best validation accuracy up to this epoch, 0..1."""
+    """Best validation score up to this epoch."""
 
 
 def best_so_far(records: Sequence[TrialRecord], cost: str = "epochs") -> BestSoFar | None:

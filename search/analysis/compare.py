@@ -9,17 +9,18 @@ from rich.table import Table
 from rich.text import Text
 
 from model.config import ordered_keys
+from model.metrics import Metric
 from search.analysis.best_so_far import BestSoFar, best_so_far
 from search.analysis.cost import cost_of
 from search.analysis.results import Run
-from search.analysis.verdict import ConfigResult
-from search.analysis.wording import gain_interval, interval_text
-from search.estimates import Difference, estimate_gain, paired_gain
+from search.analysis.verdict import ConfigResult, paired_difference
+from search.analysis.wording import gain_interval, score_interval
+from search.estimates import Difference, estimate_gain
 from search.retrain.predictions import TestPredictions, predictions_path, read_predictions
 from search.space.space import SearchSpace
 from search.study.ranking import rank_trials
 from search.study.retrain_record import retrain_key
-from search.text import duration, percent, points, value_text
+from search.text import bare_number, duration, gain_text, percent, score_text, value_text
 
 NOTHING = "-"
 _NOT_COMPARED = ("run_name", "results_dir", "storage", "space")
@@ -57,8 +58,10 @@ class Comparison:
     verdict: str
     """One sentence: which network is better, and how certain that is."""
     sections: list[Section]
+    metric: Metric
+    """Of the curves."""
     curves: tuple[BestSoFar | None, BestSoFar | None]
-    """Best validation accuracy over the epochs trained."""
+    """Best validation score over the epochs trained; None for runs of different metrics."""
 
 
 def compare_runs(first: Run, second: Run) -> Comparison:
@@ -75,7 +78,8 @@ def compare_runs(first: Run, second: Run) -> Comparison:
             _differing("search spaces", [_space(run.space) for run in pair]),
             _differing("the winners' configs", [_config(run) for run in pair]),
         ],
-        curves=(best_so_far(first.records), best_so_far(second.records)),
+        metric=first.metric,
+        curves=(best_so_far(first.records), best_so_far(second.records)) if _is_one_metric(pair) else (None, None),
     )
 
 
@@ -109,36 +113,45 @@ def _names(pair: _Pair) -> tuple[str, str]:
 def _verdict(pair: _Pair, names: tuple[str, str], difference: Difference | None) -> str:
     missing = [name for name, run in zip(names, pair, strict=True) if run.result.winner is None]
     if missing:
-        return f"No test accuracies to compare yet: no retrained winner in {' and '.join(missing)}."
+        return f"No test results to compare yet: no retrained winner in {' and '.join(missing)}."
+    if not _is_one_metric(pair):
+        titles = " and ".join(run.metric.title for run in pair)
+        return f"The runs were ranked by different metrics, {titles}, so their results cannot be compared."
+    metric = pair[0].metric
     if difference is None:
-        return "The runs used different images, so their accuracies cannot be compared."
+        return f"The runs used different images, so their test {metric.title} cannot be compared."
     if difference.value == 0:
-        return "Both networks classify the same number of test images correctly."
+        return f"Both networks have the same test {metric.title}."
     better, worse = (names[1], names[0]) if difference.value > 0 else names
-    sentence = f"The network of {better} is {abs(100 * difference.value):.2f} points better than that of {worse}"
+    size = gain_text(metric, abs(difference.value), "")
+    sentence = f"The network of {better} is {size} better than that of {worse} by test {metric.title}"
     if difference.low is None or difference.high is None:
-        return f"{sentence} on the test images."
-    low, high = sorted((abs(100 * difference.low), abs(100 * difference.high)))
+        return f"{sentence}."
+    low, high = sorted((abs(difference.low), abs(difference.high)))
     if difference.is_clear:
-        return f"{sentence} (95 % interval {low:.2f} to {high:.2f})."
+        return f"{sentence} (95 % interval {bare_number(metric, low)} to {bare_number(metric, high)})."
     return f"{sentence}, possibly by chance."
 
 
 def _winner_difference(pair: _Pair) -> Difference | None:
-    """Test accuracy of the second winner minus the first's; None without both or on different images."""
+    """Test score of the second winner minus the first's; None without both, on different images or by two metrics."""
     images = [(run.document.data.fingerprint, run.image_size) for run in pair]
-    if any(run.result.winner is None for run in pair) or images[0] != images[1]:
+    if any(run.result.winner is None for run in pair) or images[0] != images[1] or not _is_one_metric(pair):
         return None
-    reference, values = (_test_accuracies(run) for run in pair)
+    reference, values = (_test_scores(run) for run in pair)
     theirs, ours = (_predictions(run) for run in pair)
     is_single = len(values) == len(reference) == 1
     if is_single and ours is not None and theirs is not None and (ours.labels == theirs.labels).all():
-        return paired_gain(ours.is_right, theirs.is_right)
+        return paired_difference(pair[0].metric, ours, theirs)
     return estimate_gain(values, reference)
 
 
-def _test_accuracies(run: Run) -> list[float]:
-    return [one.test_accuracy or 0.0 for one in run.retrain_records if one.config_name == "winner"]
+def _is_one_metric(pair: _Pair) -> bool:
+    return pair[0].metric is pair[1].metric
+
+
+def _test_scores(run: Run) -> list[float]:
+    return [one.test_score for one in run.retrain_records if one.config_name == "winner" and one.test_score is not None]
 
 
 def _predictions(run: Run) -> TestPredictions | None:
@@ -157,11 +170,12 @@ def _result_rows(pair: _Pair) -> list[Row]:
     return _rows(
         pair,
         [
-            ("test accuracy", of_winner(lambda winner: percent(winner.test.mean))),
+            ("test result", of_winner(lambda winner: _titled(winner.metric, winner.test.mean))),
             ("its 95 % interval", of_winner(_interval)),
-            ("with flip TTA", of_winner(lambda winner: percent(winner.test_tta.mean))),
+            ("with flip TTA", of_winner(lambda winner: _titled(winner.metric, winner.test_tta.mean))),
+            ("test accuracy", of_winner(lambda winner: percent(winner.accuracy))),
             *((f"gain over {title}", _gain_over(title)) for title in references),
-            ("best trial's validation accuracy", _best_score),
+            ("best trial's validation result", _best_score),
             ("parameters", of_winner(lambda winner: f"{winner.num_params:,}")),
             ("multiply-adds an image", of_winner(lambda winner: f"{winner.multiply_adds:,}")),
             ("receptive field", of_winner(lambda winner: str(winner.receptive_field))),
@@ -169,12 +183,14 @@ def _result_rows(pair: _Pair) -> list[Row]:
     )
 
 
+def _titled(metric: Metric, score: float | None) -> str:
+    return f"{metric.title} {score_text(metric, score)}"
+
+
 def _interval(winner: ConfigResult) -> str:
-    if winner.test.n > 1:
-        return f"{interval_text(winner.test.low, winner.test.high)} % ({winner.test.n} seeds)"
-    if winner.images_interval is None:
-        return NOTHING
-    return f"{interval_text(*winner.images_interval)} % (test images alone)"
+    source = f"{winner.test.n} seeds" if winner.test.n > 1 else "test images alone"
+    interval = score_interval(winner)
+    return interval if interval == NOTHING else f"{interval} ({source})"
 
 
 def _gain_over(title: str) -> Callable[[Run], str]:
@@ -182,7 +198,8 @@ def _gain_over(title: str) -> Callable[[Run], str]:
         gain = next((gain.difference for gain in run.result.gains if gain.over.title == title), None)
         if gain is None:
             return NOTHING
-        return points(gain.value) + ("" if gain.low is None else f" ({gain_interval(gain)})")
+        text = gain_text(run.metric, gain.value)
+        return text if gain.low is None else f"{text} ({gain_interval(gain, run.metric)})"
 
     return text_of
 
@@ -191,7 +208,8 @@ def _best_score(run: Run) -> str:
     ranked = rank_trials(run.records)
     if not ranked:
         return NOTHING
-    return f"{percent(ranked[0].last_score)} (trial {ranked[0].number}, epoch {ranked[0].epochs_trained})"
+    best = ranked[0]
+    return f"{_titled(run.metric, best.last_score)} (trial {best.number}, epoch {best.epochs_trained})"
 
 
 def _cost_rows(pair: _Pair) -> list[Row]:

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from search.estimates import chance_threshold
 from search.space.space import SearchSpace
 from search.study.record import TrialRecord
 
@@ -25,16 +24,14 @@ class EqualEpoch:
     trials: list[TrialRecord]
     """Trials that have a score there and a config inside the space."""
     scores: list[float]
-    chance: float
-    """Accuracy of guessing."""
-    threshold: float
-    """A trial above this accuracy has learned something."""
+    chance_level: float
+    """A trial with a better score has learned something."""
     importances: dict[str, float]
     """Shares that sum to 1, largest first; empty if the scores cannot tell."""
 
     @property
     def num_above_chance(self) -> int:
-        return sum(score > self.threshold for score in self.scores)
+        return sum(score > self.chance_level for score in self.scores)
 
     @property
     def is_telling(self) -> bool:
@@ -42,10 +39,8 @@ class EqualEpoch:
         return self.num_above_chance >= MIN_TRIALS_FOR_IMPORTANCES
 
 
-def equal_epoch(
-    records: Sequence[TrialRecord], epoch: int, space: SearchSpace, *, num_classes: int, num_val: int
-) -> EqualEpoch:
-    """The comparison at `epoch`, for accuracies measured on `num_val` validation images of `num_classes` classes."""
+def equal_epoch(records: Sequence[TrialRecord], epoch: int, space: SearchSpace, *, chance_level: float) -> EqualEpoch:
+    """The comparison at `epoch`. A score below `chance_level` may be a guess."""
     trials = [
         record
         for record in records
@@ -58,8 +53,7 @@ def equal_epoch(
         epoch=epoch,
         trials=trials,
         scores=scores,
-        chance=1 / num_classes,
-        threshold=chance_threshold(1 / num_classes, num_val),
+        chance_level=chance_level,
         importances={},
     )
     if compared.is_telling:

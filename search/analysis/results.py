@@ -13,7 +13,7 @@ from torch import nn
 
 from model.classifier import Classifier
 from model.config import TrainConfig, ordered_keys
-from search.analysis.floor import floor_of
+from model.metrics import METRICS, Metric
 from search.analysis.inference import load_classifier, load_network, predict, predict_readable
 from search.analysis.tables import epochs_frame, retrains_frame, trials_frame
 from search.analysis.verdict import Result, run_result
@@ -22,6 +22,7 @@ from search.paths import sqlite_url
 from search.schedulers.steering import Steering
 from search.settings import SearchSettings
 from search.setup.document import RunDocument, damaged, read_document, read_space_text
+from search.setup.floor import floor_of
 from search.space.space import SearchSpace
 from search.study.finals import Finals, RetrainPlan, finals_of
 from search.study.integrity import record_problems
@@ -50,6 +51,11 @@ class Run:
     def settings(self) -> SearchSettings:
         """The settings of the run's start or last resume."""
         return self.document.settings
+
+    @property
+    def metric(self) -> Metric:
+        """What its networks are ranked by."""
+        return METRICS[self.settings.metric]
 
     @cached_property
     def study(self) -> RunStudy:
@@ -102,29 +108,34 @@ class Run:
     def trials(self) -> pd.DataFrame:
         """A row for every trial, rejected ones included, by trial_number.
 
-        status: completed, stopped, failed, diverged, interrupted or rejected. Accuracies are validation accuracies,
-        fractions 0..1, single view. stop_*: the rung (epoch) where the trial was stopped, its score there, the cutoff
-        it missed and by how much. error: one line. multiply_adds: of one image, forward. receptive_field: pixels.
+        status: completed, stopped, failed, diverged, interrupted or rejected. last_val_METRIC and best_val_METRIC are
+        of the run's metric on the validation images, single view; last_val_accuracy, a fraction 0..1, is beside them.
+        stop_*: the rung (epoch) where the trial was stopped, the metric there, the cutoff it missed and by how much
+        (negative, whatever the metric). error: one line. multiply_adds: of one image, forward. receptive_field: pixels.
         images_per_s: training images a second, mean over epochs. seconds: training and validation, all epochs.
         Then a column for each key of the config.
         """
-        return trials_frame(self.records, ordered_keys(self.space.keys))
+        return trials_frame(self.records, self.metric, ordered_keys(self.space.keys))
 
     @property
     def epochs(self) -> pd.DataFrame:
-        """A row for every epoch of every trial. Losses are mean cross-entropies; recorded_at is a Unix time."""
-        return epochs_frame(self.records)
+        """A row for every epoch of every trial. Losses are mean cross-entropies; recorded_at is a Unix time.
+
+        val_METRIC is the run's metric, val_METRIC_error its standard error over the choice of validation images.
+        """
+        return epochs_frame(self.records, self.metric)
 
     @property
     def retrains(self) -> pd.DataFrame:
-        """A row for every retraining from scratch, by config and seed. The only test accuracies of a run.
+        """A row for every retraining from scratch, by config and seed. The only test results of a run.
 
         config_name: winner, seed and default (the baselines), or finalist: one of the best configs on a fresh seed. A
-        finalist trains without the validation images (`includes_val` false); the best mean `val_accuracy` wins. Test
-        accuracies are fractions 0..1 of the last epoch, single view (`test_accuracy`) and averaged with the mirrored
-        image (`test_accuracy_tta`). error: one line if the training diverged; its accuracies are 0 then.
+        finalist trains without the validation images (`includes_val` false); the best mean of val_METRIC, the
+        run's metric, wins. Test results are of the last epoch, single view (`test_METRIC`) and averaged with the
+        mirrored image (`test_METRIC_tta`); accuracies are fractions 0..1. error: one line if the training diverged;
+        its metric is the worst possible then, its accuracies are 0.
         """
-        return retrains_frame(self.retrain_records)
+        return retrains_frame(self.retrain_records, self.metric)
 
     @cached_property
     def finals(self) -> Finals:
@@ -133,10 +144,10 @@ class Run:
 
     @cached_property
     def result(self) -> Result:
-        """Test accuracies over seeds, the winner's gains over the baselines, and the verdict in a sentence."""
+        """Test scores over seeds, the winner's gains over the baselines, and the verdict in a sentence."""
         survey = self.document.data.survey
-        floor = None if survey is None else floor_of(survey.test)
-        return run_result(self.run_dir, self.records, self.retrain_records, self.finals, floor)
+        floor = None if survey is None else floor_of(survey.test, self.settings.metric)
+        return run_result(self.run_dir, self.records, self.retrain_records, self.finals, self.metric, floor)
 
     @property
     def best_config(self) -> TrainConfig:

@@ -11,9 +11,9 @@ from search.analysis.results import Run, load_run
 from search.errors import UserError
 from search.setup.run_lock import is_locked
 from search.study.record import TrialStatus
-from search.text import duration, percent
+from search.text import duration, score_text
 
-HEADINGS = ("run", "state", "trials", "best validation", "test", "started")
+HEADINGS = ("run", "state", "trials", "metric", "best validation", "test", "started")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,10 +26,11 @@ class ListedRun:
     started: datetime
     trials: str = "-"
     """Trials that ended, of those planned."""
+    metric: str = "-"
     best: str = "-"
     """The winner's validation score, or the best so far."""
     test: str = "-"
-    """The winner's mean test accuracy, single view."""
+    """The winner's mean test score, single view."""
     problem: str | None = None
     """Why the run is unreadable, in one line."""
 
@@ -45,7 +46,7 @@ def list_runs(results_dir: Path) -> list[ListedRun]:
 def list_lines(runs: Sequence[ListedRun], *, now: datetime) -> Iterator[str]:
     """A table with a line for each run, then a line for each problem."""
     rows = [HEADINGS]
-    rows += [(one.name, one.state, one.trials, one.best, one.test, _ago(now - one.started)) for one in runs]
+    rows += [(one.name, one.state, one.trials, one.metric, one.best, one.test, _ago(now - one.started)) for one in runs]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         yield "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
@@ -62,8 +63,9 @@ def _listed(folder: Path) -> ListedRun:
             state="running" if is_running else "unfinished" if test is None else "finished",
             started=datetime.fromisoformat(run.document.created),
             trials=f"{_num_ended(run)} of {run.settings.num_trials}",
-            best=percent(None if winner is None else winner.record.last_score),
-            test=percent(None if test is None else test.test.mean),
+            metric=run.metric.title,
+            best=score_text(run.metric, None if winner is None else winner.record.last_score),
+            test=score_text(run.metric, None if test is None else test.test.mean),
         )
     except UserError as error:
         return ListedRun(

@@ -11,7 +11,7 @@ import pandas as pd
 from search.analysis.cost import cost_of
 from search.analysis.results import Run
 from search.analysis.templating import environment
-from search.analysis.wording import FINALS_HEADINGS, finals_rows, finals_sentences, interval_sentence
+from search.analysis.wording import finals_headings, finals_rows, finals_sentences, interval_sentence
 from search.files import write_atomically
 from search.forecast.wording import verdict
 from search.setup.survey_text import survey_lines
@@ -40,15 +40,17 @@ def summary_text(run: Run) -> str:
         results=results,
         interval_sentence=interval_sentence(results) if results else "",
         finals=finals,
-        finals_headings=FINALS_HEADINGS,
-        finals_rows=finals_rows(finals),
-        finals_sentences=finals_sentences(finals, run.settings.search_examples),
+        metric=run.metric,
+        finals_headings=finals_headings(run.metric),
+        finals_rows=finals_rows(finals, run.metric),
+        finals_sentences=finals_sentences(finals, run.metric, run.settings.search_examples),
         best=finals.winner.record if finals.winner is not None else None,
         cost=cost,
         forecast_verdict=verdict(document.forecast or {}),
         document=document,
         warnings=run.warnings,
-        has_balanced=result.floor is not None and result.floor.is_imbalanced,
+        has_accuracy=run.metric.name != "accuracy",
+        has_balanced=run.metric.name == "accuracy" and result.floor is not None and result.floor.is_imbalanced,
         survey_lines=[] if survey is None else survey_lines(document.data.name, survey),
         data=document.data,
         hardware=document.hardware,

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
+from model.metrics import Metric
 from search.study.record import RungDecision, TrialRecord, TrialStatus
 from search.study.retrain_record import RetrainRecord
 
+# METRIC stands for the name of the run's metric, in all columns.
 TRIAL_COLUMNS = {
     "trial_number": "int64",
     "status": "string",
     "origin": "string",
     "within_limits": "boolean",
     "epochs_trained": "int64",
+    "last_val_METRIC": "float64",
     "last_val_accuracy": "float64",
-    "best_val_accuracy": "float64",
+    "best_val_METRIC": "float64",
     "best_epoch": "Int64",
     "stop_rung_epoch": "Int64",
     "stop_score": "float64",
@@ -37,6 +40,8 @@ TRIAL_COLUMNS = {
 EPOCH_COLUMNS = {
     "trial_number": "int64",
     "epoch": "int64",
+    "val_METRIC": "float64",
+    "val_METRIC_error": "float64",
     "val_accuracy": "float64",
     "val_loss": "float64",
     "train_loss": "float64",
@@ -52,7 +57,10 @@ RETRAIN_COLUMNS = {
     "retrain_seed": "int64",
     "includes_val": "boolean",
     "epochs_trained": "int64",
+    "val_METRIC": "float64",
     "val_accuracy": "float64",
+    "test_METRIC": "float64",
+    "test_METRIC_tta": "float64",
     "test_accuracy": "float64",
     "test_accuracy_tta": "float64",
     "test_balanced_accuracy": "float64",
@@ -65,27 +73,45 @@ RETRAIN_COLUMNS = {
 }
 
 
-def trials_frame(records: Sequence[TrialRecord], config_keys: Sequence[str]) -> pd.DataFrame:
+def trials_frame(records: Sequence[TrialRecord], metric: Metric, config_keys: Sequence[str]) -> pd.DataFrame:
     """The trials table; see `Run.trials`."""
-    rows = [{**dict.fromkeys(config_keys), **record.config, **_trial_row(record)} for record in records]
-    frame = pd.DataFrame(rows, columns=[*TRIAL_COLUMNS, *config_keys]).astype(TRIAL_COLUMNS)
+    rows = [{**dict.fromkeys(config_keys), **record.config, **_trial_row(record, metric)} for record in records]
+    frame = _frame(rows, TRIAL_COLUMNS, metric, config_keys)
     return frame.sort_values("trial_number", ignore_index=True)
 
 
-def epochs_frame(records: Sequence[TrialRecord]) -> pd.DataFrame:
+def epochs_frame(records: Sequence[TrialRecord], metric: Metric) -> pd.DataFrame:
     """The epochs table; see `Run.epochs`."""
-    rows = [
-        {**record.epoch_metrics.get(epoch, {}), "trial_number": record.number, "epoch": epoch, "val_accuracy": score}
-        for record in records
-        for epoch, score in record.scores.items()
-    ]
-    return pd.DataFrame(rows, columns=list(EPOCH_COLUMNS)).astype(EPOCH_COLUMNS)
+    rows = []
+    for record in records:
+        for epoch, score in record.scores.items():
+            metrics = record.epoch_metrics.get(epoch, {})
+            own = {"val_METRIC": metric.value(score), "val_METRIC_error": metrics.get("val_error")}
+            rows.append({**metrics, **own, "trial_number": record.number, "epoch": epoch})
+    return _frame(rows, EPOCH_COLUMNS, metric)
 
 
-def retrains_frame(records: Sequence[RetrainRecord]) -> pd.DataFrame:
+def retrains_frame(records: Sequence[RetrainRecord], metric: Metric) -> pd.DataFrame:
     """The retrainings table; see `Run.retrains`."""
-    rows = [{**dataclasses.asdict(record), "val_accuracy": record.val_score} for record in records]
-    return pd.DataFrame(rows, columns=list(RETRAIN_COLUMNS)).astype(RETRAIN_COLUMNS)
+    names = {"val_score": "val_METRIC", "test_score": "test_METRIC", "test_score_tta": "test_METRIC_tta"}
+    rows = [
+        {**dataclasses.asdict(record), **{name: _value(metric, getattr(record, key)) for key, name in names.items()}}
+        for record in records
+    ]
+    return _frame(rows, RETRAIN_COLUMNS, metric)
+
+
+def _frame(
+    rows: Sequence[Mapping[str, Any]], types: Mapping[str, str], metric: Metric, further: Sequence[str] = ()
+) -> pd.DataFrame:
+    """The rows as a table with the metric's name for METRIC. Where that makes two columns one, the metric's is kept."""
+    named = {key.replace("METRIC", metric.name): kind for key, kind in types.items()}
+    own = [{key.replace("METRIC", metric.name): value for key, value in row.items()} for row in rows]
+    return pd.DataFrame(own, columns=[*named, *further]).astype(named)
+
+
+def _value(metric: Metric, score: float | None) -> float | None:
+    return None if score is None else metric.value(score)
 
 
 def stop_of(record: TrialRecord) -> RungDecision | None:
@@ -93,14 +119,15 @@ def stop_of(record: TrialRecord) -> RungDecision | None:
     return record.rungs[-1] if record.status is TrialStatus.STOPPED and record.rungs else None
 
 
-def _trial_row(record: TrialRecord) -> dict[str, Any]:
+def _trial_row(record: TrialRecord, metric: Metric) -> dict[str, Any]:
     row: dict[str, Any] = {
         "trial_number": record.number,
         "status": record.status.value,
         "origin": record.origin,
         "within_limits": record.is_within_limits,
         "epochs_trained": record.epochs_trained,
-        "last_val_accuracy": record.last_score,
+        "last_val_accuracy": record.last_accuracy,
+        "last_val_METRIC": _value(metric, record.last_score),
         "best_epoch": record.best_epoch,
         "images_per_s": record.mean_images_per_s,
         "error": record.error,
@@ -110,8 +137,9 @@ def _trial_row(record: TrialRecord) -> dict[str, Any]:
         **{key: record.profile.get(key) for key in ("num_params", "multiply_adds", "receptive_field")},
     }
     if record.best_epoch is not None:
-        row |= {"best_val_accuracy": record.scores[record.best_epoch], "seconds": record.seconds}
+        row |= {"best_val_METRIC": metric.value(record.scores[record.best_epoch]), "seconds": record.seconds}
     if (stop := stop_of(record)) is not None:
-        row |= {"stop_rung_epoch": stop.epoch, "stop_score": stop.score, "stop_cutoff": stop.cutoff}
+        row |= {"stop_rung_epoch": stop.epoch, "stop_score": metric.value(stop.score)}
+        row["stop_cutoff"] = _value(metric, stop.cutoff)
         row["stop_margin"] = None if stop.cutoff is None else stop.score - stop.cutoff
     return row

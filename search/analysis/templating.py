@@ -5,7 +5,7 @@ from __future__ import annotations
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from search.analysis import wording
-from search.text import duration, percent, points, value_text
+from search.text import duration, gain_text, percent, score_text, value_text
 
 
 def environment(package: str, *, autoescape: bool) -> Environment:
@@ -20,7 +20,8 @@ def environment(package: str, *, autoescape: bool) -> Environment:
     )
     made.filters |= {
         "percent": percent,
-        "points": points,
+        "score": lambda score, metric, accuracy=None: score_text(metric, score, accuracy),
+        "gain": lambda gain, metric: gain_text(metric, gain),
         "duration": duration,
         "value": value_text,
         "count": lambda number: "-" if number is None else f"{number:,.0f}",
@@ -28,7 +29,7 @@ def environment(package: str, *, autoescape: bool) -> Environment:
         "estimate": wording.estimate_cell,
         "difference": wording.difference_cell,
         "interval": wording.gain_interval,
-        "accuracy_interval": wording.accuracy_interval,
+        "score_interval": wording.score_interval,
         "gain_note": wording.gain_note,
     }
     made.globals |= {"interval_text": wording.interval_text}

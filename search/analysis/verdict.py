@@ -1,4 +1,4 @@
-"""The result of a run: test accuracies, their uncertainty, and whether the search beat the baselines."""
+"""The result of a run: test scores, their uncertainty, and whether the search beat the baselines."""
 
 from __future__ import annotations
 
@@ -6,21 +6,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from search.analysis.floor import Floor, floor_sentence
+from model.metrics import Metric
 from search.estimates import (
     Difference,
     Estimate,
     estimate_gain,
     estimate_mean,
+    images_interval,
     paired_gain,
     proportion_interval,
 )
 from search.retrain.predictions import TestPredictions, predictions_path, read_predictions
+from search.setup.floor import Floor, floor_sentence
 from search.study.finals import Finals
 from search.study.ranking import rank_trials
 from search.study.record import TrialRecord, TrialStatus
 from search.study.retrain_record import FINALIST, RetrainRecord
-from search.text import percent
+from search.text import gain_text, score_text
 
 CONFIG_TITLES = {"winner": "the winner", "seed": "the seed config", "default": "the space's default"}
 BASELINES = ("seed", "default")
@@ -28,16 +30,21 @@ BASELINES = ("seed", "default")
 
 @dataclass(frozen=True, kw_only=True)
 class ConfigResult:
-    """One config's retrainings and their test accuracies, fractions 0..1."""
+    """One config's retrainings and their test scores."""
 
     name: str
     """winner, seed or default."""
+    metric: Metric
+    """What the scores are."""
     test: Estimate
     """Over retrain seeds, single view."""
     test_tta: Estimate
     """The same, each image averaged with its mirror image."""
+    accuracy: float | None
+    """Mean over retrain seeds, single view."""
+    accuracy_tta: float | None
     balanced: float | None
-    """Mean balanced accuracy over retrain seeds, single view; None in runs that did not measure it."""
+    """Mean balanced accuracy over retrain seeds, single view."""
     images_interval: tuple[float, float] | None
     """95 % interval over test images; None with several seeds."""
     num_test_images: int | None
@@ -56,7 +63,7 @@ class ConfigResult:
 
 @dataclass(frozen=True, kw_only=True)
 class Gain:
-    """The winner's test accuracy minus a baseline's, single view."""
+    """The winner's test score minus a baseline's, single view: positive if the winner is better."""
 
     over: ConfigResult
     difference: Difference
@@ -80,7 +87,7 @@ class Result:
 
     @property
     def floor_sentence(self) -> str:
-        """The winner's accuracy beside the floor; empty before it was tested."""
+        """The winner's score beside the floor; empty before it was tested."""
         if self.winner is None or self.floor is None:
             return ""
         low = self.winner.test.low if self.winner.images_interval is None else self.winner.images_interval[0]
@@ -92,6 +99,7 @@ def run_result(
     records: Sequence[TrialRecord],
     retrained: Sequence[RetrainRecord],
     finals: Finals,
+    metric: Metric,
     floor: Floor | None = None,
 ) -> Result:
     """The result of a run from its trials and retrainings."""
@@ -102,7 +110,7 @@ def run_result(
     # Only the first seed's: with several seeds, the intervals are over seeds and need no predictions.
     answers = {keys[0]: read_predictions(predictions_path(run_dir, keys[0])) for keys in by_config.values()}
     results = {
-        name: _config_result(name, [retrains[key] for key in keys], answers[keys[0]])
+        name: _config_result(name, metric, [retrains[key] for key in keys], answers[keys[0]])
         for name, keys in by_config.items()
     }
     winner = results.pop("winner", None)
@@ -110,7 +118,7 @@ def run_result(
     gains = []
     if winner is not None:
         gains = [_gain(winner, reference, by_config, retrains, answers) for reference in references]
-    verdict = _verdict_without_test(records) if winner is None else _verdict(winner, gains, finals)
+    verdict = _verdict_without_test(records, metric) if winner is None else _verdict(winner, gains, finals)
     return Result(verdict=verdict, winner=winner, references=references, gains=gains, floor=floor)
 
 
@@ -127,16 +135,18 @@ def current_retrains(retrained: Sequence[RetrainRecord], finals: Finals) -> dict
     }
 
 
-def _config_result(name: str, rows: Sequence[RetrainRecord], answers: TestPredictions | None) -> ConfigResult:
-    interval = None
-    if answers is not None and len(rows) == 1:
-        interval = proportion_interval(int(answers.is_right.sum()), len(answers.labels))
+def _config_result(
+    name: str, metric: Metric, rows: Sequence[RetrainRecord], answers: TestPredictions | None
+) -> ConfigResult:
     return ConfigResult(
         name=name,
-        test=estimate_mean([row.test_accuracy or 0.0 for row in rows]),
-        test_tta=estimate_mean([row.test_accuracy_tta or 0.0 for row in rows]),
+        metric=metric,
+        test=estimate_mean(_scores(rows)),
+        test_tta=estimate_mean([row.test_score_tta for row in rows if row.test_score_tta is not None]),
+        accuracy=_mean([row.test_accuracy for row in rows]),
+        accuracy_tta=_mean([row.test_accuracy_tta for row in rows]),
         balanced=_mean([row.test_balanced_accuracy for row in rows]),
-        images_interval=interval,
+        images_interval=None if answers is None or len(rows) > 1 else interval_over_images(metric, answers),
         num_test_images=None if answers is None else len(answers.labels),
         epochs=rows[0].epochs_trained,
         num_params=rows[0].num_params,
@@ -144,6 +154,25 @@ def _config_result(name: str, rows: Sequence[RetrainRecord], answers: TestPredic
         receptive_field=rows[0].receptive_field,
         seconds=sum(row.seconds for row in rows) / len(rows),
     )
+
+
+def interval_over_images(metric: Metric, answers: TestPredictions) -> tuple[float, float] | None:
+    """The 95 % interval of a score over the choice of test images: Wilson's of the accuracy, else a normal one."""
+    if metric.name == "accuracy":
+        return proportion_interval(int(answers.is_right.sum()), len(answers.labels))
+    measured = answers.measured_by(metric)
+    interval = images_interval(measured.score, measured.influences)
+    return interval and (max(metric.worst, interval[0]), min(metric.best, interval[1]))
+
+
+def paired_difference(metric: Metric, ours: TestPredictions, theirs: TestPredictions) -> Difference:
+    """The gain of a network over another on the same test images."""
+    first, second = ours.measured_by(metric), theirs.measured_by(metric)
+    return paired_gain(first.score - second.score, first.influences, second.influences)
+
+
+def _scores(rows: Sequence[RetrainRecord]) -> list[float]:
+    return [row.test_score for row in rows if row.test_score is not None]
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
@@ -160,57 +189,47 @@ def _gain(
 ) -> Gain:
     """With an interval over seeds if both sides have two or more, else over the test images."""
     keys, reference_keys = by_config["winner"], by_config[reference.name]
-    difference = estimate_gain(
-        [retrains[key].test_accuracy or 0.0 for key in keys],
-        [retrains[key].test_accuracy or 0.0 for key in reference_keys],
-    )
+    difference = estimate_gain(*(_scores([retrains[key] for key in one]) for one in (keys, reference_keys)))
     is_over_seeds = difference.low is not None
     has_one_seed = len(keys) == len(reference_keys) == 1
     ours, theirs = answers[keys[0]], answers[reference_keys[0]]
     if has_one_seed and ours is not None and theirs is not None:
-        difference, is_over_seeds = paired_gain(ours.is_right, theirs.is_right), False
+        difference, is_over_seeds = paired_difference(winner.metric, ours, theirs), False
     return Gain(over=reference, difference=difference, is_over_seeds=is_over_seeds, has_one_seed=has_one_seed)
 
 
 def _verdict(winner: ConfigResult, gains: Sequence[Gain], finals: Finals) -> str:
-    accuracy = f"{percent(winner.test.mean)} of the test images"
+    metric = winner.metric
+    reached = f"a test {metric.title} of {score_text(metric, winner.test.mean, winner.accuracy)}"
     origin = finals.winner.record.origin if finals.winner is not None else ""
     if origin in BASELINES:
-        return f"The search did not beat {CONFIG_TITLES[origin]}: it chose this very config, with {accuracy} correct."
+        return f"The search did not beat {CONFIG_TITLES[origin]}: it chose this very config, with {reached}."
     if unbeaten := [gain for gain in gains if gain.difference.value <= 0]:
-        return _verdict_unbeaten(unbeaten, accuracy)
-    chosen = f"The search's network classifies {accuracy} correctly"
-    if not gains:
-        return f"{chosen}."
-    parts = []
-    for index, gain in enumerate(gains):
-        unit = "" if index else " points"
+        return _verdict_unbeaten(unbeaten, metric, reached)
+    parts: list[str] = []
+    for gain in gains:
         may_be_chance = gain.difference.low is not None and not gain.difference.is_clear
         doubt = " (possibly chance)" if may_be_chance else ""
-        parts.append(f"{100 * gain.difference.value:.2f}{unit} more than {gain.over.title}{doubt}")
-    return f"{chosen}, {' and '.join(parts)}."
+        parts.append(f"{gain_text(metric, gain.difference.value, '')} better than {gain.over.title}{doubt}")
+    return f"The search's network has {reached}{', ' if parts else ''}{' and '.join(parts)}."
 
 
-def _verdict_unbeaten(unbeaten: Sequence[Gain], accuracy: str) -> str:
-    titles = [gain.over.title for gain in unbeaten]
-    missed = [f"{-100 * gain.difference.value:.2f}" for gain in unbeaten]
-    if len(unbeaten) == 1:
-        if unbeaten[0].difference.value == 0:
-            return f"The search did not beat {titles[0]}: both classify {accuracy} correctly."
-        return f"The search did not beat {titles[0]}: its network has {accuracy} correct, {missed[0]} points less."
-    return (
-        f"The search did not beat {' or '.join(titles)}: its network has {accuracy} correct, {' and '.join(missed)} "
-        "points less."
-    )
+def _verdict_unbeaten(unbeaten: Sequence[Gain], metric: Metric, reached: str) -> str:
+    titles = " or ".join(gain.over.title for gain in unbeaten)
+    missed = " and ".join(gain_text(metric, -gain.difference.value, "") for gain in unbeaten)
+    if len(unbeaten) == 1 and unbeaten[0].difference.value == 0:
+        return f"The search did not beat {titles}: both have {reached}."
+    return f"The search did not beat {titles}: its network has {reached}, {missed} worse."
 
 
-def _verdict_without_test(records: Sequence[TrialRecord]) -> str:
+def _verdict_without_test(records: Sequence[TrialRecord], metric: Metric) -> str:
     ranked = rank_trials(records)
     if ranked:
         best = ranked[0]
         return (
-            f"The best trial so far is trial {best.number} with a validation accuracy of "
-            f"{percent(best.last_score)}; it has not been retrained, so there is no test accuracy yet."
+            f"The best trial so far is trial {best.number} with a validation {metric.title} of "
+            f"{score_text(metric, best.last_score, best.last_accuracy)}; it has not been retrained, so there is no "
+            f"test {metric.title} yet."
         )
     num_lost = sum(record.status in (TrialStatus.FAILED, TrialStatus.DIVERGED) for record in records)
     if num_lost:

@@ -12,11 +12,12 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from model.metrics import Metric
 from search.display.pipes import quiet
 from search.display.progress import Progress
 from search.study.record import TrialId, TrialRecord, TrialStatus
 from search.study.retrain_record import RetrainRecord, retrain_title
-from search.text import duration, percent
+from search.text import duration, score_text
 from search.worker.step_counts import StepCount
 
 REFRESH_INTERVAL_S = 0.5
@@ -94,7 +95,7 @@ class Display:
         """A retraining has trained to its end, or diverged."""
         if self._progress is not None:
             self._progress.end_retraining(record)
-            self._say_end(_retrain_ending(record), self._progress)
+            self._say_end(_retrain_ending(record, self._progress.metric), self._progress)
 
     def wait(self, trial: TrialId) -> None:
         """A retraining has left its worker and goes on later."""
@@ -133,22 +134,23 @@ def _counter(progress: Progress) -> str:
 
 
 def _ending(record: TrialRecord, progress: Progress) -> str:
+    metric = progress.metric
     text = f"trial {record.number} {_end_and_place(record, progress)}"
     if record.last_score is not None:
-        text += f", validation accuracy {percent(record.last_score)}"
+        text += f", validation {metric.title} {score_text(metric, record.last_score, record.last_accuracy)}"
     if record.status is TrialStatus.STOPPED and record.rungs:
         stop = record.rungs[-1]
         is_tie = stop.score == stop.cutoff  # with promotion, of equal scores the earlier trial goes on
-        text += f" {'at' if is_tie else 'below'} the cutoff {percent(stop.cutoff)}"
+        text += f", {'at' if is_tie else 'worse than'} the cutoff {score_text(metric, stop.cutoff)}"
     return f"{text}: {record.error}" if record.error else text
 
 
-def _retrain_ending(record: RetrainRecord) -> str:
+def _retrain_ending(record: RetrainRecord, metric: Metric) -> str:
     text = f"{retrain_title(record.key)} trained for {record.epochs_trained} epochs"
     if record.error:
         return f"{text}: {record.error}"
     if record.val_score is not None:
-        return f"{text}, validation accuracy {percent(record.val_score)}"
+        return f"{text}, validation {metric.title} {score_text(metric, record.val_score, record.val_accuracy)}"
     return f"{text}, train loss {record.train_losses[-1]:.3f}"
 
 
@@ -162,8 +164,8 @@ def _end_and_place(record: TrialRecord, progress: Progress) -> str:
 
 
 def _panel(progress: Progress, steering: str | None) -> Group:
-    table = Table(box=None, pad_edge=False)
-    for heading in ("trial", "epochs done", "of the next", "val accuracy", "images/s"):
+    table, metric = Table(box=None, pad_edge=False), progress.metric
+    for heading in ("trial", "epochs done", "of the next", f"val {metric.title}", "images/s"):
         table.add_column(heading, justify="right")
     for trial, done in progress.underway.items():
         metrics = progress.running.get(trial, {})
@@ -172,17 +174,18 @@ def _panel(progress: Progress, steering: str | None) -> Group:
             str(trial) if isinstance(trial, int) else retrain_title(trial),
             f"{int(done)}/{metrics.get('training_epochs', progress.max_epochs)}",
             f"{100 * (done - int(done)):.0f} %",
-            percent(metrics.get("val_score")),
+            score_text(metric, metrics.get("val_score"), metrics.get("val_accuracy")),
             "-" if speed is None else f"{speed:,.0f}",
         )
     best = "none yet"
     if progress.best is not None:
-        accuracy, trial, epoch = progress.best
+        score, trial, epoch = progress.best
         name = f"trial {trial}" if isinstance(trial, int) else retrain_title(trial)
-        best = f"{percent(accuracy)} ({name}, epoch {epoch})"
+        notes = "; ".join(filter(None, (f"{name}, epoch {epoch}", progress.floor_note)))
+        best = f"{score_text(metric, score)} ({notes})"
     ends = ", ".join(f"{count} {status}" for status, count in sorted(progress.finished.items()))
     headline = (
-        f"{_counter(progress)}{f' ({ends})' if ends else ''}; best validation accuracy {best}, "
+        f"{_counter(progress)}{f' ({ends})' if ends else ''}; best validation {metric.title} {best}, "
         f"{progress.images_per_s:,.0f} images/s, {duration(progress.seconds_left())} of {progress.stage} left. "
         "Ctrl-C stops and keeps everything."
     )

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from model.metrics import METRICS, Metric
 from search.study.record import TrialId, TrialRecord, TrialStatus
 from search.study.retrain_record import RetrainRecord
 from search.worker.step_counts import StepCount
@@ -37,6 +38,9 @@ class Progress:
     num_workers: int = 1
     num_finalists: int = 0
     """Full-length trials that the search ends with, at least."""
+    metric: Metric = METRICS["accuracy"]
+    floor_note: str = ""
+    """What guesses score on the validation images."""
     deadline: float = float("inf")
     """When no trial may run any longer, by time.monotonic()."""
     running: dict[TrialId, Mapping[str, Any]] = field(default_factory=dict)

@@ -8,6 +8,8 @@ import datetime
 from collections import Counter
 from dataclasses import dataclass
 
+import numpy as np
+
 from search.analysis.cost import Cost, cost_of
 from search.analysis.importances import EqualEpoch, equal_epoch
 from search.analysis.results import Run
@@ -73,7 +75,7 @@ class ReportData:
 
 def report_data(run: Run, *, is_running: bool = False) -> ReportData:
     """The contents of a run's page, at any moment of the run and however it ended."""
-    settings, images = run.settings, run.document.data
+    settings = run.settings
     best = run.finals.winner.record if run.finals.winner is not None else None
     # The record does not know whether a process is running; ranking treats open trials as interrupted.
     shown = [_as_running(record) for record in run.records] if is_running else run.records
@@ -94,7 +96,10 @@ def report_data(run: Run, *, is_running: bool = False) -> ReportData:
         rungs=rung_qualities(run.records, rungs_of(settings), settings.max_epochs),
         reduction_factor=reduction_factor_of(settings),
         equal_epoch=equal_epoch(
-            trials, settings.grace_period, run.space, num_classes=len(run.class_names), num_val=images.num_val
+            trials,
+            settings.grace_period,
+            run.space,
+            chance_level=run.metric.chance_level(np.array(run.document.data.val_counts)),
         ),
     )
 

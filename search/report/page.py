@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from search.analysis.results import Run, load_run
-from search.analysis.wording import FINALS_HEADINGS, finals_rows, finals_sentences, interval_sentence
+from search.analysis.wording import finals_headings, finals_rows, finals_sentences, interval_sentence
 from search.files import write_atomically
 from search.report.data import ReportData, report_data
 from search.report.labels import trial_labels
@@ -85,15 +85,16 @@ def report_page(data: ReportData) -> str:
     return render(
         "report.html.j2",
         [picture for section in pictures.values() for picture in section],
-        trial_labels(data.trials, list(run.space.parameters), data.winner_number),
+        trial_labels(data.trials, list(run.space.parameters), data.winner_number, run.metric),
         data=data,
         document=run.document,
         settings=run.settings,
         result=run.result,
         finals=run.finals,
-        finals_headings=FINALS_HEADINGS,
-        finals_rows=finals_rows(run.finals),
-        finals_sentences=finals_sentences(run.finals, run.settings.search_examples),
+        metric=run.metric,
+        finals_headings=finals_headings(run.metric),
+        finals_rows=finals_rows(run.finals, run.metric),
+        finals_sentences=finals_sentences(run.finals, run.metric, run.settings.search_examples),
         interval_sentence=interval_sentence,
         pictures=pictures,
         reload_s=REWRITE_INTERVAL_S if data.state == "running" else None,

@@ -118,7 +118,8 @@ class Plots:
 
     @cached_property
     def _labels(self) -> dict[str, str]:
-        return trial_labels(self._data.trials, list(self._run.space.parameters), self._data.winner_number)
+        keys = list(self._run.space.parameters)
+        return trial_labels(self._data.trials, keys, self._data.winner_number, self._run.metric)
 
     def _figure(self, plot: Plot) -> Figure:
         # Imported late: it takes a second.

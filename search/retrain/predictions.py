@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from model.examples import Examples
+from model.metrics import Measurement, Metric
 from search.files import write_atomically
 
 NUM_PICTURES = 24
@@ -40,6 +41,10 @@ class TestPredictions:
     def predicted(self) -> NDArray[np.int64]:
         """The most probable class of each image."""
         return np.asarray(self.probabilities.argmax(axis=1), dtype=np.int64)
+
+    def measured_by(self, metric: Metric) -> Measurement:
+        """The score of these answers, and the influence of each image on it."""
+        return metric.measure(self.labels, self.probabilities)
 
     @property
     def is_right(self) -> NDArray[np.bool_]:

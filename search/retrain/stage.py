@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from torch import nn
 from model.config import TrainConfig
 from model.data import TrainingData, channel_statistics
 from model.evaluation import evaluate
+from model.metrics import METRICS
 from model.split_images import ImageArrays, on_device
 from model.test_data import load_test_data
 from model.training import train_epochs
@@ -26,13 +26,15 @@ from search.machine.hardware import num_cpus
 from search.retrain.predictions import predictions_path, write_predictions
 from search.retrain.weights import write_weights
 from search.schedulers.retrain_queue import ALL_IMAGES, SPLIT_OF_FINALISTS, RetrainQueue
+from search.settings import SearchSettings
+from search.setup.floor import floor_of
 from search.setup.images import split_images
 from search.setup.prepare import Preparation
 from search.study.checkpoints import Checkpoints
 from search.study.finals import Finals
 from search.study.retrain_record import FINALIST, RetrainRecord, retrain_key, retrain_title
 from search.study.study import RunStudy
-from search.text import percent
+from search.text import score_text
 from search.worker.trainable import resumed_training
 
 _KEPT = retrain_key("winner", 0, 0)
@@ -65,9 +67,9 @@ def all_images(data: TrainingData) -> ImageArrays:
     )
 
 
-def note_winner(run_dir: Path, study: RunStudy, display: Display, finals: Finals) -> None:
+def note_winner(settings: SearchSettings, study: RunStudy, display: Display, finals: Finals) -> None:
     """Writes down who won. The weights of an earlier winner, of a run that was extended since, go."""
-    winner = finals.winner
+    winner, run_dir, metric = finals.winner, settings.run_dir, METRICS[settings.metric]
     assert winner is not None
     config = TrainConfig.from_flat(dict(winner.record.config))
     write_atomically(run_dir / "best_config.toml", tomli_w.dumps(config.flat()))
@@ -77,19 +79,21 @@ def note_winner(run_dir: Path, study: RunStudy, display: Display, finals: Finals
         (run_dir / "model.safetensors").unlink(missing_ok=True)
     if winner.fresh is not None:
         display.message(
-            f"the winner is trial {winner.record.number}: validation accuracy {percent(winner.fresh.mean)} on fresh "
-            f"seeds, {percent(winner.search_score)} in the search"
+            f"the winner is trial {winner.record.number}: validation {metric.title} "
+            f"{score_text(metric, winner.fresh.mean)} on fresh seeds, {score_text(metric, winner.search_score)} in the "
+            "search"
         )
 
 
 def evaluate_retrained(preparation: Preparation, queue: RetrainQueue, study: RunStudy, display: Display) -> None:
-    """Opens the test images and records each network's accuracy on them. All trainings must have ended.
+    """Opens the test images and records each network's scores on them. All trainings must have ended.
 
     RunFailed if one of them failed, or if no trial has a score.
     """
     if queue.failures:
         key, error = next(iter(queue.failures.items()))
         raise RunFailed(f"the retraining of {retrain_title(key)} failed: {error}")
+    metric = METRICS[preparation.settings.metric]
     keys = [task.key for task in queue.tasks if task.config_name != FINALIST]
     if not keys:
         raise RunFailed("no trial ended with a score, so there is nothing to retrain. See the errors in trials.csv.")
@@ -101,9 +105,12 @@ def evaluate_retrained(preparation: Preparation, queue: RetrainQueue, study: Run
             tester.checkpoints.delete(key)
         tested = queue.record(key)
         display.message(
-            f"{retrain_title(key)}: test accuracy {percent(tested.test_accuracy)} single view, "
-            f"{percent(tested.test_accuracy_tta)} with flip TTA"
+            f"{retrain_title(key)}: test {metric.title} "
+            f"{score_text(metric, tested.test_score, tested.test_accuracy)} single view, "
+            f"{score_text(metric, tested.test_score_tta, tested.test_accuracy_tta)} with flip TTA"
         )
+    if classes := preparation.survey.test:
+        display.message(f"without looking at the images: {floor_of(classes, metric.name).note}")
 
 
 class _Tester:
@@ -114,6 +121,7 @@ class _Tester:
         self.checkpoints = Checkpoints(settings.run_dir)
         self._run_dir = settings.run_dir
         self._queue = queue
+        self._metric = METRICS[settings.metric]
         # No trial runs any more, so all cores are free.
         self._engine = dataclasses.replace(self._plan.engine, num_threads=num_cpus())
         self._device = torch.device(self._engine.device)
@@ -140,7 +148,7 @@ class _Tester:
         return dataclasses.replace(self._queue.record(key), **scores)
 
     def _scores(self, network: nn.Module) -> tuple[dict[str, Any], NDArray[np.float32]]:
-        """Test accuracies (fractions) and loss; the single view's probabilities (N, K)."""
+        """The scores as the record has them; the single view's probabilities (N, K)."""
         self._engine.apply()
         evaluate_test = partial(
             evaluate,
@@ -153,16 +161,13 @@ class _Tester:
             engine=self._engine,
         )
         single, tta = evaluate_test(flip_tta=False), evaluate_test(flip_tta=True)
-        probabilities = single.probabilities.numpy()
+        probabilities, labels = single.probabilities.numpy(), self._test.labels
         scores = {
+            "test_score": self._metric.measure(labels, probabilities).score,
+            "test_score_tta": self._metric.measure(labels, tta.probabilities.numpy()).score,
             "test_accuracy": single.accuracy,
             "test_accuracy_tta": tta.accuracy,
-            "test_balanced_accuracy": _balanced_accuracy(self._test.labels, probabilities.argmax(axis=1)),
+            "test_balanced_accuracy": METRICS["balanced_accuracy"].measure(labels, probabilities).score,
             "test_loss": single.loss,
         }
         return scores, probabilities
-
-
-def _balanced_accuracy(labels: NDArray[np.int64], predicted: NDArray[np.int64]) -> float:
-    """The mean over the classes of their accuracy."""
-    return float(np.mean([(predicted[labels == label] == label).mean() for label in np.unique(labels)]))

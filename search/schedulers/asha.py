@@ -7,12 +7,12 @@ score is among the best 1 / reduction_factor of the scores recorded there so far
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 
 import numpy as np
 
-from search.estimates import ScoreNoise
-from search.schedulers.rungs import EXACT, RungSettings, RungTable, reduction_factor_of, rungs_of, undecided
+from search.schedulers.rungs import RungSettings, RungTable, reduction_factor_of, rungs_of, undecided
 from search.study.record import RungDecision, TrialStatus
 from search.study.study import RunStudy
 
@@ -20,15 +20,15 @@ from search.study.study import RunStudy
 class StoppingRule:
     """Stops trials at rungs, by the scores in the record: a resumed run decides as an undisturbed one would."""
 
-    def __init__(self, settings: RungSettings, study: RunStudy, *, noise: ScoreNoise = EXACT) -> None:
-        """A rung where several trials are all at chance stops none.
+    def __init__(self, settings: RungSettings, study: RunStudy, *, chance_level: float = -math.inf) -> None:
+        """A rung where several trials are all below `chance_level` stops none.
 
         Also makes the decisions that a kill cut off, each on all scores of its rung.
         """
         self._study = study
         self._reduction_factor = reduction_factor_of(settings)
         records = study.trials()
-        self._table = RungTable(rungs_of(settings), records, noise=noise)
+        self._table = RungTable(rungs_of(settings), records, chance_level=chance_level)
         for record in undecided(records, self._table.epochs):
             self.reach(record.number, record.epochs_trained, record.scores[record.epochs_trained])
 

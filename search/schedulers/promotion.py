@@ -15,10 +15,10 @@ way round.
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
-from search.estimates import ScoreNoise
-from search.schedulers.rungs import EXACT, RungSettings, RungTable, reduction_factor_of, rungs_of, undecided
+from search.schedulers.rungs import RungSettings, RungTable, reduction_factor_of, rungs_of, undecided
 from search.study.record import RungDecision, TrialRecord, TrialStatus
 from search.study.study import RunStudy
 
@@ -34,22 +34,22 @@ class PromotionRule:
     """Decides which paused trial goes on, and, when the search ends, which are stopped. Writes into the record."""
 
     def __init__(
-        self, settings: RungSettings, study: RunStudy, *, noise: ScoreNoise = EXACT, starts_anew: bool = False
+        self, settings: RungSettings, study: RunStudy, *, chance_level: float = -math.inf, starts_anew: bool = False
     ) -> None:
-        """`noise`: where several trials are all at chance, a rung holds none up; equal ends tell nothing of rungs.
+        """`chance_level`: where several trials are all below it, a rung holds none up.
 
         `starts_anew`: whether rungs compare whole trainings; else a trial's one training goes on.
         """
         self._study = study
         self._starts_anew = starts_anew
-        self._noise = noise
         self._reduction_factor = reduction_factor_of(settings)
         self._max_epochs = settings.max_epochs
         records = study.trials()
-        self._table = RungTable(rungs_of(settings), records, noise=noise)
+        self._table = RungTable(rungs_of(settings), records, chance_level=chance_level)
         self._epochs_spent = {record.number: record.epochs_spent for record in records}
         self._sent_to_end = {record.number for record in records if any(rung.is_sent_to_end for rung in record.rungs)}
-        self._final_scores: dict[int, float] = {}
+        self._ends: dict[int, tuple[float, float]] = {}
+        """Final score and its standard error of each full-length trial."""
         self._num_misranked = 0.0
         """Pairs of full-length trials ranked the wrong way round, averaged over the rungs that hold both."""
         self._num_pairs = 0
@@ -171,13 +171,13 @@ class PromotionRule:
     def _note_completed(self, record: TrialRecord) -> None:
         number = record.number
         self._sent_to_end.add(number)
-        final_score = record.scores[record.epochs_trained]
-        for other, other_final_score in self._final_scores.items():
+        end, end_error = record.scores[record.epochs_trained], record.last_error
+        for other, (other_end, other_error) in self._ends.items():
             gains = self._table.gains(number, other)
-            if gains and not self._noise.are_equal(final_score, other_final_score):
+            if gains and abs(end - other_end) >= math.hypot(end_error, other_error):
                 self._num_pairs += 1
-                self._num_misranked += sum(gain * (final_score - other_final_score) < 0 for gain in gains) / len(gains)
-        self._final_scores[number] = final_score
+                self._num_misranked += sum(gain * (end - other_end) < 0 for gain in gains) / len(gains)
+        self._ends[number] = end, end_error
         self._num_finalists += record.is_within_limits
 
     def _decision(self, number: int, num_best: int, *, is_stopped: bool) -> RungDecision:

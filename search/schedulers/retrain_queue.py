@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from model.metrics import METRICS
 from model.seeds import derive_seed
 from search.settings import SearchSettings
 from search.study.finals import Finals, RetrainPlan, finals_of
@@ -66,8 +67,8 @@ def retrain_tasks(finals: Finals, baselines: Mapping[int, NewTrial]) -> list[Ret
 class RetrainQueue:
     """Hands out the retrainings that the record lacks, and writes each epoch and each end into it.
 
-    A training that diverges gets accuracy 0 and its error. One that fails otherwise stays unfinished, so that a resumed
-    run tries it again, and is listed in `failures`.
+    A training that diverges gets the metric's worst score and its error. One that fails otherwise stays unfinished, so
+    that a resumed run tries it again, and is listed in `failures`.
     """
 
     def __init__(
@@ -139,9 +140,7 @@ class RetrainQueue:
         """Records what a worker reports; returns whether the training has ended."""
         record = self.record(key)
         if result.get("ended") == "diverged":
-            names = TEST_ACCURACIES if record.includes_val else ("val_score",)
-            scores: dict[str, Any] = dict.fromkeys(names, 0.0)
-            self._study.record_retrain(dataclasses.replace(record, error=result["error"], **scores))
+            self._study.record_retrain(dataclasses.replace(record, error=result["error"], **self._worst_scores(record)))
             return True
         if "ended" in result:
             self.fail(key, result["error"])
@@ -154,6 +153,12 @@ class RetrainQueue:
     def fail(self, key: str, error: str) -> None:
         """The training cannot go on."""
         self.failures[key] = error
+
+    def _worst_scores(self, record: RetrainRecord) -> dict[str, Any]:
+        worst = METRICS[self._settings.metric].worst
+        if not record.includes_val:
+            return {"val_score": worst, "val_accuracy": 0.0}
+        return {"test_score": worst, "test_score_tta": worst, **dict.fromkeys(TEST_ACCURACIES, 0.0)}
 
     def release(self, key: str) -> None:
         """No worker has the task any more; unless it has ended, it is due again."""
@@ -194,5 +199,7 @@ def _with_epoch(record: RetrainRecord, metrics: Mapping[str, Any], *, is_last: b
     )
     if record.includes_val:
         return record
-    score = metrics["val_score"]
-    return dataclasses.replace(record, val_scores=(*record.val_scores, score), val_score=score if is_last else None)
+    record = dataclasses.replace(record, val_scores=(*record.val_scores, metrics["val_score"]))
+    if not is_last:
+        return record
+    return dataclasses.replace(record, val_score=metrics["val_score"], val_accuracy=metrics["val_accuracy"])

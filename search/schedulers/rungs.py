@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 from typing import Protocol
 
-from search.estimates import ScoreNoise
 from search.settings import REDUCTION_FACTORS, Scheduler
 from search.study.record import TrialRecord, TrialStatus
 from search.study.study import RunStudy
 
-EXACT = ScoreNoise()
 PROMOTION_SPACING = 3
 """With promotion, each rung stands at this multiple of the one before, whatever share of the trials goes on: a paused
 trial costs nothing, so an extra rung costs nothing."""
@@ -55,10 +54,11 @@ class RungTable:
     """The scores of all trials at the rungs, from the record and then from each report."""
 
     def __init__(
-        self, epochs: Sequence[int], records: Iterable[TrialRecord] = (), *, noise: ScoreNoise = EXACT
+        self, epochs: Sequence[int], records: Iterable[TrialRecord] = (), *, chance_level: float = -math.inf
     ) -> None:
+        """`chance_level`: a lower score may be a guess."""
         self.epochs = tuple(epochs)
-        self._noise = noise
+        self._chance_level = chance_level
         self._scores: dict[int, dict[int, float]] = {epoch: {} for epoch in epochs}
         for record in records:
             for epoch, scores in self._scores.items():
@@ -76,7 +76,7 @@ class RungTable:
     def is_at_chance(self, epoch: int, *, min_scores: int) -> bool:
         """Whether a rung holds that many scores and none is above chance, so that its ranking says nothing."""
         scores = self._scores[epoch].values()
-        return len(scores) >= min_scores and max(scores) < self._noise.chance
+        return len(scores) >= min_scores and max(scores) < self._chance_level
 
     def gains(self, number: int, other: int) -> list[float]:
         """One trial's score minus the other's, at each rung that holds both."""

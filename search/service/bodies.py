@@ -14,7 +14,10 @@ State = Literal["waiting", "running", "finished", "cancelled", "failed", "unfini
 
 
 class RunView(BaseModel):
-    """A run. Accuracies are fractions 0..1, times Unix times, durations seconds; None where nothing is known yet."""
+    """A run. Results are the metric's own values, the accuracy a fraction 0..1, times Unix times, durations seconds.
+
+    None where nothing is known yet.
+    """
 
     name: str
     owner: str = ""
@@ -42,14 +45,15 @@ class RunView(BaseModel):
     """Trials by status."""
     epochs: int = 0
     num_retrained: int = 0
-    best_score: float | None = None
-    """Validation score of the best trial so far."""
+    metric: str = "accuracy"
+    best_validation: float | None = None
     best_trial: int | None = None
     curve: list[float] = []
-    """Best validation score as it grew, thinned."""
-    test_accuracy: float | None = None
+    """Best validation result so far, thinned."""
+    test_result: float | None = None
     test_interval: tuple[float, float] | None = None
     """95 %."""
+    test_accuracy: float | None = None
     verdict: str = ""
     warnings: list[str] = []
     forecast_s: float | None = None

@@ -32,7 +32,7 @@ class RemoteRun:
     def __init__(self, client: Client, view: dict[str, Any]) -> None:
         self._client = client
         self.view = view
-        """What `Client.run` gave: name, state, best_score, test_accuracy and so on."""
+        """What `Client.run` gave: name, state, metric, best_validation, test_result and so on."""
 
     @property
     def trials(self) -> pd.DataFrame:

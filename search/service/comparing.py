@@ -7,7 +7,7 @@ from typing import Any
 
 from search.analysis.compare import NOTHING, compare_runs
 from search.analysis.results import Run
-from search.report.pictures.style import Figure, accuracy_layout, safe_text
+from search.report.pictures.style import metric_layout, safe_text, values_of
 
 MAX_COMPARED = 5
 _COLOURS = ("--completed", "--winner", "--running", "--diverged", "--failed")
@@ -33,22 +33,22 @@ def compared(runs: Sequence[Run]) -> dict[str, Any]:
 
 
 def curves(runs: Sequence[Run]) -> dict[str, Any]:
-    """The best validation accuracy so far of all runs in one figure, as the page's script draws it."""
+    """The best validation result so far of all runs of the first's metric, as the page's script draws it."""
     from search.analysis.best_so_far import best_so_far
 
-    traces = []
+    traces, metric = [], runs[0].metric
     for run, colour in zip(runs, _COLOURS, strict=False):
         curve = best_so_far(run.records)
-        if curve is not None:
+        if curve is not None and run.metric is metric:
             traces.append(
                 {
                     "type": "scatter",
                     "mode": "lines",
                     "x": curve.costs,
-                    "y": curve.scores,
+                    "y": values_of(metric, curve.scores),
                     "name": safe_text(run.run_dir.name),
                     "line": {"color": colour, "width": 2.5, "shape": "hv"},
                 }
             )
-    figure: Figure = {"data": traces, "layout": accuracy_layout("epochs trained in all trials", "best accuracy so far")}
-    return {"labels": {}, "figures": {"both": figure}}
+    layout = metric_layout(metric, "epochs trained in all trials", "best")
+    return {"labels": {}, "figures": {"both": {"data": traces, "layout": layout}}}

@@ -42,6 +42,6 @@ class Figures:
         data = report_data(run, is_running=self._runs.supervisor.is_running(name))
         made = (learning_curves.picture(data), best_so_far.by_epochs(data), timeline.picture(data))
         return {
-            "labels": trial_labels(data.trials, list(run.space.parameters), data.winner_number),
+            "labels": trial_labels(data.trials, list(run.space.parameters), data.winner_number, run.metric),
             "figures": {plot.name: plot.figure for picture in made if picture is not None for plot in picture.plots},
         }

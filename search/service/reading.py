@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from model.metrics import Metric
 from search.analysis.best_so_far import best_so_far
 from search.analysis.results import Run, load_run
 from search.schedulers.expected_epochs import expected_epochs
@@ -16,7 +17,7 @@ from search.setup.document import RunDocument
 from search.study.finals import RetrainPlan
 from search.study.ranking import rank_trials
 from search.study.record import TrialRecord, TrialStatus
-from search.text import percent
+from search.text import score_text
 
 NUM_CURVE_POINTS = 60
 MAX_ROWS = 500
@@ -56,12 +57,13 @@ class Reader:
 
 
 def summarize(run: Run) -> dict[str, Any]:
-    """What lists and the top of a run's page say, as JSON. Accuracies are fractions 0..1, times Unix times."""
-    document, records = run.document, run.records
+    """What lists and the top of a run's page say, as JSON. Results are the metric's own values, times Unix times."""
+    document, records, metric = run.document, run.records, run.metric
     started = [record for record in records if record.status is not TrialStatus.REJECTED]
     ranked, curve, winner = rank_trials(records), best_so_far(records), run.result.winner
     counts = Counter(str(record.status) for record in records)
-    interval = None if winner is None else winner.images_interval or (winner.test.low, winner.test.high)
+    ends = (None,) if winner is None else winner.images_interval or (winner.test.low, winner.test.high)
+    interval = None if None in ends else sorted(_value(metric, end) or 0.0 for end in ends)
     return {
         "dataset": document.data.name,
         "created": datetime.fromisoformat(document.created).timestamp(),
@@ -70,16 +72,18 @@ def summarize(run: Run) -> dict[str, Any]:
         "trials": dict(sorted(counts.items())),
         "epochs": sum(record.epochs_trained for record in records),
         "num_retrained": len(run.retrain_records),
-        "best_score": None if not ranked else ranked[0].last_score,
+        "metric": metric.name,
+        "best_validation": None if not ranked else _value(metric, ranked[0].last_score),
         "best_trial": None if not ranked else ranked[0].number,
-        "curve": [] if curve is None else _thinned(curve.scores),
-        "test_accuracy": None if winner is None else winner.test.mean,
-        "test_interval": interval if interval is None or None not in interval else None,
+        "curve": [] if curve is None else _thinned([metric.value(score) for score in curve.scores]),
+        "test_result": None if winner is None else metric.value(winner.test.mean),
+        "test_interval": interval,
+        "test_accuracy": None if winner is None else winner.accuracy,
         "verdict": run.result.verdict,
         "warnings": run.warnings,
         "forecast_s": (document.forecast or {}).get("wall_s"),
         "seconds_left": _seconds_left(document, records, len(run.retrain_records)),
-        "rows": [_row(record) for record in started[:MAX_ROWS]],
+        "rows": [_row(record, metric) for record in started[:MAX_ROWS]],
         "wishes": [
             {
                 "words": asked.wish.words, "by": asked.by, "at": asked.at,
@@ -90,18 +94,19 @@ def summarize(run: Run) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _row(record: TrialRecord) -> dict[str, Any]:
+def _row(record: TrialRecord, metric: Metric) -> dict[str, Any]:
     """A trial as the page's table shows it."""
     is_open, note = record.status is TrialStatus.INTERRUPTED, record.error or ""
     status = "running" if is_open else str(record.status)
     if record.rungs and record.rungs[-1].epoch == record.epochs_trained:
         rung = record.rungs[-1]
         if record.status is TrialStatus.STOPPED and rung.cutoff is not None:
-            note = f"below the cutoff {percent(rung.cutoff)} at epoch {rung.epoch}"
+            note = f"worse than the cutoff {score_text(metric, rung.cutoff)} at epoch {rung.epoch}"
         elif is_open:
             status = f"at the rung of epoch {rung.epoch}"
     return {
-        "number": record.number, "status": status, "epochs": record.epochs_trained, "score": record.last_score,
+        "number": record.number, "status": status, "epochs": record.epochs_trained,
+        "result": score_text(metric, record.last_score, record.last_accuracy),
         "num_params": record.profile.get("num_params"), "note": note,
     }  # fmt: skip
 
@@ -109,6 +114,10 @@ def _row(record: TrialRecord) -> dict[str, Any]:
 def unreadable(error: Exception) -> dict[str, Any]:
     """The summary of a run that cannot be read, such as one of another version."""
     return {"verdict": (str(error) or type(error).__name__).splitlines()[0]}
+
+
+def _value(metric: Metric, score: float | None) -> float | None:
+    return None if score is None else metric.value(score)
 
 
 def _thinned(scores: Sequence[float]) -> list[float]:

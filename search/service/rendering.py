@@ -14,9 +14,11 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment
 from plotly.offline import get_plotlyjs
 
+from model.metrics import METRICS
 from search.analysis.templating import environment
 from search.service.access import COOKIE
 from search.service.runs import Refused
+from search.text import score_text
 
 router = APIRouter(include_in_schema=False)
 _STATIC = {
@@ -88,8 +90,16 @@ def _environment() -> Environment:
     made.filters |= {
         "moment": lambda at: "-" if at is None else time.strftime("%Y-%m-%d %H:%M", time.localtime(at)),
         "points_of": _spark_points,
+        "metric_title": lambda name: METRICS[name].title,
+        "result": _result,
     }
     return made
+
+
+def _result(value: float | None, metric_name: str) -> str:
+    """A metric's own value as people read it."""
+    metric = METRICS[metric_name]
+    return score_text(metric, None if value is None else metric.score(value))
 
 
 def _spark_points(curve: Sequence[float]) -> str:

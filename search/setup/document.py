@@ -8,6 +8,7 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tomli_w
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -40,6 +41,8 @@ class DataRecord(BaseModel):
     num_train: int
     """Training images of a trial."""
     num_val: int
+    val_counts: tuple[int, ...]
+    """Validation images of each class."""
     class_names: tuple[str, ...]
     mean: tuple[float, float, float]
     """By channel, of the images that trials train on, as fractions 0..1."""
@@ -62,6 +65,7 @@ class DataRecord(BaseModel):
             image_size=int(images.images.shape[1]),
             num_train=len(images.train_indices),
             num_val=len(images.val_indices),
+            val_counts=tuple(np.bincount(images.labels[images.val_indices], minlength=images.num_classes).tolist()),
             class_names=data.class_names,
             mean=images.mean,
             std=images.std,

@@ -16,11 +16,12 @@ import numpy as np
 from model.config import SEED_CONFIG, TrainConfig, network_values
 from model.data import TrainingData
 from model.engine import STEPS_PER_TRAINING, Engine, choose_engine
+from model.metrics import METRICS
+from model.objective import Objective
 from model.profile import profile_network
 from model.seeds import derive_seed
 from model.split_images import ImageArrays
 from model.survey import ImageSurvey
-from search.estimates import ScoreNoise, chance_threshold
 from search.machine.gpus import choose_device, choose_gpu_engine
 from search.machine.hardware import describe_hardware, describe_versions, num_cpus
 from search.machine.packing import choose_slots
@@ -29,6 +30,7 @@ from search.schedulers.rungs import rungs_of
 from search.settings import SearchSettings
 from search.setup.document import DataRecord, HardwareRecord, RunDocument
 from search.setup.few_images import few_images_notes, lengthened_for_few_images
+from search.setup.floor import Floor, floor_of
 from search.setup.images import shortened_for_stand_in, split_images
 from search.setup.retrain_size import RetrainCost, retrain_cost, with_retrain_size
 from search.setup.space_file import make_space, read_space
@@ -105,21 +107,23 @@ class Preparation:
         return dict(enumerate(self.given_trials)) if self.settings.baseline else {}
 
     @property
-    def score_noise(self) -> ScoreNoise:
-        """What accuracies on the validation images cannot tell.
+    def val_floor(self) -> Floor:
+        """What guesses score on the validation images."""
+        counts = dict(zip(self.data.class_names, self.data_record.val_counts, strict=True))
+        return floor_of(counts, self.settings.metric)
 
-        Guessing the largest class may reach its share plus three standard errors; with very few images, halfway from
-        that share to 1.
-        """
-        labels = self.images.labels[self.images.val_indices]
-        share = float(np.bincount(labels).max() / len(labels))
-        chance = min(chance_threshold(share, len(labels)), (1 + share) / 2)
-        return ScoreNoise(chance=chance, num_examples=len(labels))
+    @property
+    def chance_level(self) -> float:
+        """A score on the validation images that is lower may be a guess."""
+        return METRICS[self.settings.metric].chance_level(np.array(self.data_record.val_counts))
 
     def trial_plan(self) -> TrialPlan:
         """What all trials and retrainings have in common."""
         return TrialPlan(
-            max_epochs=self.settings.max_epochs, rung_epochs=rungs_of(self.settings), engine=self.machine.engine
+            max_epochs=self.settings.max_epochs,
+            rung_epochs=rungs_of(self.settings),
+            engine=self.machine.engine,
+            objective=Objective(metric_name=self.settings.metric, class_weights=self.settings.class_weights),
         )
 
     def describe(self, config: Mapping[str, Any]) -> dict[str, Any]:

@@ -87,7 +87,7 @@ def _class_warnings(survey: ImageSurvey) -> Iterator[str]:
         largest = max(survey.train, key=lambda name: survey.train[name])
         yield (
             f"class {largest} has {percent(survey.largest_share)} of the training images: always answering it would "
-            "score as much, so judge by the balanced accuracy"
+            "score as much accuracy, so judge by another --metric, and see --class-weights"
         )
 
 

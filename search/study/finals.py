@@ -65,11 +65,11 @@ class RetrainPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class Finalist:
-    """One of the best configs. Scores are validation accuracies, fractions 0..1, single view."""
+    """One of the best configs. Scores are single view, on the validation images."""
 
     record: TrialRecord
     fresh_scores: tuple[float, ...]
-    """One for each retraining on a fresh seed that has ended; 0 if it diverged."""
+    """One for each retraining on a fresh seed that has ended; the metric's worst if it diverged."""
 
     @property
     def search_score(self) -> float:
@@ -128,7 +128,8 @@ def _fresh_scores(trial_number: int, retrains: Sequence[RetrainRecord], plan: Re
     if not plan.has_finals:
         return ()
     return tuple(
-        one.val_score or 0.0
+        one.val_score
         for one in retrains
         if one.config_name == FINALIST and one.trial_number == trial_number and one.seed_index < plan.num_seeds
+        if one.val_score is not None
     )

@@ -13,7 +13,7 @@ def rank_trials(trials: Iterable[TrialRecord]) -> list[TrialRecord]:
     """The trials that have a score, best first.
 
     Trials within the limits come before all others, full-length trials before stopped ones, and a later stop before an
-    earlier one; then the higher last validation accuracy, fewer parameters, the lower number.
+    earlier one; then the better last score, fewer parameters, the lower number.
     """
     return sorted((trial for trial in trials if trial.status in _SCORED and trial.scores), key=_rank)
 

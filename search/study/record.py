@@ -67,7 +67,8 @@ class TrialRecord:
     scores: Mapping[int, float]
     """The run's metric by epoch, in ascending order; larger is better."""
     epoch_metrics: Mapping[int, Mapping[str, Any]]
-    """Losses, lr, seconds, images_per_s, worker and recorded_at (Unix time), by epoch."""
+    """By epoch: val_accuracy, losses, lr, seconds, images_per_s, worker, recorded_at (Unix time), and val_error, the
+    standard error of the score."""
     rungs: tuple[RungDecision, ...]
     error: str | None
     started: datetime | None
@@ -109,6 +110,16 @@ class TrialRecord:
         return self.scores.get(self.epochs_trained)
 
     @property
+    def last_error(self) -> float:
+        """Standard error of the last score over the choice of validation images; 0 if it is not known."""
+        return float(self._last_metrics.get("val_error", 0.0))
+
+    @property
+    def last_accuracy(self) -> float | None:
+        """Validation accuracy of the last epoch, a fraction; None before the first."""
+        return self._last_metrics.get("val_accuracy")
+
+    @property
     def best_epoch(self) -> int | None:
         """The first epoch with the best score; None before the first epoch."""
         scores = self.scores
@@ -124,6 +135,10 @@ class TrialRecord:
     def seconds(self) -> float:
         """Training and validation time of all epochs, repeated ones included."""
         return sum(map(self.seconds_spent_on, self.epoch_metrics))
+
+    @property
+    def _last_metrics(self) -> Mapping[str, Any]:
+        return self.epoch_metrics.get(self.epochs_trained, {})
 
     @property
     def is_within_limits(self) -> bool:

@@ -15,7 +15,10 @@ _CURVES = ("train_losses", "val_scores")
 
 @dataclass(frozen=True, kw_only=True)
 class RetrainRecord:
-    """One retraining on one seed. Accuracies are fractions 0..1 of the last epoch, single view unless named TTA."""
+    """One retraining on one seed, measured after the last epoch, single view unless named TTA.
+
+    Scores are those of the run's metric, larger is better; accuracies are fractions 0..1.
+    """
 
     config_name: str
     """One of `CONFIG_NAMES`. A finalist trains without the validation images; the others use all training images."""
@@ -31,6 +34,9 @@ class RetrainRecord:
     receptive_field: int
     seconds: float
     val_score: float | None = None
+    val_accuracy: float | None = None
+    test_score: float | None = None
+    test_score_tta: float | None = None
     test_accuracy: float | None = None
     test_accuracy_tta: float | None = None
     """Probabilities averaged over each image and its mirror image."""
@@ -38,7 +44,7 @@ class RetrainRecord:
     """Mean over the classes of the share of their test images that are right, single view."""
     test_loss: float | None = None
     error: str | None = None
-    """Set if the training diverged; its accuracies are 0 then."""
+    """Set if the training diverged; its scores are the worst then, its accuracies 0."""
     train_losses: tuple[float, ...] = ()
     """Mean training loss of each epoch."""
     val_scores: tuple[float, ...] = ()
@@ -52,7 +58,7 @@ class RetrainRecord:
     @property
     def is_ended(self) -> bool:
         """Whether it has its score: a finalist after its last epoch, the others after the test."""
-        return self.val_score is not None or self.test_accuracy is not None
+        return self.val_score is not None or self.test_score is not None
 
     def to_note(self) -> dict[str, Any]:
         """The JSON form in the record."""

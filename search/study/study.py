@@ -128,7 +128,7 @@ class RunStudy:
         self.storage.set_trial_user_attr(self._trial_id(number), f"rung:{decision.epoch:04d}", values)
 
     def finish(self, number: int, status: TrialStatus, *, value: float | None = None, error: str | None = None) -> None:
-        """Ends a trial for good. `value` is the last validation accuracy of a completed trial."""
+        """Ends a trial for good. `value` is the last score of a completed trial."""
         trial_id = self._trial_id(number)
         values = [value] if status is TrialStatus.COMPLETED and value is not None else None
         with self.one_write():

@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
+from model.metrics import METRICS
 from model.training import EpochMetrics
 from search.settings import SearchSettings
 from search.study.record import TrialRecord, TrialStatus
@@ -23,7 +24,7 @@ from search.study.study import RunStudy
 
 PATIENCE_S = 60.0
 """Seconds that the end of the search waits for a tracker to catch up."""
-_METRICS = tuple(field.name for field in fields(EpochMetrics))
+_METRICS = tuple(field.name for field in fields(EpochMetrics) if field.name != "val_score")
 _MLFLOW_PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
 """Time-outs for a server that is down; MLflow's defaults are many minutes. The user's own settings take precedence."""
 
@@ -99,11 +100,12 @@ class Tracker:
 class Tracking:
     """All trackers of a run. `report` and `end` return at once."""
 
-    def __init__(self, trackers: Sequence[Tracker], study: RunStudy, folder: Path, run_name: str) -> None:
+    def __init__(self, trackers: Sequence[Tracker], study: RunStudy, folder: Path, settings: SearchSettings) -> None:
         self._trackers = trackers
         self._study = study
         self._folder = folder
-        self._run_name = run_name
+        self._run_name = settings.run_name
+        self._metric = METRICS[settings.metric]
         self._trials: dict[int, TrackedTrial] = {}
 
     def report(self, number: int, metrics: Mapping[str, Any]) -> None:
@@ -114,6 +116,7 @@ class Tracking:
             self._start(number)
         trial = self._trials[number]
         result = {name: metrics[name] for name in _METRICS if metrics.get(name) is not None}
+        result[f"val_{self._metric.name}"] = self._metric.value(metrics["val_score"])
         result["training_iteration"] = metrics["epoch"]  # what Ray's callbacks take for the step
         self._tell(lambda callback: callback.log_trial_result(metrics["epoch"], trial, result))
 
@@ -160,7 +163,7 @@ def tracking(settings: SearchSettings, study: RunStudy, warn: Callable[[str], No
     """Runs the requested trackers for the time of the search. Weights & Biases needs a Ray cluster."""
     run_dir = settings.run_dir.absolute()
     trackers = [Tracker(name, make, warn) for name, make in _asked(settings, run_dir)]
-    told = Tracking(trackers, study, run_dir / "tensorboard", settings.run_name)
+    told = Tracking(trackers, study, run_dir / "tensorboard", settings)
     try:
         yield told
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter, defaultdict
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -12,11 +13,10 @@ import ray
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
-from search.estimates import ScoreNoise
 from search.schedulers.asha import StoppingRule
 from search.schedulers.promotion import PromotionRule
 from search.schedulers.retrain_queue import RetrainQueue
-from search.schedulers.rungs import EXACT, RungSettings, finish_interrupted_ends, rungs_of
+from search.schedulers.rungs import RungSettings, finish_interrupted_ends, rungs_of
 from search.schedulers.steering import Steering
 from search.study.checkpoints import Checkpoints
 from search.study.record import TrialId, TrialStatus
@@ -25,7 +25,7 @@ from search.tune.ray_state import StateIsInStudy
 from search.worker.trainable import trial_of
 
 WORKER_DIED = "the worker process died again and again; the usual cause is too little memory"
-EPOCH_METRICS = ("train_loss", "val_loss", "lr", "seconds", "images_per_s", "worker")
+EPOCH_METRICS = ("train_loss", "val_loss", "val_accuracy", "val_error", "lr", "seconds", "images_per_s", "worker")
 """The parts of a report that the record keeps besides the score."""
 _NUM_WRITERS = 4
 _WRITE_PATIENCE_S = 0.05
@@ -49,14 +49,14 @@ class StudyScheduler(StateIsInStudy, FIFOScheduler):
         retrainings: RetrainQueue | None = None,
         checkpoints: Checkpoints | None = None,
         *,
-        noise: ScoreNoise = EXACT,
+        chance_level: float = -math.inf,
         starts_anew: bool = False,
         steering: Steering | None = None,
     ) -> None:
-        """`checkpoints`: None if no report has one. `noise`: what the scores cannot tell; such differences decide
-        nothing. `starts_anew`: see `PromotionRule`. `steering`: None lets nobody steer.
+        """`checkpoints`: None if no report has one. `chance_level`: a lower score may be a guess, and a rung of such
+        scores decides nothing. `steering`: None lets nobody steer.
 
-        Also finishes the writes that a kill cut off.
+        `starts_anew`: see `PromotionRule`. Also finishes the writes that a kill cut off.
         """
         super().__init__()  # type: ignore[no-untyped-call]
         self._study = study
@@ -71,10 +71,13 @@ class StudyScheduler(StateIsInStudy, FIFOScheduler):
         self._left: set[TrialId] = set()
         finish_interrupted_ends(study, settings.max_epochs)
         self._starts_anew = starts_anew
-        is_promotion = settings.scheduler == "promotion"
-        self.promotions = PromotionRule(settings, study, noise=noise, starts_anew=starts_anew) if is_promotion else None
+        self.promotions = (
+            PromotionRule(settings, study, chance_level=chance_level, starts_anew=starts_anew)
+            if settings.scheduler == "promotion"
+            else None
+        )
         """The rule that lets paused trials go on; None where trials are stopped instead."""
-        self._rule = self.promotions or StoppingRule(settings, study, noise=noise)
+        self._rule = self.promotions or StoppingRule(settings, study, chance_level=chance_level)
         self._epochs_recorded = {record.number: record.epochs_trained for record in study.trials()}
         self._num_restarts: Counter[TrialId] = Counter()
         self._repeated_s: defaultdict[int, float] = defaultdict(float)

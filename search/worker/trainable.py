@@ -13,6 +13,7 @@ from model.checkpoint import Checkpoint
 from model.config import TrainConfig
 from model.device_errors import is_device_lost, is_out_of_memory, telling_line
 from model.engine import Engine
+from model.objective import ACCURACY, Objective
 from model.split_images import ImageTensors
 from model.training import DivergedError, Training, train_epochs
 from search.study.record import OUT_OF_MEMORY, TrialId
@@ -27,6 +28,7 @@ class TrialPlan:
     max_epochs: int
     rung_epochs: Collection[int]
     engine: Engine
+    objective: Objective = ACCURACY
 
 
 Report = Callable[[dict[str, Any]], None]
@@ -98,6 +100,7 @@ def resumed_training(
             seed=assignment["trial_seed"],
             engine=plan.engine,
             on_step=on_step,
+            objective=plan.objective,
         )
 
     training = start()

@@ -1,12 +1,13 @@
-"""Last validation accuracy over the size and the speed of the network, with the Pareto front."""
+"""Last validation score over the size and the speed of the network, with the Pareto front."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from model.metrics import Metric
 from search.report.data import ReportData
-from search.report.pictures.style import Figure, Picture, Trace, accuracy_layout, single, trial_points
+from search.report.pictures.style import Figure, Picture, Trace, metric_layout, single, trial_points, values_of
 from search.study.record import TrialRecord
 
 
@@ -19,6 +20,7 @@ class CostFront(NamedTuple):
     front: list[int]
     """Indices of the full-length trials that no other beats in both, by rising cost."""
     winner_number: int | None
+    metric: Metric
 
 
 def against_size(data: ReportData) -> Picture | None:
@@ -28,10 +30,10 @@ def against_size(data: ReportData) -> Picture | None:
     if info is None:
         return None
     sentence = (
-        "Last validation accuracy over the number of parameters. The dotted line is the Pareto front of the "
-        "full-length trials. Trials that ended early were measured at an earlier epoch."
+        f"Last validation {info.metric.title} over the number of parameters. The dotted line is the Pareto front of "
+        "the full-length trials. Trials that ended early were measured at an earlier epoch."
     )
-    return single("params", "Accuracy against size", sentence, draw(info), height=340, is_half=True)
+    return single("params", _title(info, "size"), sentence, draw(info), height=340, is_half=True)
 
 
 def against_speed(data: ReportData) -> Picture | None:
@@ -41,7 +43,7 @@ def against_speed(data: ReportData) -> Picture | None:
     if info is None:
         return None
     sentence = "The same over the training speed of the trial, measured while other trials ran on this machine."
-    return single("speed", "Accuracy against speed", sentence, draw(info), height=340, is_half=True)
+    return single("speed", _title(info, "speed"), sentence, draw(info), height=340, is_half=True)
 
 
 def pareto_front(costs: Sequence[float], scores: Sequence[float]) -> list[int]:
@@ -68,10 +70,10 @@ def draw(info: CostFront) -> Figure:
     if len(info.front) > 1:
         traces.append({
             "type": "scatter", "mode": "lines", "name": "front", "x": [info.values[index] for index in info.front],
-            "y": [info.trials[index].last_score for index in info.front],
+            "y": values_of(info.metric, [info.trials[index].last_score for index in info.front]),
             "line": {"color": "--winner", "width": 1.5, "dash": "dot"}, "hoverinfo": "skip",
         })  # fmt: skip
-    layout = accuracy_layout(info.unit, "last validation accuracy")
+    layout = metric_layout(info.metric, info.unit, "last validation")
     return {"data": [trace for trace in traces if trace["x"]], "layout": layout}
 
 
@@ -94,10 +96,16 @@ def _info(data: ReportData, values: Sequence[float | None], unit: str, *, is_cos
         unit=unit,
         front=[full[index] for index in front],
         winner_number=data.winner_number,
+        metric=data.run.metric,
     )
+
+
+def _title(info: CostFront, other: str) -> str:
+    return f"{info.metric.title[0].upper()}{info.metric.title[1:]} against {other}"
 
 
 def _points(info: CostFront, name: str, members: Sequence[int], colour: str, opacity: float) -> Trace:
     trials = [info.trials[index] for index in members]
-    xs, ys = [info.values[index] for index in members], [trial.last_score for trial in trials]
+    xs = [info.values[index] for index in members]
+    ys = values_of(info.metric, [trial.last_score for trial in trials])
     return trial_points(name, trials, xs, ys, colour, opacity=opacity)

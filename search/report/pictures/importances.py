@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from model.metrics import Metric
 from search.analysis.importances import MIN_TRIALS_FOR_IMPORTANCES, EqualEpoch
 from search.report.data import ReportData
 from search.report.pictures.style import Figure, Picture, base_layout, safe_text, single
-from search.text import percent
+from search.text import score_text
 
 _TITLE = "Importance at equal epoch"
 NUM_BARS = 12
@@ -18,7 +19,7 @@ def picture(data: ReportData) -> Picture:
     """The bars, or why the scores at that epoch cannot tell."""
     equal = data.equal_epoch
     if not equal.importances:
-        return Picture(_TITLE, _why_none(equal, data.run.document.data.num_val))
+        return Picture(_TITLE, _why_none(equal, data.run.metric, data.run.document.data.num_val))
     hint = "Treat it as a hint." if len(equal.trials) < ENOUGH_TRIALS else "Small shares are still uncertain."
     sentence = (
         "How much each parameter distinguishes the best quarter of the trials from all trials (PED-ANOVA). The shares "
@@ -44,12 +45,12 @@ def draw(shares: Mapping[str, float]) -> Figure:
     return {"data": [trace], "layout": layout}
 
 
-def _why_none(equal: EqualEpoch, num_val: int) -> str:
+def _why_none(equal: EqualEpoch, metric: Metric, num_val: int) -> str:
     if equal.is_telling:
         return f"All {len(equal.trials)} trials have the same score at epoch {equal.epoch}, so no parameter stands out."
     return (
         f"At epoch {equal.epoch}, {equal.num_above_chance} of {len(equal.trials)} trials score above chance level: "
-        f"more than {percent(equal.threshold)}, which is guessing ({percent(equal.chance)}) plus three standard errors "
-        f"on {num_val:,} validation images. It takes {MIN_TRIALS_FOR_IMPORTANCES} such trials to tell which parameters "
+        f"better than {score_text(metric, equal.chance_level)}, which guesses reach once in about 700 tries on "
+        f"{num_val:,} validation images. It takes {MIN_TRIALS_FOR_IMPORTANCES} such trials to tell which parameters "
         "matter, so importances, parallel coordinates and slices are left out."
     )

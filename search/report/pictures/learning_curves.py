@@ -1,10 +1,11 @@
-"""Validation accuracy by epoch: one line per trial, dotted lines at the rungs, a cross where a trial was stopped."""
+"""The validation score by epoch: one line per trial, dotted lines at the rungs, a cross where a trial was stopped."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from model.metrics import Metric
 from search.analysis.tables import stop_of
 from search.report.data import ReportData
 from search.report.pictures.style import (
@@ -12,9 +13,10 @@ from search.report.pictures.style import (
     Figure,
     Picture,
     Trace,
-    accuracy_layout,
+    metric_layout,
     single,
     trial_points,
+    values_of,
 )
 from search.study.record import TrialRecord
 
@@ -28,6 +30,7 @@ class LearningCurves(NamedTuple):
     trials: list[TrialRecord]
     winner_number: int | None
     rung_epochs: tuple[int, ...]
+    metric: Metric
 
 
 def picture(data: ReportData) -> Picture | None:
@@ -36,7 +39,7 @@ def picture(data: ReportData) -> Picture | None:
     if not scored:
         return None
     rungs = tuple(rung.epoch for rung in data.rungs)
-    figure = draw(LearningCurves(scored, data.winner_number, rungs))
+    figure = draw(LearningCurves(scored, data.winner_number, rungs, data.run.metric))
     return single("curves", "Learning curves", _sentence(data, rungs), figure, height=440)
 
 
@@ -47,12 +50,14 @@ def draw(curves: LearningCurves) -> Figure:
     for status, colour in STATUS_COLOURS.items():
         members = [trial for trial in others if trial.status == status]
         if members:
-            traces.append(_lines(status, members, colour, width=1.2 if len(members) < MANY_TRIALS else 0.7))
+            traces.append(
+                _lines(curves.metric, status, members, colour, width=1.2 if len(members) < MANY_TRIALS else 0.7)
+            )
     if stopped := [trial for trial in curves.trials if stop_of(trial) is not None]:
-        traces.append(_stops(stopped))
+        traces.append(_stops(curves.metric, stopped))
     if winner := [trial for trial in curves.trials if trial.number == curves.winner_number]:
-        traces.append(_lines("the winner", winner, "--winner", width=3))
-    layout = accuracy_layout("epoch", "validation accuracy")
+        traces.append(_lines(curves.metric, "the winner", winner, "--winner", width=3))
+    layout = metric_layout(curves.metric, "epoch", "validation")
     layout["shapes"] = [
         {
             "type": "line", "x0": epoch, "x1": epoch, "y0": 0, "y1": 1, "yref": "paper", "layer": "below",
@@ -64,7 +69,9 @@ def draw(curves: LearningCurves) -> Figure:
 
 
 def _sentence(data: ReportData, rungs: tuple[int, ...]) -> str:
-    words = "Validation accuracy after every epoch, one line per trial. Point at a line to see its config. "
+    words = (
+        f"Validation {data.run.metric.title} after every epoch, one line per trial. Point at a line to see its config. "
+    )
     if not rungs:
         return words + "There are no rungs, so no trial was stopped early."
     at = f"Dotted lines are the rungs (epoch {', '.join(map(str, rungs))})"
@@ -77,7 +84,7 @@ def _sentence(data: ReportData, rungs: tuple[int, ...]) -> str:
     )
 
 
-def _lines(name: str, trials: Sequence[TrialRecord], colour: str, *, width: float) -> Trace:
+def _lines(metric: Metric, name: str, trials: Sequence[TrialRecord], colour: str, *, width: float) -> Trace:
     """Many lines in one trace with a gap between trainings: hundreds of traces would be slow to draw."""
     xs: list[int | None] = []
     ys: list[float | None] = []
@@ -86,7 +93,7 @@ def _lines(name: str, trials: Sequence[TrialRecord], colour: str, *, width: floa
         for epoch, score in trial.scores.items():
             is_new_training = trial.epochs_spent_on(epoch) > 1
             xs += [None, epoch] if is_new_training else [epoch]
-            ys += [None, score] if is_new_training else [score]
+            ys += [None, metric.value(score)] if is_new_training else [metric.value(score)]
         xs.append(None)
         ys.append(None)
         numbers += [trial.number] * (len(xs) - len(numbers))
@@ -95,11 +102,12 @@ def _lines(name: str, trials: Sequence[TrialRecord], colour: str, *, width: floa
         "type": "scatter", "mode": "lines+markers" if are_points else "lines",
         "name": name, "x": xs, "y": ys, "connectgaps": False, "line": {"color": colour, "width": width},
         "meta": "trials", "customdata": numbers,
-        "hovertemplate": "epoch %{x}: %{y:.2%}<br>%{hovertext}<extra></extra>",
+        "hovertemplate": f"epoch %{{x}}: %{{y:{'.2%' if metric.is_percent else '.4f'}}}<br>"
+        "%{hovertext}<extra></extra>",
     }  # fmt: skip
 
 
-def _stops(trials: Sequence[TrialRecord]) -> Trace:
-    xs, ys = [trial.epochs_trained for trial in trials], [trial.last_score for trial in trials]
+def _stops(metric: Metric, trials: Sequence[TrialRecord]) -> Trace:
+    xs, ys = [trial.epochs_trained for trial in trials], values_of(metric, [trial.last_score for trial in trials])
     trace = trial_points("stopped here", trials, xs, ys, "--stopped", opacity=1)
     return {**trace, "marker": {"color": "--stopped", "size": 6, "symbol": "x-thin-open"}}

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from model.metrics import Metric
 from search.analysis.importances import EqualEpoch
 from search.report.data import ReportData
 from search.report.pictures.style import Figure, Picture, Trace, base_layout, safe_text, single
 from search.report.winner import position_in
 from search.space.space import SearchSpace
-from search.text import percent, value_text
+from search.text import score_text, value_text
 
 NUM_AXES = 7
 MAX_BEST = 20
@@ -44,11 +45,11 @@ def picture(data: ReportData) -> Picture | None:
         return None
     keys = data.keys_by_importance[:NUM_AXES]
     sentence = (
-        f"One line per trial through its values to its accuracy at epoch {equal.epoch}, over the {len(keys)} "
-        f"{'most important' if equal.importances else 'first'} parameters. Where the lines of the best trials meet, a "
-        "value works well."
+        f"One line per trial through its values to its {data.run.metric.title} at epoch {equal.epoch}, over the "
+        f"{len(keys)} {'most important' if equal.importances else 'first'} parameters. Where the lines of the best "
+        "trials meet, a value works well."
     )
-    figure = draw(_grouped(equal, data.run.space, keys, data.winner_number))
+    figure = draw(_grouped(data, equal, keys))
     return single("parallel", "Parallel coordinates", sentence, figure, height=420)
 
 
@@ -82,14 +83,13 @@ def draw(parallel: ParallelCoordinates) -> Figure:
     return {"data": [trace for trace in traces if trace["x"]], "layout": layout}
 
 
-def _grouped(
-    equal: EqualEpoch, space: SearchSpace, keys: Sequence[str], winner_number: int | None
-) -> ParallelCoordinates:
+def _grouped(data: ReportData, equal: EqualEpoch, keys: Sequence[str]) -> ParallelCoordinates:
+    space, winner_number = data.run.space, data.winner_number
     order = sorted(range(len(equal.scores)), key=lambda index: -equal.scores[index])
     num_best = min(-(-len(order) // 4), MAX_BEST)
     numbers = [trial.number for trial in equal.trials]
     return ParallelCoordinates(
-        axes=[*(_parameter_axis(equal, space, key) for key in keys), _score_axis(equal)],
+        axes=[*(_parameter_axis(equal, space, key) for key in keys), _score_axis(equal, data.run.metric)],
         numbers=numbers,
         others=[index for index in order[num_best:] if numbers[index] != winner_number],
         best=[index for index in order[:num_best] if numbers[index] != winner_number],
@@ -108,10 +108,11 @@ def _parameter_axis(equal: EqualEpoch, space: SearchSpace, key: str) -> Axis:
     return Axis(safe_text(key), [parameter.values.index(value) / gaps for value in values], ticks)
 
 
-def _score_axis(equal: EqualEpoch) -> Axis:
+def _score_axis(equal: EqualEpoch, metric: Metric) -> Axis:
     low, high = min(equal.scores), max(equal.scores)
     places = [(score - low) / (high - low) if high > low else 0.5 for score in equal.scores]
-    return Axis(f"accuracy, epoch {equal.epoch}", places, [(0.0, percent(low)), (1.0, percent(high))])
+    ticks = [(0.0, score_text(metric, low)), (1.0, score_text(metric, high))]
+    return Axis(f"{metric.title}, epoch {equal.epoch}", places, ticks)
 
 
 def _lines(

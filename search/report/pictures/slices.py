@@ -1,4 +1,4 @@
-"""Accuracy over one parameter at a time, one point per trial."""
+"""The score over one parameter at a time, one point per trial."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from model.metrics import Metric
 from search.report.data import ReportData
-from search.report.pictures.style import Figure, Picture, Plot, accuracy_layout, safe_text, trial_points
+from search.report.pictures.style import Figure, Picture, Plot, metric_layout, safe_text, trial_points, values_of
 from search.space.parameter import Parameter
 from search.study.record import TrialRecord
 from search.text import value_text
@@ -22,6 +23,7 @@ class Slice(NamedTuple):
     parameter: Parameter
     trials: Sequence[TrialRecord]
     scores: Sequence[float]
+    metric: Metric
 
 
 def picture(data: ReportData) -> Picture | None:
@@ -29,11 +31,12 @@ def picture(data: ReportData) -> Picture | None:
     equal = data.equal_epoch
     if not equal.is_telling:
         return None
-    plots = []
+    metric, plots = data.run.metric, []
+    title = metric.title[0].upper() + metric.title[1:]
     for index, key in enumerate(data.keys_by_importance[:NUM_SLICES]):
-        figure = draw(Slice(key, data.run.space.parameters[key], equal.trials, equal.scores))
-        plots.append(Plot(f"slice-{index}", figure, 220, f"Accuracy at epoch {equal.epoch} over {key}"))
-    sentence = f"Accuracy at epoch {equal.epoch} over one parameter at a time, one point per trial."
+        figure = draw(Slice(key, data.run.space.parameters[key], equal.trials, equal.scores, metric))
+        plots.append(Plot(f"slice-{index}", figure, 220, f"{title} at epoch {equal.epoch} over {key}"))
+    sentence = f"{title} at epoch {equal.epoch} over one parameter at a time, one point per trial."
     return Picture("Slices", sentence, tuple(plots))
 
 
@@ -41,7 +44,7 @@ def draw(one: Slice) -> Figure:
     """The figure of one parameter."""
     parameter = one.parameter
     values = [trial.config[one.key] for trial in one.trials]
-    layout = accuracy_layout(safe_text(one.key), "")
+    layout = metric_layout(one.metric, safe_text(one.key), "")
     if parameter.kind == "choice":
         values = [safe_text(value_text(value)) for value in values]
         order = [safe_text(value_text(value)) for value in parameter.values]
@@ -50,7 +53,7 @@ def draw(one: Slice) -> Figure:
         layout["xaxis"] |= _range_ticks(parameter)
     layout["margin"] |= {"t": 8, "r": 16}
     layout["showlegend"] = False
-    points = trial_points("trials", one.trials, values, one.scores, "--winner", opacity=0.65)
+    points = trial_points("trials", one.trials, values, values_of(one.metric, one.scores), "--winner", opacity=0.65)
     return {"data": [points], "layout": layout}
 
 

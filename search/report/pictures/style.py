@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
+from model.metrics import Metric
 from search.study.record import TrialRecord
 
 Figure = dict[str, Any]
@@ -83,11 +84,16 @@ def base_layout(x_title: str, y_title: str) -> Figure:
     }
 
 
-def accuracy_layout(x_title: str, y_title: str) -> Figure:
-    """`base_layout` with accuracies, in percent, on the vertical axis."""
-    layout = base_layout(x_title, y_title)
-    layout["yaxis"]["tickformat"] = "~%"
+def metric_layout(metric: Metric, x_title: str, y_title: str) -> Figure:
+    """`base_layout` with values of the metric on the vertical axis, `y_title` before its name."""
+    layout = base_layout(x_title, f"{y_title} {metric.title}".strip())
+    layout["yaxis"]["tickformat"] = "~%" if metric.is_percent else "~r"
     return layout
+
+
+def values_of(metric: Metric, scores: Sequence[float | None]) -> list[float | None]:
+    """The metric's own values, to be drawn."""
+    return [None if score is None else metric.value(score) for score in scores]
 
 
 def as_lists(matrix: NDArray[Any]) -> list[list[Any]]:

@@ -1,0 +1,63 @@
+"""What a classifier scores that has learned nothing; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from model.metrics import METRICS, Metric
+from model.objective import MetricName
+from search.setup.survey_text import is_imbalanced
+from search.text import percent, score_text
+
+
+@dataclass(frozen=True, kw_only=True)
+class Floor:
+    """Scores on the images of a split."""
+
+    metric: Metric
+    chance: float
+    """Of guessing among the classes."""
+    majority: float
+    """Of always answering the largest class."""
+    largest_class: str
+    is_imbalanced: bool
+    """Whether that class is so large that accuracy misleads."""
+
+    @property
+    def rows(self) -> list[tuple[str, float]]:
+        """What each way of guessing scores."""
+        return [("guessing", self.chance), (f"always {self.largest_class}", self.majority)]
+
+    @property
+    def note(self) -> str:
+        """For beside a score."""
+        chance, majority = (score_text(self.metric, score) for score in (self.chance, self.majority))
+        return f"chance {chance}, always {self.largest_class} {majority}"
+
+
+def floor_of(classes: Mapping[str, int], metric_name: MetricName) -> Floor:
+    """The floor of a split's images, counted by class."""
+    largest = max(classes, key=lambda name: classes[name])
+    guess = METRICS[metric_name].guess(np.array(list(classes.values())))
+    return Floor(
+        metric=METRICS[metric_name],
+        chance=guess.chance,
+        majority=guess.majority,
+        largest_class=largest,
+        is_imbalanced=is_imbalanced(classes),
+    )
+
+
+def floor_sentence(floor: Floor, score: float, low: float | None, balanced: float | None) -> str:
+    """A score beside the floor. `low`: the lower end of its interval. `balanced`: the balanced accuracy, if wanted."""
+    chance, majority = (score_text(floor.metric, one) for one in (floor.chance, floor.majority))
+    words = f"Guessing scores {chance}, always answering {floor.largest_class} {majority} on the test images."
+    if floor.is_imbalanced and balanced is not None and floor.metric.name == "accuracy":
+        words += f" The winner's balanced accuracy, the mean over the classes, is {percent(balanced)}."
+    best = max(floor.chance, floor.majority)
+    if score <= best:
+        return f"{words} The winner is no better than that: it may have learned nothing."
+    return f"{words} The winner may be no better than that." if low is not None and low <= best else words
