@@ -149,19 +149,20 @@ class TreeSampler:
         rows = np.array([[*self._encoded[number], math.log(epoch)] for number, epoch in known_at])
         targets = np.append(targets, [targets.min()] * len(bad))
         seeds = np.random.default_rng(derive_seed(self._seed, "trees", len(rows))).integers(2**31, size=NUM_TREES)
-        points = rows.astype(np.float32)
+        points, trees = rows.astype(np.float32), []
+        # scikit-learn would make a generator for each tree, which takes longer than the tree.
+        generator = np.random.RandomState()
         with config_context(skip_parameter_validation=True):
-            return [
-                ExtraTreeRegressor(min_samples_leaf=2, max_features=0.8, random_state=int(seed)).fit(
-                    points, targets, check_input=False
-                )
-                for seed in seeds
-            ]
+            for seed in seeds:
+                generator.seed(int(seed))
+                tree = ExtraTreeRegressor(min_samples_leaf=2, max_features=0.8, random_state=generator)
+                trees.append(tree.fit(points, targets, check_input=False))
+        return trees
 
     def _predict(self, trees: list[ExtraTreeRegressor], points: Floats) -> tuple[Floats, Floats]:
         """The predicted (scaled) score after the last epoch: mean and spread over the trees, each of shape (N,)."""
         rows = np.column_stack([points, np.full(len(points), math.log(max(self._epochs)))]).astype(np.float32)
-        predictions = np.array([tree.predict(rows, check_input=False) for tree in trees])
+        predictions = np.array([tree.tree_.predict(rows)[:, 0] for tree in trees])
         return predictions.mean(axis=0), np.maximum(predictions.std(axis=0), 1e-6)
 
     def _ordered(self, number: int) -> list[tuple[int, float]]:
