@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,16 @@ def sent() -> Iterator[Sent]:
     sa.event.remove(sa.Engine, "commit", commit)
 
 
+@pytest.fixture
+def in_tokyo(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Optuna's tables hold UTC, its trials local time."""
+    with monkeypatch.context() as patched:
+        patched.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        yield
+    time.tzset()
+
+
 def test_a_trial_takes_one_write_and_so_does_each_of_its_reports(tmp_path: Path, sent: Sent) -> None:
     with in_database(tmp_path / "study.db") as study:
         scheduler = StudyScheduler(Rungs(max_epochs=2), study)
@@ -78,7 +89,7 @@ def test_notes_of_others_are_seen(tmp_path: Path) -> None:
         assert study.notes() == {**other.notes(), "wish": [1], "answer": 2}
 
 
-def test_optuna_reads_what_the_run_has_in_memory(tmp_path: Path) -> None:
+def test_optuna_reads_what_the_run_has_in_memory(tmp_path: Path, in_tokyo: None) -> None:
     url = f"sqlite:///{tmp_path / 'study.db'}"
     with in_database(tmp_path / "study.db") as study:
         RunStudy.in_database(url, "another").add_trial(GIVEN[0])

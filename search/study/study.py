@@ -61,7 +61,7 @@ class RunStudy:
                 ) from None
             self._study_id = storage.create_new_study([StudyDirection.MAXIMIZE], name)
             self.set_note("record_version", RECORD_VERSION)
-        version = self.notes().get("record_version")
+        version = self._known_notes().get("record_version")
         if version != RECORD_VERSION:
             raise UserError(
                 f"the record of {name} was written by another version (record {version}, this program writes "
