@@ -6,7 +6,8 @@ reused workers. The ideal is the time that the trials sleep / 16. Of each: the t
 the reports, when all workers run, from the first trial's start to the last report, and with the start of Ray and of 16
 worker processes, each of which loads torch; and of the second half, the driver's computing time for each report.
 
-`--epochs 20 --seconds 0.05 --trials 60` asks for more reports than the driver can take: its limit.
+`--epochs 20 --seconds 0.05 --trials 60` asks for more reports than the driver can take: its limit. With
+`--checkpoint-mb 4`, each of our reports brings a checkpoint.
 """
 
 from __future__ import annotations
@@ -21,10 +22,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from ray import tune
 from ray.tune import Callback
 
 from benchmarks.conditions import write_result
+from model.checkpoint import Checkpoint
 from model.engine import Engine
 from model.split_images import ImageArrays, ImageTensors
 from search.machine.slots import Slots
@@ -48,11 +51,12 @@ _SLOTS = Slots(num_concurrent=16, cpus_per_trial=1, gpus_per_trial=0.0, gpus=0)
 
 @dataclass(frozen=True)
 class _Load:
-    """What is asked of a search: trials, epochs of each, seconds of an epoch."""
+    """What is asked of a search: trials, epochs of each, seconds of an epoch, size of the checkpoint of each epoch."""
 
     trials: int
     epochs: int
     seconds: float
+    checkpoint_mb: float
 
     @property
     def report_s(self) -> float:
@@ -83,8 +87,9 @@ def main() -> None:
     made.add_argument("--trials", type=int, default=1000, help="trials (1000)")
     made.add_argument("--epochs", type=int, default=1, help="epochs of each (1)")
     made.add_argument("--seconds", type=float, default=1.0, help="seconds of an epoch (1)")
+    made.add_argument("--checkpoint-mb", type=float, default=0.0, help="MB of a checkpoint an epoch; 0 for none (0)")
     arguments = made.parse_args()
-    load = _Load(arguments.trials, arguments.epochs, arguments.seconds)
+    load = _Load(arguments.trials, arguments.epochs, arguments.seconds, arguments.checkpoint_mb)
     result: dict[str, Any] = {"benchmark": "many_trials", **asdict(load)}
     for name, search in (("ours", _our_reports), ("ray_alone", _ray_alone)):
         start = time.time()
@@ -134,7 +139,8 @@ def _our_reports(folder: Path, load: _Load) -> list[_Reported]:
     settings.run_dir.mkdir()
     study = RunStudy.in_database(settings.storage_url, settings.run_name)
     space = SearchSpace({"x": Parameter(kind="linear", low=0.0, high=1.0)})
-    scheduler = StudyScheduler(settings, study)
+    checkpoints = Checkpoints(folder)
+    scheduler = StudyScheduler(settings, study, checkpoints=checkpoints)
     score_epochs = scheduler.promotions.score_epochs if scheduler.promotions else None
     searcher = StudySearcher(
         Proposer(space, study, 0, partial(make_sampler, seed=0, score_epochs=score_epochs)),
@@ -151,7 +157,7 @@ def _our_reports(folder: Path, load: _Load) -> list[_Reported]:
             scheduler,
             max_failures=0,
             scratch=scratch,
-            callbacks=[CheckpointCallback(Checkpoints(folder), scheduler), NodeCallback(_SLOTS), listener],
+            callbacks=[CheckpointCallback(checkpoints, scheduler), NodeCallback(_SLOTS), listener],
         )
     return listener.reports
 
@@ -159,7 +165,11 @@ def _our_reports(folder: Path, load: _Load) -> list[_Reported]:
 def _sleep(assignment: Mapping[str, Any], images: ImageTensors, plan: TrialPlan, report: Report, load: _Load) -> None:
     for epoch in range(1, load.epochs + 1):
         time.sleep(load.seconds)
-        report({"epoch": epoch, "val_score": assignment["config"]["x"]})
+        metrics = {"epoch": epoch, "val_score": assignment["config"]["x"]}
+        if load.checkpoint_mb:
+            weights = {"weights": torch.zeros(int(load.checkpoint_mb * 1e6), dtype=torch.uint8)}
+            metrics["checkpoint"] = Checkpoint.of(epoch, weights, {})
+        report(metrics)
 
 
 def _no_images() -> ImageArrays:
