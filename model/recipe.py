@@ -71,5 +71,14 @@ class Recipe:
                 raise ValueError(f"`{name}` must be a finite number above 0; got {value}.")
 
 
+OPTIMIZERS_OF_KEYS = {
+    "lr": ("sgd", "nesterov"),
+    "momentum": ("sgd", "nesterov", "muon"),
+    "weight_decay": ("sgd", "nesterov"),
+    "adamw_lr": ("adamw", "muon"),
+    "adamw_weight_decay": ("adamw", "muon"),
+    "muon_lr": ("muon",),
+}
+"""The optimizers that use a key; the others ignore it."""
 RECIPE_KEYS: tuple[str, ...] = tuple(field.name for field in dataclasses.fields(Recipe))
 """Every key of a recipe, in a stable order."""

@@ -113,7 +113,8 @@ def tune(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
 def test_a_whole_run_and_its_extension(tmp_path: Path) -> None:
     """AdamW in half of the configs: its state has a number that must come back to the GPU after a rung."""
     space = tmp_path / "space.toml"
-    space.write_text(TINY_SPACE + 'optimizer = {kind = "choice", values = ["adamw", "sgd"], default = "adamw"}\n')
+    optimizers = 'optimizer = {kind = "choice", values = ["adamw", "sgd"], default = "adamw"}'
+    space.write_text(TINY_SPACE.replace('optimizer = "nesterov"', optimizers))
     given = "--gpus 1 --strict --dataset digits --image-size 16 --trials 6 --epochs 4 --grace-period 1"
     first = tune(tmp_path, *given.split(), "--reduction-factor", "2", "--space", str(space), "--name", "r")
     assert first.returncode == 0, first.stderr[-2000:]

@@ -86,9 +86,15 @@ def test_a_file_replaces_its_keys_and_keeps_the_others(space: SearchSpace) -> No
 
 
 def test_a_default_outside_the_new_range_is_dropped() -> None:
-    moved = network_space('lr = {kind = "log", low = 0.4, high = 0.9}', **LIMITS)
-    assert moved.parameters["lr"].default is None
+    moved = network_space('muon_lr = {kind = "log", low = 0.4, high = 0.9}', **LIMITS)
+    assert moved.parameters["muon_lr"].default is None
     assert moved.default_config() is None
+
+
+def test_no_key_is_searched_that_the_optimizer_ignores() -> None:
+    space = network_space('optimizer = "nesterov"\nlr = {kind = "log", low = 0.1, high = 0.4}', **LIMITS)
+    assert {"lr", "momentum"} <= space.parameters.keys()
+    assert {"muon_lr", "adamw_lr", "adamw_weight_decay"} <= space.fixed.keys()
 
 
 def test_a_fixed_key_may_be_searched(space: SearchSpace) -> None:
@@ -143,6 +149,10 @@ def test_the_copy_of_a_space_is_the_same_space(text: str | None) -> None:
             "`num_convs` must be 2 in a spatially_separable block: (3, 1) and (1, 3); got 3.",
         ),
         ("weigth_decay = 0.1", "unknown key `weigth_decay`. Did you mean `weight_decay`? Known keys: stem,"),
+        (
+            'lr = {kind = "log", low = 0.1, high = 0.4}',
+            '`lr` is searched, but `optimizer` = "muon" ignores it. Leave it out or set `optimizer`',
+        ),
         ('base = "nothing"', '`base` must be "default" or "none"; got \'nothing\'.'),
         ('base = "none"', "the search space has nothing to search."),
         (
@@ -157,7 +167,7 @@ def test_a_file_that_cannot_be_searched_is_refused(text: str, message: str) -> N
 
 
 def test_each_refused_value_is_named_on_a_line() -> None:
-    text = 'batch_size = 0\nlr = {kind = "linear", low = -1.0, high = 0.0}'
+    text = 'optimizer = "sgd"\nbatch_size = 0\nlr = {kind = "linear", low = -1.0, high = 0.0}'
     with pytest.raises(SpaceError) as caught:
         network_space(text, **LIMITS)
     assert [line.split(" cannot")[0] for line in str(caught.value).splitlines()] == [

@@ -1,6 +1,11 @@
 """A search space of networks that train within a second, for runs of the whole program."""
 
 TINY = """
+stem = "none"
+optimizer = "nesterov"
+momentum = 0.9
+c1_num_convs = 2
+c2_num_convs = 2
 c1_kind = "dense"
 c1_inner_width = 4
 c1_width = {kind = "int", low = 4, high = 8, default = 4}

@@ -13,7 +13,7 @@ from typing import Any
 from model.config import CONFIG_KEYS, TrainConfig, network_values
 from model.network_config import NetworkConfig
 from model.profile import limit_violations
-from model.recipe import Recipe
+from model.recipe import OPTIMIZERS_OF_KEYS, Recipe
 from search.errors import SpaceError
 from search.space.batch_scaling import SCALED_KEYS, scale_batches
 from search.space.parameter import Parameter, Value
@@ -85,10 +85,27 @@ def _lay_over_default(text: str | None, num_train: int | None) -> tuple[dict[str
         default_parameters = scale_batches(default_parameters, num_train)
     parameters |= {key: parameter for key, parameter in default_parameters.items() if key not in given}
     fixed |= {key: value for key, value in default_fixed.items() if key not in given}
+    _fix_ignored(parameters, fixed, given)
     return (
         {key: parameters[key] for key in CONFIG_KEYS if key in parameters},
         {key: fixed[key] for key in CONFIG_KEYS if key in fixed},
     )
+
+
+def _fix_ignored(parameters: dict[str, Parameter], fixed: dict[str, Value], given: set[str]) -> None:
+    """Search no key that the fixed optimizer ignores. SpaceError if the user's file does."""
+    optimizer = fixed.get("optimizer")
+    for key, optimizers in OPTIMIZERS_OF_KEYS.items():
+        if key not in parameters or optimizer is None or optimizer in optimizers:
+            continue
+        if key in given:
+            raise SpaceError(
+                f'`{key}` is searched, but `optimizer` = "{optimizer}" ignores it. Leave it out or set `optimizer` to '
+                f"{' or '.join(optimizers)}."
+            )
+        default = parameters.pop(key).default
+        assert default is not None  # only a user's entry lacks one
+        fixed[key] = default
 
 
 def _check_values(space: SearchSpace) -> None:
