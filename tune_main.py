@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 PLAN_LIMIT_S = 60.0
 """The most that --plan may take."""
-_RESUME_OPTIONS = ("num_trials", "dataset")
+_RESUME_OPTIONS = ("num_trials", "dataset", "notify")
 """The settings that --resume takes."""
 
 
@@ -99,8 +99,8 @@ def _refuse_other_options(given: Mapping[str, object], others: list[str]) -> Non
     refused = [f"--{OPTIONS[name].flag}" for name in given if name not in _RESUME_OPTIONS] + others
     if refused:
         raise UserError(
-            "--resume uses the settings of the run and takes only --trials, --dataset and --trust-folder. Leave out "
-            f"{', '.join(refused)}."
+            "--resume uses the settings of the run and takes only --trials, --dataset, --notify and --trust-folder. "
+            f"Leave out {', '.join(refused)}."
         )
 
 

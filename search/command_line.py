@@ -94,9 +94,9 @@ def options_page() -> str:
         "",
         "Besides these options, `--config FILE` takes the fields from the table `[settings]` of a TOML file, such as "
         "`tune_main.py init` writes and each run keeps as run.toml; options on the command line win. `--plan` "
-        "forecasts a run instead of starting it. `--resume RUN_DIR` resumes a run "
-        "and takes only `--trials`, `--dataset` (where the same images are now) and `--trust-folder` (on a disk where "
-        "every file is writable by everyone).",
+        "forecasts a run instead of starting it. `--resume RUN_DIR` resumes a run and takes only `--trials`, "
+        "`--dataset` (where the same images are now), `--notify` and `--trust-folder` (on a disk where every file is "
+        "writable by everyone).",
         "",
         'For completion by Tab in bash and zsh: `eval "$(.venv/bin/activate-global-python-argcomplete --dest=-)"`, '
         "for good in `~/.bashrc` or, after `compinit`, in `~/.zshrc`.",

@@ -13,10 +13,11 @@ from search.machine.signals import StopRequest
 from search.report.page import LivePage
 from search.schedulers.steering import Steering
 from search.setup.document import read_document
+from search.setup.prepare import Preparation
 from search.setup.run_folder import RunFolder
 from search.study.record import TrialStatus
 from search.study.study import RunStudy
-from search.study.wishes import AskedWish, answer_wish, open_wishes
+from search.study.wishes import AskedWish, answer_wish, open_wishes, wishes_of
 
 _INTERVAL_S = 1.0
 """A look is one small read of the record."""
@@ -36,6 +37,21 @@ class LiveControl:
     """Called after each wish that was fulfilled."""
     next_look: float = 0.0
     """By time.monotonic()."""
+
+    @classmethod
+    def of(
+        cls, preparation: Preparation, study: RunStudy, display: Display, page: LivePage, stop: StopRequest
+    ) -> LiveControl:
+        """For a run that is steered as its settings and its record say."""
+        settings, slots = preparation.settings, preparation.machine.slots
+        return cls(
+            steering=Steering.of(settings, wishes_of(study.notes()), num_slots=slots.num_concurrent),
+            study=study,
+            folder=RunFolder(settings.run_dir),
+            display=display,
+            page=page,
+            stop=stop,
+        )
 
     def check(self) -> None:
         """Looks for wishes, at most once a second. Raises RunInterrupted for a cancel unless that is deferred."""

@@ -18,14 +18,15 @@ from search.forecast.wording import brief_line, plan_lines, verdict
 from search.live_control import LiveControl
 from search.machine.gpus import limited_to_visible_gpus
 from search.machine.signals import StopRequest
+from search.notify import notifying
 from search.report.page import LivePage
 from search.report.plots import PlottedRun, load_run
 from search.retrain.stage import evaluate_retrained
-from search.schedulers.steering import Steering
 from search.settings import DATA_SETS, SearchSettings
 from search.setup.compatibility import check_compatibility, note_compatibility
 from search.setup.control import control
 from search.setup.disk_errors import disk_errors
+from search.setup.extras import notify_problems
 from search.setup.preflight import new_run_problems, resume_problems
 from search.setup.prepare import SEED_IMAGE_SIZE, Preparation, describe_config, prepare
 from search.setup.run_folder import RunFolder, read_machine, read_settings
@@ -34,7 +35,7 @@ from search.study.record import TrialStatus
 from search.study.study import RunStudy, open_study
 from search.study.transactions import PATIENCE_S
 from search.study.wishes import Wish, drop_old_cancels, wishes_of
-from search.text import duration
+from search.text import duration, percent
 from search.trial_stage import train_all
 from search.watchers import Watchers
 
@@ -92,18 +93,20 @@ def resume_search(
     *,
     num_trials: int | None = None,
     dataset: str | None = None,
+    notify: str | None = None,
     trust_folder: bool = False,
     display: Display | None = None,
 ) -> PlottedRun:
     """Continues a run that was cut off. `num_trials` extends it, or ends it with fewer trials than planned.
 
-    `dataset`: where its images are now; refused if they are not the same. `trust_folder`: whether to go on although
-    other users could have changed the folder.
+    `dataset`: where its images are now; refused if they are not the same. `notify`: as --notify. `trust_folder`:
+    whether to go on although other users could have changed the folder.
     """
     shown, run_dir = display or Display(), run_dir.expanduser()
     _refuse(resume_problems(run_dir, trust_folder=trust_folder))
-    given = {"num_trials": num_trials, "dataset": dataset}
+    given = {"num_trials": num_trials, "dataset": dataset, "notify": notify}
     settings = read_settings(run_dir).changed(**{name: value for name, value in given.items() if value is not None})
+    _refuse(notify_problems(settings))
     folder = RunFolder(run_dir)
     with StopRequest().installed() as stop, folder.locked(), disk_errors(settings):
         study = _open(settings, shown, stop, create=False)
@@ -165,21 +168,18 @@ def _run(
     """`started`: when a new run began, by time.monotonic(); its forecast is judged by it."""
     settings = preparation.settings
     page = LivePage(settings.run_dir, display.warning)
-    live = LiveControl(
-        steering=Steering.of(settings, wishes_of(study.notes()), num_slots=preparation.machine.slots.num_concurrent),
-        study=study,
-        folder=RunFolder(settings.run_dir),
-        display=display,
-        page=page,
-        stop=stop,
-    )
-    with _keep_results(settings.run_dir, page, display):
-        retrainings = train_all(preparation, study, Watchers(display, page, stop, live))
+    live = LiveControl.of(preparation, study, display, page, stop)
+    num_val = len(preparation.images.val_indices)
+    with notifying(settings, display.warning) as notifier, _keep_results(settings.run_dir, page, display):
+        retrainings = train_all(preparation, study, Watchers(display, page, stop, live, notifier, num_val))
         evaluate_retrained(preparation, retrainings, study, display)
         live.close()
         if started is not None and not wishes_of(study.notes()):  # the forecast is of the run as it was planned
             with ignore_forecast_errors(display):
                 judge_forecast(load_run(settings.run_dir), time.monotonic() - started, display)
+        if (winner := load_run(settings.run_dir).result.winner) is not None:
+            interval = winner.images_interval or (winner.test.low, winner.test.high)
+            notifier.tell("ended", f"test accuracy {percent(winner.test.mean)}", winner.test.mean, interval)
     return load_run(settings.run_dir)
 
 

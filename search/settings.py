@@ -183,6 +183,14 @@ class SearchSettings(Options):
     wandb: str | None = option(
         "wandb", RUN, "log trials to a project in Weights & Biases", metavar="PROJECT", default_text="no"
     )
+    notify: str | None = option(
+        "notify",
+        RUN,
+        "send word when the run ends, is cut off or finds a better config: a URL of Apprise, or of a webhook",
+        metavar="URL",
+        default_text="what CONVLADDER_NOTIFY says in the environment, else nobody",
+        exclude=True,  # it may hold a password, and run.toml is shown to others
+    )
 
     @field_validator("run_name")
     @classmethod

@@ -10,6 +10,7 @@ from search.display.display import Display
 from search.errors import RunFailed
 from search.live_control import LiveControl
 from search.machine.signals import StopRequest
+from search.notify import Notifier
 from search.report.page import LivePage
 from search.schedulers.failure_streak import FailureStreak
 from search.study.record import TrialId, TrialRecord, TrialStatus
@@ -27,6 +28,9 @@ class Watchers:
     page: LivePage
     stop: StopRequest
     control: LiveControl
+    notifier: Notifier
+    num_val: int
+    """Validation images."""
     trackers: Tracking | None = None
     streak: FailureStreak = field(default_factory=FailureStreak)
 
@@ -52,5 +56,6 @@ class Watchers:
         """A trial ended or paused."""
         self.streak.add(record)
         self.display.end(record)
+        self.notifier.trial_ended(record, self.num_val)
         if self.trackers is not None and record.status is not TrialStatus.RUNNING:
             self.trackers.end(record)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
+from search.notify import make_sender, notify_url
 from search.settings import SearchSettings
 
 EXTRAS = {
     "export": ("onnx", "onnxruntime", "onnxscript"),
     "mlflow": ("mlflow",),
+    "notify": ("apprise",),
     "service": ("fastapi", "uvicorn"),
     "wandb": ("wandb",),
 }
@@ -28,3 +30,17 @@ def tracker_problems(settings: SearchSettings) -> list[str]:
     asked = [name for name in ("mlflow", "wandb") if getattr(settings, name) is not None]
     problems = [missing_extra(f"--{name}", name) for name in asked]
     return [problem for problem in problems if problem is not None]
+
+
+def notify_problems(settings: SearchSettings) -> list[str]:
+    """One line if word of the run cannot be sent to where it was asked for."""
+    url = notify_url(settings)
+    if url is None:
+        return []
+    if problem := missing_extra("--notify", "notify"):
+        return [problem]
+    try:
+        make_sender(url)
+    except ValueError as error:
+        return [f"--notify {url.partition(':')[0]}:... {error}."]
+    return []

@@ -10,7 +10,7 @@ from search.errors import UserError
 from search.paths import from_here
 from search.settings import SearchSettings
 from search.setup.disk_space import results_space_problems, temp_space_problems
-from search.setup.extras import tracker_problems
+from search.setup.extras import notify_problems, tracker_problems
 from search.setup.run_lock import run_lock
 from search.study.integrity import record_problems
 
@@ -20,7 +20,12 @@ UNBORN_FILES = {"run.lock", "study.db", "study.db-journal", "space.toml"}
 
 def new_run_problems(settings: SearchSettings) -> list[str]:
     """One line for each reason why a new run cannot start; empty if there is none."""
-    return [*_results_problems(settings), *temp_space_problems(), *tracker_problems(settings)]
+    return [
+        *_results_problems(settings),
+        *temp_space_problems(),
+        *tracker_problems(settings),
+        *notify_problems(settings),
+    ]
 
 
 def resume_problems(run_dir: Path, *, trust_folder: bool = False) -> list[str]:

@@ -90,7 +90,7 @@ class Preparation:
         """The description of a run that starts now, by this process, on this machine."""
         return RunDocument(
             created=datetime.now(UTC).isoformat(timespec="seconds"),
-            command=shlex.join(["python", *sys.argv]),
+            command=_command(self.settings),
             warnings=tuple(self.warnings),
             settings=self.settings,
             data=self.data_record,
@@ -229,3 +229,9 @@ def _given_trials(settings: SearchSettings, space: SearchSpace, num_classes: int
             )
         )
     return trials
+
+
+def _command(settings: SearchSettings) -> str:
+    """The command line of this process, without what only it may know."""
+    secret = settings.notify
+    return shlex.join(["python", *(word.replace(secret, "...") if secret else word for word in sys.argv)])
