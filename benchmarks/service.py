@@ -79,6 +79,7 @@ def _rename(run_dir: Path, earlier: str) -> None:
     document = run_dir / "run.toml"
     document.write_text(document.read_text().replace(earlier, run_dir.name))
     with sqlite3.connect(run_dir / "study.db") as database:
+        database.execute("PRAGMA synchronous = OFF")
         database.execute("UPDATE studies SET study_name = ?", (run_dir.name,))
     database.close()
 

@@ -43,7 +43,8 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Service
     folder = tmp_path_factory.mktemp("lab")
     (folder / "results").mkdir()
     finished_run(folder / "results" / "earlier", num_trials=4)
-    with served(folder) as (url, service):
+    with pytest.MonkeyPatch.context() as patch, served(folder) as (url, service):
+        patch.setenv("RAY_worker_niceness", "0")
         wait_until(lambda: service.supervisor.summaries)
         yield url, service
 
@@ -110,6 +111,7 @@ def test_a_mistake_is_shown_beside_its_line(page: Page, lab: tuple[str, Service]
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)
 def test_a_run_is_submitted_watched_steered_read_and_compared(page: Page, lab: tuple[str, Service]) -> None:
     url, service = lab
     page.open(f"{url}/", width=1280, is_dark=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -213,11 +214,14 @@ def list_datasets(service: Asked) -> list[dict[str, Any]]:
 @router.put("/datasets/{name}", status_code=201, responses=_documented(409, 413, 507), openapi_extra=_BINARY)
 async def upload_dataset(name: str, request: Request, service: Asked, caller: Member) -> dict[str, Any]:
     """Takes in a zip or tar of an image folder, which is the body."""
-    with service.data_sets.incoming(name) as folder:
+    folder = await run_in_threadpool(service.data_sets.begin, name)
+    try:
         with (folder / "archive").open("wb") as file:
             async for part in request.stream():
                 await run_in_threadpool(file.write, part)
         return await run_in_threadpool(service.data_sets.take_in, name, caller.name, folder)
+    finally:
+        await run_in_threadpool(shutil.rmtree, folder, ignore_errors=True)
 
 
 def names_of(runs: str) -> list[str]:

@@ -98,5 +98,4 @@ def member_of(request: Request) -> Caller:
 
 
 Asked = Annotated[Service, Depends(service_of)]
-AnyCaller = Annotated[Caller, Depends(caller_of)]
 Member = Annotated[Caller, Depends(member_of)]

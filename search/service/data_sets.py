@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import shutil
 import subprocess
 import sys
 import tarfile
 import tempfile
+import threading
 import zipfile
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -23,6 +23,7 @@ from search.text import size_text
 MAX_FILES = 2_000_000
 INSPECT_TIMEOUT_S = 1800.0
 _CHUNK = 1 << 20
+_INCOMING = ".incoming-"
 
 
 class _Member(NamedTuple):
@@ -39,6 +40,9 @@ class DataSets:
     def __init__(self, folder: Path | None, store: Store, *, max_bytes: int) -> None:
         """`max_bytes`: of an uploaded archive, and of what it holds."""
         self._folder, self._store, self.max_bytes = folder, store, max_bytes
+        self._inspecting = threading.Lock()
+        for abandoned in folder.glob(f"{_INCOMING}*") if folder else ():
+            shutil.rmtree(abandoned, ignore_errors=True)
 
     def listed(self) -> list[dict[str, object]]:
         """The data sets by name, each with its owner and what `inspect` said, if it was uploaded."""
@@ -54,22 +58,17 @@ class DataSets:
             if DATASET_PATTERN.fullmatch(name)
         ]
 
-    @contextlib.contextmanager
-    def incoming(self, name: str) -> Iterator[Path]:
-        """A folder beside the data sets for an upload, which is removed afterwards. Refused if the name is taken."""
+    def begin(self, name: str) -> Path:
+        """A new folder beside the data sets for an upload; the caller removes it. Refused if the name is taken."""
         if self._folder is None:
             raise Refused(409, "this service was started without --datasets-dir, so it takes no data sets.")
         if not DATASET_PATTERN.fullmatch(name) or name in DATA_SETS:
             raise Refused(422, "a data set's name must be letters, digits, dots, dashes, underscores or spaces.")
         if (self._folder / name).exists():
             raise Refused(409, f"there is a data set {name} already. Give another name.")
-        if shutil.disk_usage(self._folder).free < self.max_bytes:
-            raise Refused(507, f"less than {size_text(self.max_bytes)} are free on the disk for data sets.")
-        folder = Path(tempfile.mkdtemp(prefix=".incoming-", dir=self._folder))
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+        if shutil.disk_usage(self._folder).free < 2 * self.max_bytes:
+            raise Refused(507, f"less than {size_text(2 * self.max_bytes)} are free on the disk for data sets.")
+        return Path(tempfile.mkdtemp(prefix=_INCOMING, dir=self._folder))
 
     def take_in(self, name: str, owner: str, incoming: Path) -> dict[str, object]:
         """Unpacks `archive` in the folder of an upload, checks it as the command line does, and keeps it.
@@ -82,7 +81,8 @@ class DataSets:
         found = list(unpacked.iterdir())
         if len(found) == 1 and found[0].is_dir() and not any(path.is_file() for path in found[0].iterdir()):
             unpacked = found[0]  # an archive of one folder
-        survey = _inspect(unpacked)
+        with self._inspecting:  # one at a time: it takes memory and cores from the runs
+            survey = _inspect(unpacked)
         self._store.execute("INSERT OR REPLACE INTO datasets VALUES (?, ?, ?)", name, owner, "\n".join(survey))
         unpacked.chmod(0o755)
         try:

@@ -29,6 +29,9 @@ class Figures:
         """Figures by name, with hover labels of trials by number."""
         with self._lock:
             now, written = time.monotonic(), signature(self._runs.folders.run(name))
+            if not written:
+                self._runs.view(name)
+                return {"labels": {}, "figures": {}}
             kept = self._kept.pop(name, None)
             if kept is None or (kept[0] != written and now - kept[1] >= INTERVAL_S):
                 kept = written, now, self._computed(name)

@@ -11,6 +11,10 @@ HALF_LIFE_S = 86_400.0
 """After a day, an hour of a GPU counts half."""
 
 
+LONGEST_WAIT_S = 600.0
+"""More than any wait after a death."""
+
+
 @dataclass(frozen=True)
 class Devices:
     """Devices of this machine, by the names that CUDA_VISIBLE_DEVICES and sched_setaffinity take."""
@@ -40,7 +44,7 @@ def next_to_start(ordered: Iterable[RunEntry], free: Devices, now: float) -> tup
     """The first run that fits beside all that those before it wait for, and its devices; None if none does."""
     num_gpus, num_cores = len(free.gpus), len(free.cores)
     for entry in ordered:
-        if entry.not_before > now:
+        if 0 < entry.not_before - now <= LONGEST_WAIT_S:  # more only if the clock was set back
             continue
         if entry.num_gpus <= num_gpus and entry.cores <= num_cores:
             return entry, Devices(free.gpus[: entry.num_gpus], free.cores[: entry.cores])

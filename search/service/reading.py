@@ -12,17 +12,21 @@ from typing import Any
 from model.metrics import Metric
 from search.analysis.best_so_far import best_so_far
 from search.analysis.results import Run, load_run
+from search.analysis.verdict import ConfigResult
 from search.schedulers.expected_epochs import expected_epochs
 from search.setup.document import RunDocument
 from search.study.finals import RetrainPlan
 from search.study.ranking import rank_trials
 from search.study.record import TrialRecord, TrialStatus
+from search.study.wishes import AskedWish
 from search.text import score_text
 
 NUM_CURVE_POINTS = 60
 MAX_ROWS = 500
 """Trials in the table of a page; the API gives all."""
 _FILES = ("run.toml", "study.db", "summary.md")
+_SHAPE = "1"
+"""Of what `summarize` returns; raise it, and kept summaries are made again."""
 
 
 def signature(run_dir: Path) -> str:
@@ -33,7 +37,7 @@ def signature(run_dir: Path) -> str:
             times.append(str((run_dir / name).stat().st_mtime_ns))
         except OSError:
             times.append("-")
-    return "" if times[0] == "-" else " ".join(times)
+    return "" if times[0] == "-" else " ".join([_SHAPE, *times])
 
 
 class Reader:
@@ -62,8 +66,6 @@ def summarize(run: Run) -> dict[str, Any]:
     started = [record for record in records if record.status is not TrialStatus.REJECTED]
     ranked, curve, winner = rank_trials(records), best_so_far(records), run.result.winner
     counts = Counter(str(record.status) for record in records)
-    ends = (None,) if winner is None else winner.images_interval or (winner.test.low, winner.test.high)
-    interval = None if None in ends else sorted(_value(metric, end) or 0.0 for end in ends)
     return {
         "dataset": document.data.name,
         "created": datetime.fromisoformat(document.created).timestamp(),
@@ -76,22 +78,29 @@ def summarize(run: Run) -> dict[str, Any]:
         "best_validation": None if not ranked else _value(metric, ranked[0].last_score),
         "best_trial": None if not ranked else ranked[0].number,
         "curve": [] if curve is None else _thinned([metric.value(score) for score in curve.scores]),
-        "test_result": None if winner is None else metric.value(winner.test.mean),
-        "test_interval": interval,
-        "test_accuracy": None if winner is None else winner.accuracy,
+        **({} if winner is None else _test_results(winner, metric)),
         "verdict": run.result.verdict,
         "warnings": run.warnings,
         "forecast_s": (document.forecast or {}).get("wall_s"),
         "seconds_left": _seconds_left(document, records, len(run.retrain_records)),
         "rows": [_row(record, metric) for record in started[:MAX_ROWS]],
-        "wishes": [
-            {
-                "words": asked.wish.words, "by": asked.by, "at": asked.at,
-                "answer": None if asked.answer is None else asked.answer.text or "done",
-            }
-            for asked in run.wishes
-        ],
-    }  # fmt: skip
+        "wishes": [_wish(asked) for asked in run.wishes],
+    }
+
+
+def _test_results(winner: ConfigResult, metric: Metric) -> dict[str, Any]:
+    ends = winner.images_interval or (winner.test.low, winner.test.high)
+    interval = None if None in ends else sorted(_value(metric, end) or 0.0 for end in ends)
+    return {
+        "test_result": metric.value(winner.test.mean),
+        "test_interval": interval,
+        "test_accuracy": winner.accuracy,
+    }
+
+
+def _wish(asked: AskedWish) -> dict[str, Any]:
+    answer = None if asked.answer is None else asked.answer.text or "done"
+    return {"words": asked.wish.words, "by": asked.by, "at": asked.at, "answer": answer}
 
 
 def _row(record: TrialRecord, metric: Metric) -> dict[str, Any]:

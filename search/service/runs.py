@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sqlite3
+import threading
 import time
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -17,7 +17,7 @@ from search.service.bodies import RunView
 from search.service.store import RunEntry, RunState, Store
 from search.service.submission import Folders, arguments, settings_of, space_problems
 from search.service.supervisor import Supervisor
-from search.settings import RUN_NAME_PATTERN
+from search.settings import RUN_NAME_PATTERN, SearchSettings
 from search.setup.control import control
 from search.setup.preflight import new_run_problems
 from search.study.wishes import Wish
@@ -52,15 +52,33 @@ class Runs:
 
     def __init__(self, store: Store, folders: Folders, supervisor: Supervisor) -> None:
         self.store, self.folders, self.supervisor = store, folders, supervisor
+        self._submitting = threading.Lock()
 
     def submit(self, request: Any, caller: Caller, key: str | None) -> tuple[RunView, bool]:
         """The new run's view and True, or the earlier one's and False if the caller used the idempotency key before."""
         body = request.model_dump(exclude_unset=True)
         body_hash = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
-        if key is not None and (earlier := self.store.run_of_key(caller.name, key)) is not None:
-            if earlier.body_hash != body_hash:
-                raise Refused(409, "this idempotency key was used for another run. Use a new one.")
-            return self.view(earlier.name), False
+        with self._submitting:
+            if key is not None and (earlier := self.store.run_of_key(caller.name, key)) is not None:
+                if earlier.body_hash != body_hash:
+                    raise Refused(409, "this idempotency key was used for another run. Use a new one.")
+                return self.view(earlier.name), False
+            settings = self._checked_settings(request, caller)
+            entry = RunEntry(
+                name=settings.run_name, owner=caller.name, request=body, arguments=tuple(arguments(settings)),
+                num_gpus=settings.gpus, cores=self._cores(request), priority=request.priority, idempotency_key=key,
+                body_hash=body_hash,
+            )  # fmt: skip
+            self.folders.log(entry.name).touch()  # from now on the name is taken
+            if request.space:
+                write_atomically(self.folders.space(entry.name), request.space)
+            self.store.add(entry)
+        self.supervisor.wake()
+        self.supervisor.changed(entry.name)
+        return self.view(entry.name), True
+
+    def _checked_settings(self, request: Any, caller: Caller) -> SearchSettings:
+        """The settings of a new run; Refused or UserError if they cannot be."""
         if request.priority > 0 and not caller.may("admin"):
             raise Refused(403, "only an admin may give a priority above 0.", field="priority")
         settings = settings_of(request, self.folders)
@@ -70,20 +88,9 @@ class Runs:
             raise refusal
         if problems := new_run_problems(settings):
             raise Refused(422, "\n".join(problems))
-        cores = self._cores(request)
-        if request.space:
-            write_atomically(self.folders.space(settings.run_name), request.space)
-        entry = RunEntry(
-            name=settings.run_name, owner=caller.name, request=body, arguments=tuple(arguments(settings)),
-            num_gpus=settings.gpus, cores=cores, priority=request.priority, idempotency_key=key, body_hash=body_hash,
-        )  # fmt: skip
-        try:
-            self.store.add(entry)
-        except sqlite3.IntegrityError:
-            raise Refused(409, f"there is a run {entry.name} already. Give another name.", field="run_name") from None
-        self.supervisor.wake()
-        self.supervisor.changed(entry.name)
-        return self.view(entry.name), True
+        if self.store.run(settings.run_name) is not None:
+            raise Refused(409, f"there is a run {settings.run_name} already. Give another name.", field="run_name")
+        return settings
 
     def _cores(self, request: Any) -> int:
         """The CPU cores that a new run gets. Refused if this machine has too few of them, or of GPUs."""
@@ -129,7 +136,7 @@ class Runs:
         self, name: str, entry: RunEntry | None, summary: Mapping[str, Any], positions: Mapping[str, int]
     ) -> RunView:
         if entry is None:
-            is_over = summary.get("test_accuracy") is not None
+            is_over = summary.get("test_result") is not None
             state = "finished" if is_over else "running" if self.supervisor.is_running(name) else "unfinished"
             return RunView(**{**summary, "name": name, "state": state})
         request = entry.request

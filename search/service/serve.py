@@ -98,7 +98,8 @@ def _listening(host: str, port: int) -> socket.socket:
             (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=2048
         )
     except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or error
+        number = getattr(error, "errno", None)
+        reason = os.strerror(number) if number else error
         raise UserError(f"--host {host} --port {port} cannot be had ({reason}). Give another --port.") from None
 
 

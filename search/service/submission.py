@@ -81,6 +81,11 @@ class Folders:
         """A run's folder."""
         return self.results / name
 
+    def free_name(self, wanted: str) -> str:
+        """A name that no run has; several may be submitted within a second."""
+        names = (wanted, *(f"{wanted}-{number}" for number in range(2, 1000)))
+        return next(name for name in names if not self.run(name).exists() and not self.log(name).exists())
+
     def log(self, name: str) -> Path:
         """What a run's process printed."""
         return self.own / f"{name}.log"
@@ -104,7 +109,7 @@ class Folders:
 def settings_of(request: Any, folders: Folders) -> SearchSettings:
     """The settings of a new run. UserError if they cannot be; the space's problems are `space_problems`."""
     values = {name: getattr(request, name) for name in ALLOWED if name in request.model_fields_set}
-    name = request.run_name or time.strftime("%Y-%m-%d_%H%M%S")
+    name = request.run_name or folders.free_name(time.strftime("%Y-%m-%d_%H%M%S"))
     dataset = request.dataset
     if dataset not in DATA_SETS:
         folder = folders.dataset(dataset)
