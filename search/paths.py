@@ -79,6 +79,6 @@ def _sqlite_parts(url: str) -> URL | None:
 
     try:
         parts = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # the latter of a port that is no number
         return None
     return parts if parts.get_backend_name() == "sqlite" else None

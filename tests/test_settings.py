@@ -137,7 +137,13 @@ def test_sqlite_files_are_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_other_urls_stay_as_they_are() -> None:
-    for url in ("postgresql://me@host/name?sslmode=require", "mysql+pymysql://host/x", "http://host:5000", "nonsense"):
+    for url in (
+        "postgresql://me@host/name?sslmode=require",
+        "postgresql://host:port/name",
+        "mysql+pymysql://host/x",
+        "http://host:5000",
+        "nonsense",
+    ):
         assert SearchSettings(run_name="r", storage=url).storage == url
 
 

@@ -101,8 +101,9 @@ def test_the_database_is_copied_after_a_report(tmp_path: Path) -> None:
 
 
 def test_a_database_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"--storage nonsense cannot be opened: .+\. Give a SQLAlchemy URL such as"):
-        open_study(SearchSettings(run_name="run", results_dir=tmp_path, storage="nonsense"))
+    for url in ("nonsense", "postgresql://host:port/name"):
+        with pytest.raises(UserError, match=rf"--storage {url} cannot be opened: .+\. Give a SQLAlchemy URL such as"):
+            open_study(SearchSettings(run_name="run", results_dir=tmp_path, storage=url))
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "study.db").write_bytes(b"this is no database" * 100)
     with pytest.raises(UserError, match=r"study\.db .+"):
