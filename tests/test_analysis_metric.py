@@ -48,7 +48,8 @@ def test_summary_page_and_card_name_the_metric_with_the_accuracy_and_the_floor(t
     for text in texts:
         assert f"The search's network has a test {metric.title} of " in text
         assert "better than the seed config" in text
-        assert re.search(rf"[Gg]uess\w* .*always \w*\s*{re.escape(CLASS_NAMES[0])}", text, re.DOTALL)
+        assert "guessing" in text
+        assert f"always {CLASS_NAMES[0]}" in text
     winner = run.result.winner
     assert winner is not None
     assert winner.accuracy is not None

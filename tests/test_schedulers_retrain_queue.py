@@ -171,6 +171,19 @@ def test_the_winner_trains_on_all_images_and_each_seed_differs(data: TrainingDat
     assert first.train_losses[0] != second.train_losses[0]
 
 
+def test_a_retraining_is_tested_by_the_runs_metric_with_the_accuracy_beside_it(
+    data: TrainingData, tmp_path: Path
+) -> None:
+    preparation, study = prepared(tmp_path, data, metric="log_loss"), study_of(TINY)
+    run(preparation, study)
+    [row] = study.retrains()
+    assert row.test_loss is not None
+    assert row.test_accuracy is not None
+    assert row.test_score == pytest.approx(-row.test_loss, rel=1e-5)
+    assert row.test_score_tta != row.test_score
+    assert 0 <= row.test_accuracy <= 1
+
+
 @pytest.mark.parametrize(("retrain_seeds", "metric", "worst"), [(1, "accuracy", 0), (2, "log_loss", -15.94)])
 def test_a_training_that_diverges_gets_the_worst_score_and_says_so(
     data: TrainingData, tmp_path: Path, retrain_seeds: int, metric: str, worst: float

@@ -15,8 +15,10 @@ from image_files import write_classes, write_splits
 from model.config import SEED_CONFIG
 from model.data import DataError, load_training_data
 from model.engine import Engine
+from model.metrics import METRICS
 from model.network import build_network
 from model.network_config import SEED_NETWORK
+from model.objective import Objective
 from model.seeds import derive_seed
 from search.errors import SpaceError, UserError
 from search.machine.gpus import choose_device, num_gpus
@@ -52,6 +54,14 @@ def test_the_seed_config_then_the_default_are_given(preparation: Preparation) ->
     # Ten classes, as in the notebook: 657,146 parameters.
     assert seed.profile["num_params"] == 657_146
     assert preparation.baselines == {0: seed, 1: default}
+
+
+def test_trainings_and_rungs_follow_the_metric() -> None:
+    preparation = prepared(metric="log_loss", class_weights="balanced")
+    assert preparation.trial_plan().objective == Objective(metric_name="log_loss", class_weights="balanced")
+    counts = np.bincount(preparation.images.labels[preparation.images.val_indices])
+    assert preparation.chance_level == METRICS["log_loss"].chance_level(counts)
+    assert preparation.val_floor.note.startswith("chance 2.3026, always ")
 
 
 def test_what_a_config_needs_grows_with_its_batch_and_its_network(preparation: Preparation) -> None:

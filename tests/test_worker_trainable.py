@@ -14,6 +14,7 @@ import torch
 from model.config import TrainConfig
 from model.engine import Engine
 from model.network_config import BlockConfig, NetworkConfig
+from model.objective import Objective
 from model.recipe import Recipe
 from model.split_images import ImageTensors
 from search.study.checkpoints import Checkpoints
@@ -46,7 +47,8 @@ def images() -> ImageTensors:
     )
 
 
-PLAN = TrialPlan(max_epochs=6, rung_epochs=(2, 4, 6), engine=Engine(num_threads=1))
+LOG_LOSS = Objective(metric_name="log_loss")
+PLAN = TrialPlan(max_epochs=6, rung_epochs=(2, 4, 6), engine=Engine(num_threads=1), objective=LOG_LOSS)
 
 
 def train(
@@ -100,6 +102,7 @@ def test_one_report_an_epoch(whole: tuple[list[dict[str, Any]], Any]) -> None:
     scores = {"val_loss", "val_accuracy", "val_score", "val_error"}
     assert set(reports[0]) == {"epoch", "train_loss", "lr", "training_epochs", *scores}
     assert all(0 <= report["val_accuracy"] <= 1 for report in reports)
+    assert [report["val_score"] for report in reports] == pytest.approx([-report["val_loss"] for report in reports])
 
 
 @pytest.mark.parametrize("kill_at", range(1, 7))

@@ -52,12 +52,16 @@ def floor_of(classes: Mapping[str, int], metric_name: MetricName) -> Floor:
 
 
 def floor_sentence(floor: Floor, score: float, low: float | None, balanced: float | None) -> str:
-    """A score beside the floor. `low`: the lower end of its interval. `balanced`: the balanced accuracy, if wanted."""
-    chance, majority = (score_text(floor.metric, one) for one in (floor.chance, floor.majority))
-    words = f"Guessing scores {chance}, always answering {floor.largest_class} {majority} on the test images."
+    """Whether a score is better than the floor, if that is in doubt. `low`: the lower end of its interval.
+
+    `balanced`: the balanced accuracy, which is told if the accuracy misleads.
+    """
+    sentences = []
     if floor.is_imbalanced and balanced is not None and floor.metric.name == "accuracy":
-        words += f" The winner's balanced accuracy, the mean over the classes, is {percent(balanced)}."
+        sentences.append(f"The winner's balanced accuracy, the mean over the classes, is {percent(balanced)}.")
     best = max(floor.chance, floor.majority)
     if score <= best:
-        return f"{words} The winner is no better than that: it may have learned nothing."
-    return f"{words} The winner may be no better than that." if low is not None and low <= best else words
+        sentences.append("The winner is no better than guessing: it may have learned nothing.")
+    elif low is not None and low <= best:
+        sentences.append("The winner may be no better than guessing.")
+    return " ".join(sentences)
