@@ -167,3 +167,13 @@ def test_retrainings_are_shown_as_trials_are(terminal: Terminal) -> None:
         "[2/3 started, 1 running, 0 paused, 1 finished; 13 of about 27 epochs] finalist trial 7, seed 2 trained" in text
     )
     assert "of retraining left" in text
+
+
+def test_what_people_asked_for_stands_above_the_trials(terminal: Terminal) -> None:
+    display = Display(terminal)
+    display.start_trials(Progress(3, 9, 20.0))
+    display.steer("paused by anna, 1 of 2 slots", num_workers=0)
+    shown_lines = terminal.getvalue().splitlines()
+    assert any("paused by anna, 1 of 2 slots" in line for line in shown_lines)
+    display.steer(None, num_workers=2)
+    assert "paused by" not in terminal.getvalue().rpartition("0/3 started")[0].rpartition("0/3 started")[2]

@@ -127,3 +127,28 @@ def test_a_whole_search_adds_up_and_always_has_time_left(scheduler: Any) -> None
     assert expected == pytest.approx(progress.epochs_done, rel=0.35)
     half = [moment + left for moment, left in told if moment >= end / 2]
     assert all(0.7 * end < total < 1.5 * end for total in half), half
+
+
+def test_a_pause_is_no_time_of_training() -> None:
+    progress = Progress(4, 9, 20.0, rung_epochs=(1, 3), num_workers=2)
+    for trial in (0, 1):
+        progress.report(trial, metrics(1), now=10.0)  # both began at 5.0
+    progress.employ(0, now=10.0)
+    assert progress.seconds_left(now=50.0) is None
+    progress.employ(1, now=100.0)
+    # 10 worker seconds for two epochs, as before the pause, and now one worker for the 18 epochs that are left.
+    assert progress.seconds_left(now=100.0) == pytest.approx(18 * 5)
+    progress.report(0, metrics(2), now=105.0)
+    assert progress.seconds_left(now=105.0) == pytest.approx(17 * 5)
+
+
+def test_a_trial_or_retraining_that_has_left_its_worker_does_not_run(study: RunStudy) -> None:
+    progress = Progress(4, 9, 30.0, rung_epochs=(1, 3))
+    trials: tuple[int | str, ...] = (3, "retrain:winner:0")
+    for trial in trials:
+        progress.report(trial, metrics(2))
+        progress.steps[trial] = StepCount(1, 3, 4)  # of the training that begins anew
+    progress.end(study.trial(3))
+    progress.wait("retrain:winner:0")
+    assert progress.underway == {}
+    assert (progress.counts.running, progress.counts.paused) == (0, 2)

@@ -87,7 +87,7 @@ class Progress:
 
     def end(self, record: TrialRecord) -> None:
         """A trial ended; one that is still RUNNING in the record has paused."""
-        self.running.pop(record.number, None)
+        self._leave(record.number)
         self.paused.pop(record.number, None)
         self._note_scores(record)
         if record.status is TrialStatus.RUNNING:
@@ -97,7 +97,7 @@ class Progress:
 
     def wait(self, trial: TrialId) -> None:
         """A retraining has left its worker and goes on later."""
-        self.running.pop(trial, None)
+        self._leave(trial)
         self.paused[trial] = self.epochs.get(trial, 0)
 
     def employ(self, num_workers: int, now: float | None = None) -> None:
@@ -110,7 +110,7 @@ class Progress:
 
     def end_retraining(self, record: RetrainRecord) -> None:
         """A retraining ended, now or in an earlier call."""
-        self.running.pop(record.key, None)
+        self._leave(record.key)
         self.paused.pop(record.key, None)
         self.epochs[record.key] = record.epochs_trained
         self.finished[TrialStatus.DIVERGED if record.error else TrialStatus.COMPLETED] += 1
@@ -184,6 +184,11 @@ class Progress:
         next_stop = min((epoch for epoch in stops if epoch > done), default=self.max_epochs)
         stop: int = self.running.get(trial, {}).get("training_epochs", next_stop)
         return max(0.0, stop - done)
+
+    def _leave(self, trial: TrialId) -> None:
+        """A trial is in no worker any more."""
+        self.running.pop(trial, None)
+        self.steps.pop(trial, None)
 
     def _note_scores(self, record: TrialRecord) -> None:
         self.epochs[record.number] = record.epochs_trained

@@ -76,6 +76,7 @@ class RunStudy:
     @classmethod
     def in_database(cls, url: str, name: str, *, create: bool = True) -> RunStudy:
         """A record behind a SQLAlchemy URL, read once. Later changes by others are not seen."""
+        optuna.logging.set_verbosity(optuna.logging.WARNING)  # the storage speaks before the study does
         return cls(DatabaseStorage(url, name), name, create=create)
 
     @contextlib.contextmanager
