@@ -15,9 +15,10 @@ from search.schedulers.steering import Steering
 from search.setup.document import read_document
 from search.setup.prepare import Preparation
 from search.setup.run_folder import RunFolder
-from search.study.record import TrialStatus
-from search.study.study import RunStudy
+from search.study.record import TrialStatus, num_ended
+from search.study.study import EARLY_END_NOTE, RunStudy
 from search.study.wishes import AskedWish, answer_wish, open_wishes, wishes_of
+from search.text import duration
 
 _INTERVAL_S = 1.0
 """A look is one small read of the record."""
@@ -44,8 +45,11 @@ class LiveControl:
     ) -> LiveControl:
         """For a run that is steered as its settings and its record say."""
         settings, slots = preparation.settings, preparation.machine.slots
+        steering = Steering.of(settings, wishes_of(study.notes()), num_slots=slots.num_concurrent)
+        if steering.words:
+            display.warning(f"{steering.words}, as asked of an earlier process; see `tune_main.py control`")
         return cls(
-            steering=Steering.of(settings, wishes_of(study.notes()), num_slots=slots.num_concurrent),
+            steering=steering,
             study=study,
             folder=RunFolder(settings.run_dir),
             display=display,
@@ -94,3 +98,18 @@ class LiveControl:
             num_trials=self.steering.num_trials, time_budget_s=self.steering.time_budget_s
         )
         self.folder.write_settings(settings, document.data)
+
+
+def note_early_end(steering: Steering, study: RunStudy, display: Display) -> None:
+    """Says so if time or people ended the search before all trials were trained."""
+    ended = num_ended(study.trials())
+    count, words = f"{ended} of {steering.num_trials} trials", None
+    if ended < steering.num_trials:
+        if steering.is_stopped:
+            words = f"search stopped by {steering.by}: {count}. Resume with --trials {steering.num_trials} for more"
+        elif steering.time_budget_s is not None:
+            spent = f"time budget of {duration(steering.time_budget_s)} used up"
+            words = f"{spent}: {count}. Resume the run, or extend it, for more"
+    study.set_note(EARLY_END_NOTE, words)
+    if words:
+        display.warning(words)

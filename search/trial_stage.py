@@ -8,8 +8,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from model.metrics import METRICS
-from search.display.display import Display
 from search.display.progress import Progress
+from search.live_control import note_early_end
 from search.retrain.stage import note_winner, retrain_splits
 from search.samplers.build import make_sampler
 from search.samplers.proposer import Proposer
@@ -23,10 +23,9 @@ from search.schedulers.trial_clock import TrialClock
 from search.setup.prepare import Preparation
 from search.study.checkpoints import Checkpoints
 from search.study.finals import RetrainPlan
-from search.study.record import TrialId, TrialRecord, TrialStatus
+from search.study.record import TrialId, num_ended
 from search.study.retrain_record import retrain_title
 from search.study.study import EARLY_END_NOTE, RunStudy
-from search.text import duration
 from search.watchers import Watchers
 from search.worker.trainable import TrialPlan, train_trial
 
@@ -56,7 +55,9 @@ def train_all(preparation: Preparation, study: RunStudy, watchers: Watchers) -> 
         steering=steering,
     )
     stage = _Stage(preparation, study, watchers, retrainings, scheduler, checkpoints)
-    is_searched = steering.is_stopped or sum(map(_is_ended, study.trials())) >= steering.num_trials
+    is_searched = steering.is_stopped or num_ended(study.trials()) >= steering.num_trials
+    if not is_searched:
+        study.set_note(EARLY_END_NOTE, None)
     if not is_searched or retrainings.due():
         try:
             stage.train(is_searched=is_searched)
@@ -179,7 +180,7 @@ class _Stage:
         self.watchers.page.update()
         display, settings = self.watchers.display, self.preparation.settings
         display.end_trials()
-        _note_early_end(self.steering, self.study, display)
+        note_early_end(self.steering, self.study, display)
         if not self.retrainings.due():
             return
         words = RetrainPlan.of(settings).words(has_baselines=settings.baseline)
@@ -232,22 +233,3 @@ class _Stage:
             if self.retrainings.is_trained(task.key):
                 progress.end_retraining(self.retrainings.record(task.key))
         return progress
-
-
-def _is_ended(record: TrialRecord) -> bool:
-    return record.status not in (TrialStatus.INTERRUPTED, TrialStatus.REJECTED)
-
-
-def _note_early_end(steering: Steering, study: RunStudy, display: Display) -> None:
-    """Says so if time or people ended the search before all trials were trained."""
-    num_ended = sum(map(_is_ended, study.trials()))
-    count, words = f"{num_ended} of {steering.num_trials} trials", None
-    if num_ended < steering.num_trials:
-        if steering.is_stopped:
-            words = f"search stopped by {steering.by}: {count}. Resume with --trials {steering.num_trials} for more"
-        elif steering.time_budget_s is not None:
-            spent = f"time budget of {duration(steering.time_budget_s)} used up"
-            words = f"{spent}: {count}. Resume the run, or extend it, for more"
-    study.set_note(EARLY_END_NOTE, words)
-    if words:
-        display.warning(words)

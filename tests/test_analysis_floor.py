@@ -14,12 +14,12 @@ from model.survey import ImageSurvey
 from search.analysis.results import Run
 from search.analysis.summary import summary_text
 from search.display.display import Display
+from search.live_control import note_early_end
 from search.report.data import report_data
 from search.report.page import report_page
 from search.schedulers.steering import Steering
 from search.setup.floor import floor_of, floor_sentence
 from search.study.study import RunStudy
-from search.trial_stage import _note_early_end
 
 SURVEY = ImageSurvey(
     train={"plane": 90, "car": 5, "a & b": 5},
@@ -109,17 +109,17 @@ def test_a_spent_time_budget_is_told_everywhere_until_a_resume_goes_on(run: Run)
     lines: list[str] = []
     display: Any = SimpleNamespace(warning=lines.append)
     steering = Steering(num_trials=20, time_budget_s=3.0)
-    _note_early_end(steering, run.study, display)
+    note_early_end(steering, run.study, display)
     words = "time budget of 3 s used up: 12 of 20 trials"
     assert lines[0].startswith(words)
     assert words in summary_text(run)
     assert words in report_page(report_data(run))
-    _note_early_end(Steering(num_trials=12, time_budget_s=3.0), run.study, display)
+    note_early_end(Steering(num_trials=12, time_budget_s=3.0), run.study, display)
     assert len(lines) == 1
     assert words not in summary_text(reread(run))
 
 
 def test_without_a_time_budget_nothing_is_said() -> None:
     study = RunStudy.in_memory()
-    _note_early_end(Steering(num_trials=20), study, Display())
+    note_early_end(Steering(num_trials=20), study, Display())
     assert study.notes()["early_end"] is None

@@ -14,9 +14,10 @@ import search
 from search import Wish, control
 from search.analysis.results import load_run
 from search.errors import UserError
+from search.setup.document import read_document
 from search.setup.run_folder import read_settings
 from search.setup.run_lock import is_locked, run_lock
-from search.study.study import RunStudy, open_study
+from search.study.study import EARLY_END_NOTE, RunStudy, open_study
 
 NUM_STARTED = 4
 
@@ -84,16 +85,24 @@ def test_a_run_that_was_cut_off_gets_the_rest_when_it_is_resumed(run_dir: Path) 
         assert control(run_dir, wish).answer is None
 
 
-def test_a_run_that_has_ended_is_not_steered(run_dir: Path) -> None:
+@pytest.mark.parametrize("ends_early", [False, True])
+def test_a_run_that_has_ended_is_not_steered(run_dir: Path, ends_early: bool) -> None:
     study = record_of(run_dir)
     winner = load_run(run_dir).finals.winner
     assert winner is not None
     record = finalist_record(winner.record.number, 0, 0.9)
     study.record_retrain(record.__class__(**{**record.to_note(), "config_name": "winner", "test_accuracy": 0.8}))
+    assert control(run_dir, Wish(num_trials=9)).number == 1, "an extended run that was cut off has not ended"
+    if ends_early:
+        study.set_note(EARLY_END_NOTE, "search stopped by anna")
+    else:
+        document = read_document(run_dir)
+        settings = document.settings.changed(num_trials=NUM_STARTED)
+        (run_dir / "run.toml").write_text(document.model_copy(update={"settings": settings}).to_toml())
     with pytest.raises(UserError, match=r"has ended\. To train more trials: --resume .*run --trials N"):
         control(run_dir, Wish(action="stop"))
     with run_lock(run_dir):
-        assert control(run_dir, Wish(action="pause")).number == 1
+        assert control(run_dir, Wish(action="pause")).number == 2
 
 
 @pytest.mark.parametrize("missing", ["run", "run/run.toml", "run/study.db"])

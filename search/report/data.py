@@ -84,8 +84,8 @@ def report_data(run: Run, *, is_running: bool = False) -> ReportData:
     finished = run.result.winner is not None
     return ReportData(
         run=run,
-        state="finished" if finished else "running" if is_running else "unfinished",
-        steering=None if finished else run.steering,
+        state="running" if is_running else "finished" if finished else "unfinished",
+        steering=None if finished and not is_running else run.steering,
         written=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         warnings=[*run.warnings, *_limit_warnings(best)],
         cost=cost_of(shown, run.retrain_records, settings.max_epochs),

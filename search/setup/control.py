@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
@@ -10,12 +11,13 @@ from filelock import FileLock, Timeout
 
 from search.errors import UserError
 from search.paths import from_here
+from search.settings import SearchSettings
 from search.setup.document import RunDocument, read_document
 from search.setup.run_folder import read_settings
 from search.setup.run_lock import is_locked
 from search.study.finals import RetrainPlan, finals_of
-from search.study.record import TrialStatus
-from search.study.study import RunStudy, open_study
+from search.study.record import TrialRecord, TrialStatus, num_ended
+from search.study.study import EARLY_END_NOTE, RunStudy, open_study
 from search.study.wishes import Answer, AskedWish, Wish, add_wish, wishes_of
 
 _PATIENCE_S = 10.0
@@ -74,9 +76,7 @@ def _refuse_impossible(run_dir: Path, document: RunDocument, study: RunStudy, wi
     """UserError if the run cannot do what is asked."""
     shown, trials = from_here(run_dir), study.trials()
     if not is_locked(run_dir):
-        winner = finals_of(trials, study.retrains(), RetrainPlan.of(document.settings)).winner
-        number = None if winner is None else winner.record.number
-        if any(one.config_name == "winner" and one.trial_number == number for one in study.retrains()):
+        if _has_ended(study, trials, document.settings):
             raise UserError(f"{shown} has ended. To train more trials: --resume {shown} --trials N.")
         if wish.action in ("pause", "cancel"):
             raise UserError(
@@ -88,3 +88,14 @@ def _refuse_impossible(run_dir: Path, document: RunDocument, study: RunStudy, wi
     most = document.slots.num_concurrent
     if wish.num_slots is not None and wish.num_slots > most:
         raise UserError(f"--slots {wish.num_slots}: this run has room for {most} side by side. Give {most} or fewer.")
+
+
+def _has_ended(study: RunStudy, trials: Sequence[TrialRecord], settings: SearchSettings) -> bool:
+    """Whether the search is over and its winner tested."""
+    if num_ended(trials) < settings.num_trials and not study.notes().get(EARLY_END_NOTE):
+        return False
+    retrains = study.retrains()
+    winner = finals_of(trials, retrains, RetrainPlan.of(settings)).winner
+    return winner is not None and any(
+        one.config_name == "winner" and one.trial_number == winner.record.number for one in retrains
+    )

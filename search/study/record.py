@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -143,6 +143,11 @@ class TrialRecord:
     @property
     def is_within_limits(self) -> bool:
         return all(excess <= 0 for excess in self.violations.values())
+
+
+def num_ended(trials: Iterable[TrialRecord]) -> int:
+    """Trials that never go on, of a run that nobody works on. Rejected ones do not count."""
+    return sum(trial.status not in (TrialStatus.INTERRUPTED, TrialStatus.REJECTED) for trial in trials)
 
 
 @dataclass(kw_only=True)
