@@ -105,10 +105,13 @@ def _refuse_other_options(given: Mapping[str, object], others: list[str]) -> Non
 
 
 def _search(settings: SearchSettings) -> Run:
-    # Imported late: torch and pandas take seconds, and bad options must be refused at once.
+    # Imported late: torch and pandas take seconds. Bad options must be refused at once, and bad images before that.
+    from search.setup.survey_text import read_images
+
+    read = read_images(settings)
     from search.run import run_search
 
-    return run_search(settings)
+    return run_search(settings, read=read)
 
 
 def _resume(run_dir: Path, given: Mapping[str, Any], *, trust_folder: bool) -> Run:
@@ -122,9 +125,12 @@ def _plan(settings: SearchSettings) -> None:
     print(f"forecasting the run on this machine; this takes at most {PLAN_LIMIT_S:.0f} s", flush=True)
     try:
         with time_limit(PLAN_LIMIT_S):
+            from search.setup.survey_text import read_images
+
+            read = read_images(settings)
             from search.run import plan_search
 
-            plan_search(settings, deadline=started + PLAN_LIMIT_S)
+            plan_search(settings, deadline=started + PLAN_LIMIT_S, read=read)
     except OutOfTime:
         raise RunFailed(
             f"no forecast: this machine is too busy for one within {PLAN_LIMIT_S:.0f} s. Try again later."

@@ -31,7 +31,7 @@ from model.device_errors import telling_line
 from model.engine import STEPS_PER_TRAINING, Engine, choose_engine, give_back_memory
 from model.split_images import ImageTensors
 from model.training import Training
-from search.machine.packing import throughput_processes
+from search.machine.packing import MEASURE_S, throughput_processes
 from search.space.network_space import network_space
 
 _READINGS = 3
@@ -176,7 +176,7 @@ def _airbench(images: ImageTensors, engine: Engine) -> dict[str, Any]:
 
 def _side_by_side(scale: Scale, config: TrainConfig, engine: Engine) -> dict[str, Any]:
     with throughput_processes(config, engine, image_size=32) as measure:
-        return {str(count): asdict(measure(count, 1)) for count in scale.num_trials}
+        return {str(count): asdict(measure(count, 1, MEASURE_S)) for count in scale.num_trials}
 
 
 def _fused(scale: Scale, config: TrainConfig, images: ImageTensors, engine: Engine) -> dict[str, Any]:

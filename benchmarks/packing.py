@@ -12,7 +12,7 @@ import statistics
 from benchmarks.conditions import parser, write_result
 from model.config import SEED_CONFIG
 from model.engine import choose_engine
-from search.machine.packing import cpu_candidates, gpu_candidates, throughput_processes
+from search.machine.packing import MEASURE_S, cpu_candidates, gpu_candidates, throughput_processes
 
 
 def main() -> None:
@@ -27,7 +27,7 @@ def main() -> None:
     with throughput_processes(SEED_CONFIG, engine, image_size=32) as measure:
         for _ in range(arguments.repeats):
             for candidate in candidates:
-                speeds[candidate].append(measure(*candidate).images_per_s)
+                speeds[candidate].append(measure(*candidate, MEASURE_S).images_per_s)
     singles = speeds[candidates[0]]
     rows = []
     for (num_trials, cpus_per_trial), measured in speeds.items():

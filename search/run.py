@@ -17,6 +17,7 @@ from search.forecast.forecast import Forecast, Workload, make_forecast
 from search.forecast.wording import brief_line, plan_lines, verdict
 from search.live_control import LiveControl
 from search.machine.gpus import limited_to_visible_gpus
+from search.machine.machine_cache import reuse_line
 from search.machine.signals import StopRequest
 from search.notify import notifying
 from search.report.page import LivePage
@@ -30,7 +31,7 @@ from search.setup.extras import notify_problems
 from search.setup.preflight import new_run_problems, resume_problems
 from search.setup.prepare import SEED_IMAGE_SIZE, Preparation, describe_config, prepare
 from search.setup.run_folder import RunFolder, read_machine, read_settings
-from search.setup.survey_text import survey_lines
+from search.setup.survey_text import ReadImages, survey_lines
 from search.study.record import TrialStatus
 from search.study.study import RunStudy, open_study
 from search.study.transactions import PATIENCE_S
@@ -45,9 +46,12 @@ _PACKING_SHARE = 0.8
 """Share of the time for a plan after which the slots are not measured any longer."""
 
 
-def run_search(settings: SearchSettings, *, display: Display | None = None) -> PlottedRun:
+def run_search(
+    settings: SearchSettings, *, display: Display | None = None, read: ReadImages | None = None
+) -> PlottedRun:
     """The whole job: searches, retrains the best config, tests it, and leaves everything in `settings.run_dir`.
 
+    `read`: the images of these settings, if they were read before.
     UserError before any work begins if the settings ask for something impossible; RunInterrupted after a signal and
     RunFailed if the disk, the database or Ray fails. Everything recorded so far is kept.
     """
@@ -59,7 +63,7 @@ def run_search(settings: SearchSettings, *, display: Display | None = None) -> P
         study = _open(settings, shown, stop)
         if study.num_trials:
             raise UserError(f"--storage already holds a run named {settings.run_name}. Give another --name.")
-        preparation = prepare(settings)
+        preparation = prepare(settings, read=read)
         _show_images(preparation, shown)
         note_compatibility(study, preparation.settings, preparation.data_record, preparation.space)
         folder.write_new(preparation.document(), preparation.space)
@@ -70,14 +74,16 @@ def run_search(settings: SearchSettings, *, display: Display | None = None) -> P
         return _run(preparation, study, shown, stop, started=started)
 
 
-def plan_search(settings: SearchSettings, *, deadline: float, display: Display | None = None) -> Forecast:
+def plan_search(
+    settings: SearchSettings, *, deadline: float, display: Display | None = None, read: ReadImages | None = None
+) -> Forecast:
     """Prints the cost of `run_search` on this machine; trains a few steps only and leaves nothing behind.
 
-    Skips measurements that would not end before `deadline`, by time.monotonic().
+    Skips measurements that would not end before `deadline`, by time.monotonic(). `read` as in `run_search`.
     """
     shown, started = display or Display(), time.monotonic()
     _refuse(new_run_problems(settings))
-    preparation = prepare(settings, deadline=started + _PACKING_SHARE * (deadline - started))
+    preparation = prepare(settings, read=read, deadline=started + _PACKING_SHARE * (deadline - started))
     _show_images(preparation, shown)
     try:
         forecast = make_forecast(_workload(preparation, started=started))
@@ -155,6 +161,8 @@ def _show_images(preparation: Preparation, display: Display) -> None:
         display.message(line)
     for warning in preparation.warnings:
         display.warning(warning)
+    if (reused := reuse_line(preparation.measurements)) is not None:
+        display.message(reused)
 
 
 def _refuse(problems: list[str]) -> None:

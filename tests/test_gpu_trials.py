@@ -15,7 +15,7 @@ from tiny_space import TINY as TINY_SPACE
 
 import search
 from model.config import SEED_CONFIG
-from search.machine.packing import choose_slots, throughput_processes
+from search.machine.packing import MEASURE_S, choose_slots, throughput_processes
 from search.settings import SearchSettings
 from search.worker.trainable import TrialPlan, train_trial
 
@@ -28,7 +28,7 @@ ROOT = Path(search.__file__).parent.parent
 
 def test_two_processes_train_on_one_gpu() -> None:
     with throughput_processes(SEED_CONFIG, GPU_FAST, image_size=32) as measure:
-        one, two = measure(1, 1), measure(2, 1)
+        one, two = measure(1, 1, MEASURE_S), measure(2, 1, MEASURE_S)
     assert one.images_per_s > 0
     assert two.images_per_s > 0.8 * one.images_per_s
     assert 10**8 < two.memory_bytes < torch.cuda.get_device_properties(0).total_memory

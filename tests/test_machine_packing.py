@@ -10,6 +10,8 @@ from model.network_config import BlockConfig, NetworkConfig
 from model.recipe import Recipe
 from search.errors import UserError
 from search.machine.packing import (
+    MEASURE_S,
+    QUICK_S,
     Packing,
     choose_slots,
     cpu_candidates,
@@ -46,28 +48,40 @@ def test_gpu_candidates_share_the_cores() -> None:
 
 def test_trials_are_added_until_the_sum_stops_growing() -> None:
     speeds = {1: 100.0, 2: 180.0, 4: 181.0, 8: 500.0}
-    asked: list[int] = []
+    asked: list[tuple[int, float]] = []
 
-    def measure(num_trials: int, cpus_per_trial: int) -> Packing:
-        asked.append(num_trials)
+    def measure(num_trials: int, cpus_per_trial: int, seconds: float) -> Packing:
+        asked.append((num_trials, seconds))
         return Packing(num_trials=num_trials, cpus_per_trial=cpus_per_trial, images_per_s=speeds[num_trials])
 
     best, tried = measure_packings([(1, 8), (2, 4), (4, 2), (8, 1)], measure)
     assert (best.num_trials, best.cpus_per_trial) == (2, 4)
     assert [packing.images_per_s for packing in tried] == [100.0, 180.0, 181.0]
-    assert asked == [1, 2, 4], "nothing is measured beyond the first that brings too little"
+    assert asked == [(1, QUICK_S), (2, QUICK_S), (4, QUICK_S), (2, MEASURE_S), (4, MEASURE_S)], (
+        "what is clear at first sight is not measured again, and nothing beyond the first that brings too little"
+    )
+
+
+def test_a_longer_measurement_decides_where_the_first_is_close() -> None:
+    def measure(num_trials: int, _cpus_per_trial: int, seconds: float) -> Packing:
+        speed = 100.0 if num_trials == 1 else 95.0 if seconds < MEASURE_S else 110.0
+        return Packing(num_trials=num_trials, cpus_per_trial=1, images_per_s=speed, seconds=seconds)
+
+    best, tried = measure_packings([(1, 2), (2, 1)], measure)
+    assert best.num_trials == 2
+    assert [packing.seconds for packing in tried] == [MEASURE_S, MEASURE_S]
 
 
 def test_trials_that_no_longer_fit_are_not_chosen() -> None:
     one, two = (Packing(num_trials=count, cpus_per_trial=1, images_per_s=200.0 - 100 * count) for count in (1, 2))
-    best, _ = measure_packings([(1, 1), (2, 1)], lambda num_trials, _cpus: one if num_trials == 1 else two)
+    best, _ = measure_packings([(1, 1), (2, 1)], lambda num_trials, _cpus, _seconds: one if num_trials == 1 else two)
     assert best.num_trials == 1
 
 
 def test_real_processes_train_side_by_side() -> None:
     with throughput_processes(TINY, Engine(), image_size=8) as measure:
         for num_trials in (1, 2):
-            measured = measure(num_trials, 1)
+            measured = measure(num_trials, 1, 0.2)
             assert measured.images_per_s > 0
             assert measured.slowdown >= 1
             # Nothing is faster by the clock than it is in its own computing time.

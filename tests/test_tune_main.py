@@ -91,7 +91,7 @@ def test_resume_of_no_run_is_refused(capsys: pytest.CaptureFixture[str], tmp_pat
 def test_a_plan_that_takes_too_long_is_ended(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def measure_for_ever(_settings: SearchSettings, *, deadline: float) -> None:
+    def measure_for_ever(_settings: SearchSettings, *, deadline: float, read: object) -> None:
         while time.monotonic() < deadline + 60:
             with contextlib.suppress(Exception):
                 time.sleep(0.01)

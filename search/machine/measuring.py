@@ -21,13 +21,13 @@ Ask = Callable[[int, dict[str, Any], float], list[dict[str, Any]]]
 
 
 @contextlib.contextmanager
-def measuring_processes() -> Iterator[Ask]:
+def measuring_processes(num_started: int = 0) -> Iterator[Ask]:
     """Yields the function that sends one request to several processes at once and returns their answers.
 
-    Processes start when first needed. One that dies, usually of too little memory, or is silent until the deadline
-    answers with an "error"; the next request replaces it.
+    `num_started` processes start at once, others when first needed. One that dies, usually of too little memory, or is
+    silent until the deadline answers with an "error"; the next request replaces it.
     """
-    processes: list[subprocess.Popen[str]] = []
+    processes = [_start_process() for _ in range(num_started)]
 
     def ask(num_processes: int, request: dict[str, Any], deadline: float) -> list[dict[str, Any]]:
         processes[:] = [_start_process() if process.poll() is not None else process for process in processes]

@@ -12,6 +12,7 @@ from search.settings import SearchSettings
 from search.setup.disk_space import results_space_problems, temp_space_problems
 from search.setup.extras import notify_problems, tracker_problems
 from search.setup.run_lock import run_lock
+from search.setup.space_file import read_space
 from search.study.integrity import record_problems
 
 UNBORN_FILES = {"run.lock", "study.db", "study.db-journal", "space.toml"}
@@ -20,12 +21,17 @@ UNBORN_FILES = {"run.lock", "study.db", "study.db-journal", "space.toml"}
 
 def new_run_problems(settings: SearchSettings) -> list[str]:
     """One line for each reason why a new run cannot start; empty if there is none."""
-    return [
+    problems = [
         *_results_problems(settings),
         *temp_space_problems(),
         *tracker_problems(settings),
         *notify_problems(settings),
     ]
+    try:
+        read_space(settings)
+    except UserError as error:
+        problems.append(str(error))
+    return problems
 
 
 def resume_problems(run_dir: Path, *, trust_folder: bool = False) -> list[str]:

@@ -6,6 +6,7 @@ import dataclasses
 import math
 import shlex
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,6 +25,7 @@ from model.split_images import ImageArrays
 from model.survey import ImageSurvey
 from search.machine.gpus import choose_device, choose_gpu_engine
 from search.machine.hardware import describe_hardware, describe_versions, num_cpus
+from search.machine.machine_cache import cache_key, keep_measured, read_measured
 from search.machine.packing import choose_slots
 from search.machine.slots import Slots
 from search.schedulers.rungs import rungs_of
@@ -34,7 +36,7 @@ from search.setup.floor import Floor, floor_of
 from search.setup.images import shortened_for_stand_in, split_images
 from search.setup.retrain_size import RetrainCost, retrain_cost, with_retrain_size
 from search.setup.space_file import make_space, read_space
-from search.setup.survey_text import read_images, survey_warnings
+from search.setup.survey_text import ReadImages, read_images, survey_warnings
 from search.space.space import SearchSpace
 from search.study.record import NewTrial
 from search.worker.trainable import TrialPlan
@@ -141,16 +143,19 @@ class Preparation:
         return int(config["batch_size"]) * profile.num_activations + NUMBERS_PER_PARAMETER * profile.num_params
 
 
-def prepare(settings: SearchSettings, *, kept: Machine | None = None, deadline: float = math.inf) -> Preparation:
+def prepare(
+    settings: SearchSettings, *, read: ReadImages | None = None, kept: Machine | None = None, deadline: float = math.inf
+) -> Preparation:
     """Loads and checks everything, and measures the machine unless `kept` has the measurements of an earlier start.
 
-    `deadline` (by time.monotonic()) ends the measuring of slots; with one, compilation is not tried.
+    `read`: the images of these settings, if they were read before. `deadline` (by time.monotonic()) ends the measuring
+    of slots; with one, compilation is not tried.
     UserError, DataError or SpaceError before any work begins.
     """
     device, warnings = choose_device(settings)
     asked = settings = settings.resolved()
     space_text = read_space(settings)
-    data, survey = read_images(settings)
+    data, survey = read or read_images(settings)
     settings = shortened_for_stand_in(settings, data, device)
     settings = lengthened_for_few_images(settings, len(data.examples))
     images = split_images(settings, data)
@@ -179,18 +184,25 @@ def _measure_machine(
     settings: SearchSettings, device: str, space: SearchSpace, image_size: int, deadline: float
 ) -> tuple[Machine, dict[str, list[dict[str, Any]]], list[str]]:
     """Engine and slots, what they were chosen by, and warnings."""
+    typical = TrainConfig.from_flat(space.default_config() or SEED_CONFIG.flat())
+    asked = settings.model_dump(mode="json", include={"precision", "cpus_per_trial"})
+    # A GPU is measured each time: who else uses its memory is seen at the same time.
+    key = cache_key(config=typical.flat(), image_size=image_size, **asked) if device == "cpu" else None
+    if key is not None and (found := read_measured(key)) is not None:
+        return Machine(engine=found.engine, slots=found.slots), found.reused(), []
     choose = {"num_threads": num_cpus(), "steps_per_training": STEPS_PER_TRAINING if math.isinf(deadline) else 0}
     warnings: list[str] = []
     if device == "cpu":
         engine, engine_rows = choose_engine(device, precision=settings.precision, **choose)
     else:
         engine, engine_rows, warnings = choose_gpu_engine(settings, device, **choose)
-    typical = TrainConfig.from_flat(space.default_config() or SEED_CONFIG.flat())
     slots, packings = choose_slots(
         settings, engine, typical, num_cpus=num_cpus(), image_size=image_size, deadline=deadline
     )
     machine = Machine(engine=dataclasses.replace(engine, num_threads=slots.cpus_per_trial), slots=slots)
     measurements = {"engine": engine_rows, "packing": [dataclasses.asdict(packing) for packing in packings]}
+    if key is not None and time.monotonic() < deadline:
+        keep_measured(key, machine.engine, slots, measurements)
     return machine, measurements, warnings
 
 

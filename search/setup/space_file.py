@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from model.split_images import ImageArrays
+from typing import TYPE_CHECKING
+
 from search.errors import SpaceError, UserError
 from search.files import read_text
 from search.settings import SearchSettings
-from search.space.network_space import network_space
 from search.space.space import SearchSpace
+
+if TYPE_CHECKING:
+    from model.split_images import ImageArrays
 
 
 def read_space(settings: SearchSettings) -> str | None:
@@ -24,6 +27,9 @@ def read_space(settings: SearchSettings) -> str | None:
 
 def make_space(settings: SearchSettings, text: str | None, images: ImageArrays) -> SearchSpace:
     """The search space of a run on some images. SpaceError names the file of --space in each line."""
+    # Imported late: it imports torch, and a file that cannot be read is refused before that.
+    from search.space.network_space import network_space
+
     try:
         return network_space(
             text,

@@ -16,7 +16,11 @@ SUSPICIOUS = ("dangling links", "without a suffix", "with an unknown suffix")
 """Reasons why a file was passed over that the user may not know of."""
 
 
-def read_images(settings: SearchSettings) -> tuple[TrainingData, ImageSurvey]:
+ReadImages = tuple[TrainingData, ImageSurvey]
+"""The training images, and the survey of all splits."""
+
+
+def read_images(settings: SearchSettings) -> ReadImages:
     """The training images that the settings name, and the survey of all splits. DataError names all problems."""
     return load_and_survey(
         settings.dataset,
