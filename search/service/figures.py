@@ -12,8 +12,8 @@ from search.report.pictures import best_so_far, learning_curves, timeline
 from search.service.reading import signature
 from search.service.runs import Runs
 
-INTERVAL_S = 3.0
-"""The curves of a run are computed at most this often."""
+INTERVAL_S, MAX_SHARE = 3.0, 0.05
+"""The curves of a run are computed at most this often, and in at most this share of the time."""
 _NUM_KEPT = 8
 
 
@@ -33,8 +33,9 @@ class Figures:
                 self._runs.view(name)
                 return {"labels": {}, "figures": {}}
             kept = self._kept.pop(name, None)
-            if kept is None or (kept[0] != written and now - kept[1] >= INTERVAL_S):
-                kept = written, now, self._computed(name)
+            if kept is None or (kept[0] != written and now >= kept[1]):
+                figures, took_s = self._computed(name), time.monotonic() - now
+                kept = written, now + max(INTERVAL_S, took_s / MAX_SHARE), figures
             self._kept[name] = kept
             if len(self._kept) > _NUM_KEPT:
                 del self._kept[next(iter(self._kept))]

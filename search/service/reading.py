@@ -11,7 +11,7 @@ from typing import Any
 
 from model.metrics import Metric
 from search.analysis.best_so_far import best_so_far
-from search.analysis.results import Run, load_run
+from search.analysis.results import Run
 from search.analysis.verdict import ConfigResult
 from search.schedulers.expected_epochs import expected_epochs
 from search.setup.document import RunDocument
@@ -38,26 +38,6 @@ def signature(run_dir: Path) -> str:
         except OSError:
             times.append("-")
     return "" if times[0] == "-" else " ".join([_SHAPE, *times])
-
-
-class Reader:
-    """Reads runs that go on again and again: their records stay open, so that ended trials are read once."""
-
-    def __init__(self) -> None:
-        self._open: dict[Path, Run] = {}
-
-    def run(self, run_dir: Path) -> Run:
-        """The run as it is now. UserError if it cannot be read."""
-        fresh = load_run(run_dir)
-        earlier = self._open.get(run_dir)
-        if earlier is not None and earlier.document.created == fresh.document.created:
-            fresh = Run(run_dir, fresh.document, earlier.study)
-        self._open[run_dir] = fresh
-        return fresh
-
-    def close(self, run_dir: Path) -> None:
-        """Forgets a run that has ended."""
-        self._open.pop(run_dir, None)
 
 
 def summarize(run: Run) -> dict[str, Any]:

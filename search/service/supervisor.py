@@ -10,9 +10,10 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from search.analysis.results import load_run
 from search.service import children
 from search.service.queue import Devices, decayed, in_order, next_to_start
-from search.service.reading import Reader, signature, summarize, unreadable
+from search.service.reading import signature, summarize, unreadable
 from search.service.store import RunEntry, RunState, Store
 from search.service.submission import Folders
 from search.setup.run_lock import is_locked
@@ -22,6 +23,8 @@ SCAN_INTERVAL_S = 10.0
 """The folder may have runs that the service did not start."""
 SCAN_SHARE_S = 0.5
 """The most of a tick that goes into reading runs that have ended."""
+READ_SHARE = 0.05
+"""The largest share of the time that goes into reading live runs: it takes a core from them."""
 MAX_DEATHS = 3
 PATIENCE_S = (5.0, 60.0, 300.0)
 """Waits before a run that died is resumed."""
@@ -50,9 +53,10 @@ class Supervisor(threading.Thread):
         self.last_tick = time.monotonic()
         self._signatures: dict[str, str] = {}
         self._foreign: set[str] = set()
-        self._reader, self._on_change, self._patience_s = Reader(), on_change, patience_s
+        self._on_change, self._patience_s = on_change, patience_s
         self._end, self._wake = threading.Event(), threading.Event()
-        self._next_scan = self._used_until = 0.0
+        self._next_scan = self._next_read = self._used_until = 0.0
+        self._read_at: dict[str, float] = {}
         for name, kept_signature, body in store.summaries():
             self._signatures[name], self.summaries[name] = kept_signature, body
         for entry in store.active_runs():
@@ -91,8 +95,7 @@ class Supervisor(threading.Thread):
                 self._settle(entry)
         while (due := self._due()) is not None:
             self._start(*due)
-        for entry in running:
-            self._refresh(entry.name, is_live=True)
+        self._refresh_live(running)
         if time.monotonic() >= self._next_scan:
             self._scan({entry.name for entry in running})
 
@@ -198,6 +201,16 @@ class Supervisor(threading.Thread):
                 return
         self._next_scan = time.monotonic() + SCAN_INTERVAL_S
 
+    def _refresh_live(self, running: list[RunEntry]) -> None:
+        """Reads the live runs in turn, as often as a small share of the time allows."""
+        for entry in sorted(running, key=lambda one: self._read_at.get(one.name, 0.0)):
+            start = time.monotonic()
+            if start < self._next_read:
+                return
+            self._read_at[entry.name] = start
+            self._refresh(entry.name, is_live=True)
+            self._next_read = start + (time.monotonic() - start) / READ_SHARE
+
     def _refresh(self, name: str, *, is_live: bool) -> None:
         """Reads a run again if it wrote something."""
         run_dir = self.folders.run(name)
@@ -205,14 +218,11 @@ class Supervisor(threading.Thread):
         if now in ("", self._signatures.get(name)):
             return
         try:
-            summary: Mapping[str, Any] = summarize(self._reader.run(run_dir))
+            summary: Mapping[str, Any] = summarize(load_run(run_dir))
         except Exception as error:  # whatever is in the folder, the others must be shown
             if is_live:  # it is being written
                 return
             summary = unreadable(error)
-        finally:
-            if not is_live:
-                self._reader.close(run_dir)
         self._signatures[name], self.summaries[name] = now, dict(summary)
         if not is_live:
             with contextlib.suppress(OSError):
