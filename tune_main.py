@@ -23,7 +23,7 @@ from search.errors import RunFailed, RunInterrupted, UserError
 from search.files import read_text
 from search.machine.signals import StopRequest
 from search.machine.time_limit import OutOfTime, time_limit
-from search.paths import from_here
+from search.paths import from_here, is_own_code
 from search.settings import OPTIONS, SearchSettings
 from search.setup.preflight import new_run_problems, resume_problems
 from search.setup.settings_file import read_settings_file
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 PLAN_LIMIT_S = 60.0
 """The most that --plan may take."""
-_RESUME_OPTIONS = ("num_trials", "dataset", "notify")
+_RESUME_OPTIONS = ("num_trials", "dataset", "network", "notify")
 """The settings that --resume takes."""
 
 
@@ -78,6 +78,7 @@ def _run(options: argparse.Namespace) -> int:
         problems = new_run_problems(settings)
     if problems:
         raise UserError("\n".join(problems))
+    network = given.get("network") if settings is None else settings.network
     try:
         with StopRequest().installed():
             if is_plan and settings is not None:
@@ -85,10 +86,10 @@ def _run(options: argparse.Namespace) -> int:
                 return 0
             run = _search(settings) if settings is not None else _resume(run_dir, given, trust_folder=trust_folder)
     except RunInterrupted as interruption:
-        last_words(f"\nstopped; {_what_is_kept(run_dir)}", sys.stdout)
+        last_words(f"\nstopped; {_what_is_kept(run_dir, network)}", sys.stdout)
         return interruption.exit_code
     except RunFailed as failure:
-        last_words(f"tune_main.py: error: {failure}\n{_what_is_kept(run_dir)}", sys.stderr)
+        last_words(f"tune_main.py: error: {failure}\n{_what_is_kept(run_dir, network)}", sys.stderr)
         return 1
     print(read_text(run.run_dir / "summary.md"))
     print(f"everything is in {from_here(run.run_dir)}")
@@ -99,8 +100,8 @@ def _refuse_other_options(given: Mapping[str, object], others: list[str]) -> Non
     refused = [f"--{OPTIONS[name].flag}" for name in given if name not in _RESUME_OPTIONS] + others
     if refused:
         raise UserError(
-            "--resume uses the settings of the run and takes only --trials, --dataset, --notify and --trust-folder. "
-            f"Leave out {', '.join(refused)}."
+            "--resume uses the settings of the run and takes only --trials, --dataset, --network, --notify and "
+            f"--trust-folder. Leave out {', '.join(refused)}."
         )
 
 
@@ -137,10 +138,11 @@ def _plan(settings: SearchSettings) -> None:
         ) from None
 
 
-def _what_is_kept(run_dir: Path) -> str:
+def _what_is_kept(run_dir: Path, network: str | None) -> str:
     if not (run_dir / "run.toml").exists():
         return "the run had not begun, so nothing was kept."
-    return f"everything so far is kept. Resume with: {command('--resume', from_here(run_dir))}"
+    again = ["--network", network] if network is not None and is_own_code(network) else []
+    return f"everything so far is kept. Resume with: {command('--resume', from_here(run_dir), *again)}"
 
 
 def _is_user_error(error: ValueError) -> bool:

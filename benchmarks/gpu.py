@@ -33,6 +33,7 @@ from model.split_images import ImageTensors
 from model.training import Training
 from search.machine.packing import MEASURE_S, throughput_processes
 from search.space.network_space import network_space
+from search.space.space_check import Limits
 
 _READINGS = 3
 _FOREVER = 1_000_000
@@ -93,7 +94,7 @@ def _outcome(part: Part, is_late: bool) -> dict[str, Any]:
 def _parts(scale: Scale, engine: Engine) -> dict[str, Part]:
     """By name, the most wanted first."""
     images = _images(scale.num_images, scale.num_images // 10, engine)
-    space = network_space(None, max_params=1_000_000, min_receptive_field=44, num_classes=10, image_size=32)
+    space = network_space(None, Limits(max_params=1_000_000, min_receptive_field=44, num_classes=10, image_size=32))
     default = TrainConfig.from_flat(space.default_config() or {})
     configs = {
         name: config.changed(batch_size=min(config.recipe.batch_size, scale.num_images // 4))

@@ -33,10 +33,13 @@ from search.samplers.proposer import Proposer
 from search.schedulers.retrain_queue import ALL_IMAGES, RetrainQueue
 from search.schedulers.steering import Steering
 from search.settings import SearchSettings
+from search.setup.given_trials import describe_config
 from search.setup.images import split_images
-from search.setup.prepare import Machine, Preparation, describe_config
+from search.setup.measure_machine import Machine
+from search.setup.prepare import Preparation
 from search.space.network_space import network_space
 from search.space.space import SearchSpace
+from search.space.space_check import Limits
 from search.study.checkpoints import Checkpoints
 from search.study.record import NewTrial
 from search.study.study import RunStudy
@@ -178,7 +181,7 @@ def _prepared(folder: Path, engine: Engine, *, num_slots: int, max_epochs: int, 
         dataset="digits", search_examples=64, retrain_top=size, retrain_seeds=size,
     )  # fmt: skip
     data = load_training_data("digits", image_size=32, seed=0, data_dir=folder)
-    space = network_space(None, max_params=1_000_000, min_receptive_field=44, num_classes=10, image_size=32)
+    space = network_space(None, Limits(max_params=1_000_000, min_receptive_field=44, num_classes=10, image_size=32))
     configs = [SEED_CONFIG.flat(), space.default_config(), _drawn(space)]
     slots = Slots(num_concurrent=num_slots, cpus_per_trial=1, gpus_per_trial=0.0, gpus=0)
     return Preparation(

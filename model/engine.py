@@ -6,17 +6,17 @@ import contextlib
 import ctypes
 import functools
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
-from torch import nn
 from torch.nn import functional
 
-from model.network import build_network
-from model.network_config import SEED_NETWORK
+from model.builder import error_text
+from model.probe import SEED_PROBE, Probe
+from model.shipped_modules import user_place
 
 Precision = Literal["bf16", "fp32"]
 PRECISIONS = ("auto", "bf16", "fp32")
@@ -47,6 +47,12 @@ class Engine:
     def device_type(self) -> str:
         """The device without its index: cpu, cuda or mps."""
         return self.device.partition(":")[0]
+
+    @property
+    def title(self) -> str:
+        """Its switches in words."""
+        switches = {"channels_last": self.channels_last, "compiled": self.compile}
+        return ", ".join([self.precision, *(name for name, is_on in switches.items() if is_on)])
 
     @property
     def dtype(self) -> torch.dtype:
@@ -107,14 +113,21 @@ def _libc() -> ctypes.CDLL | None:
 
 
 def choose_engine(
-    device: str, *, num_threads: int, precision: str = "auto", steps_per_training: int = STEPS_PER_TRAINING
+    device: str,
+    *,
+    num_threads: int,
+    precision: str = "auto",
+    steps_per_training: int = STEPS_PER_TRAINING,
+    probe: Probe = SEED_PROBE,
+    on_failure: Callable[[str], None] = lambda _line: None,
 ) -> tuple[Engine, list[dict[str, Any]]]:
-    """The engine that trains the seed network fastest here, and one dict per measured candidate (ms per step).
+    """The engine that trains the probe fastest here, and one dict per measured candidate (ms per step).
 
     Takes under 3 s on a CPU, where it measures one thread. precision="fp32" returns the plain path unmeasured.
     torch.compile is tried only on CUDA, because it was slower on CPUs, and chosen if it saves its compilation time
-    within `steps_per_training` steps; 0 skips it. The chosen engine is applied. An engine that cannot train here, for
-    example bf16 on an old GPU, is left out. ValueError for an unknown precision; RuntimeError if no engine can train.
+    within `steps_per_training` steps; 0 skips it. The chosen engine is applied. An engine that cannot train the probe
+    here, for example bf16 on an old GPU, is left out; `on_failure` gets a line about it. ValueError for an unknown
+    precision, the first error if no engine can train.
     """
     if precision not in PRECISIONS:
         raise ValueError(f"`precision` must be one of {', '.join(PRECISIONS)}; got {precision!r}.")
@@ -125,13 +138,16 @@ def choose_engine(
     candidates = [plain, replace(plain, channels_last=True), fast]
     if precision == "bf16":
         candidates = [replace(fast, channels_last=False), fast]
-    measured = _measure_each(candidates)
+    measured = _measure_each(candidates, probe, on_failure)
+    if precision == "auto" and [engine for engine, _ in measured] == [plain]:  # it is the layout that fails
+        with contextlib.suppress(Exception):
+            measured += _measure_each([replace(fast, channels_last=False)], probe, on_failure)
     best, best_row = min(measured, key=lambda pair: float(pair[1]["step_ms"]))
     if best.device_type == "cuda" and steps_per_training:
-        with contextlib.suppress(RuntimeError):  # compilation needs a C compiler and a card that Triton supports
+        with contextlib.suppress(Exception):  # compilation needs a C compiler and a card that Triton supports
             # Without the cache of an earlier run: no other network is in it.
             with torch.compiler.config.patch(force_disable_caches=True):  # type: ignore[attr-defined]
-                measured += _measure_each([replace(best, compile=True)])
+                measured += _measure_each([replace(best, compile=True)], probe, on_failure)
             compiled, row = measured[-1]
             if row["step_ms"] * steps_per_training + row["setup_ms"] < best_row["step_ms"] * steps_per_training:
                 best = compiled
@@ -139,24 +155,27 @@ def choose_engine(
     return best, [row for _, row in measured]
 
 
-def _measure_each(candidates: Sequence[Engine]) -> list[tuple[Engine, dict[str, Any]]]:
+def _measure_each(
+    candidates: Sequence[Engine], probe: Probe, on_failure: Callable[[str], None]
+) -> list[tuple[Engine, dict[str, Any]]]:
     """The candidates that can train here, each with its measurement. If there is none, the error of the first."""
     measured: list[tuple[Engine, dict[str, Any]]] = []
-    first_error: RuntimeError | None = None
+    first_error: Exception | None = None
     for engine in candidates:
         fastest_ms = min((row["step_ms"] for _, row in measured), default=float("inf"))
         try:
-            measured.append((engine, _measure(engine, limit_ms=_HOPELESS * fastest_ms)))
-        except RuntimeError as error:
+            measured.append((engine, _measure(engine, probe, limit_ms=_HOPELESS * fastest_ms)))
+        except Exception as error:
+            on_failure(f"{engine.title}: {user_place(error)}{error_text(error)}")
             first_error = first_error or error.with_traceback(None)  # a traceback would keep the step's tensors
     if not measured and first_error is not None:
         raise first_error
     return measured
 
 
-def measure_step(engine: Engine) -> dict[str, Any]:
+def measure_step(engine: Engine, probe: Probe = SEED_PROBE) -> dict[str, Any]:
     """Measure an engine that was chosen without a measurement; the same dict as in `choose_engine`."""
-    row = _measure(engine, limit_ms=float("inf"))
+    row = _measure(engine, probe, limit_ms=float("inf"))
     engine.apply()
     return row
 
@@ -174,8 +193,8 @@ def _row(engine: Engine, step_ms: float, setup_ms: float, slowdown: float) -> di
     }
 
 
-def _measure(engine: Engine, *, limit_ms: float) -> dict[str, Any]:
-    """Fastest and first step of the seed network, forward and backward, in ms.
+def _measure(engine: Engine, probe: Probe, *, limit_ms: float) -> dict[str, Any]:
+    """Fastest and first step of the probe, forward and backward, in ms.
 
     On a CPU it stops after one step over limit_ms. A GPU's first step loads kernels and tries algorithms, which takes
     many times as long as a step. On a CPU the times are the computing time of one thread: by the wall clock, a busy
@@ -186,24 +205,30 @@ def _measure(engine: Engine, *, limit_ms: float) -> dict[str, Any]:
     clock = time.thread_time if is_cpu else time.perf_counter
     replace(engine, num_threads=1 if is_cpu else engine.num_threads).apply()
     with torch.random.fork_rng(devices=[]):
-        network: nn.Module = build_network(SEED_NETWORK, 10)
+        network = probe.build(dict(probe.config), num_classes=probe.num_classes, image_size=probe.image_size)
     network.to(engine.device).to(memory_format=engine.memory_format)
     step_network = torch.compile(network) if engine.compile else network
     batch_size = _PROBE_BATCH[engine.device_type]
-    images = torch.zeros(batch_size, 3, 32, 32, dtype=engine.dtype, device=engine.device)
-    images = images.to(memory_format=engine.memory_format)
+    images = torch.randn(batch_size, 3, probe.image_size, probe.image_size, generator=torch.Generator().manual_seed(0))
+    images = images.to(engine.device, engine.dtype).to(memory_format=engine.memory_format)
     labels = torch.zeros(batch_size, dtype=torch.int64, device=engine.device)
+
+    last: dict[str, torch.Tensor] = {}
 
     def step() -> float:
         start = clock()
         with engine.autocast():
             logits = step_network(images)
-        torch.autograd.backward(functional.cross_entropy(logits.float(), labels))
+        loss = functional.cross_entropy(logits.float(), labels)
+        torch.autograd.backward(loss)
+        last["loss"] = loss.detach()
         network.zero_grad(set_to_none=True)
         synchronise(engine)
         return (clock() - start) * 1000
 
     first_ms = step()
+    if not last["loss"].isfinite():
+        raise ArithmeticError("the loss is not finite")
     if is_cpu and first_ms > limit_ms:
         return _row(engine, first_ms, first_ms, 1.0)
     start = time.perf_counter()

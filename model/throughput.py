@@ -19,9 +19,12 @@ from typing import Any
 
 import torch
 
+from model.builder import Builder
 from model.config import TrainConfig
 from model.device_errors import telling_line
 from model.engine import Engine, choose_engine, measure_step
+from model.network_source import BUILT_IN, NetworkSource, builder_of
+from model.probe import SEED_PROBE, Probe
 from model.split_images import ImageTensors
 from model.training import DivergedError, Training
 
@@ -35,17 +38,30 @@ def choose(request: dict[str, Any]) -> dict[str, Any]:
     """The fields of the engine to use, its measurements, the [free, total] bytes of memory that each of `gpus` GPUs had
     before, and the bytes that the measurements needed.
 
-    `choose` holds the arguments of `choose_engine`. An engine that needs no choice is measured, too: it may not work.
+    `choose` holds the arguments of `choose_engine`; "probe", if given, a `Probe` with a network source as
+    its builder. An engine that needs no choice is measured, too: it may not work.
     """
     num_gpus = min(request["gpus"], torch.cuda.device_count())
     memory = [torch.cuda.mem_get_info(index) for index in range(num_gpus)]
-    engine, rows = choose_engine(**request["choose"])
-    rows = rows or [measure_step(engine)]
-    return {"engine": asdict(engine), "rows": rows, "memory": memory, "needed": memory_bytes(engine)}
+    probe, left_out = _probe(request), list[str]()
+    engine, rows = choose_engine(**request["choose"], probe=probe, on_failure=left_out.append)
+    rows = rows or [measure_step(engine, probe)]
+    answer = {"engine": asdict(engine), "rows": rows, "left_out": left_out}
+    return {**answer, "memory": memory, "needed": memory_bytes(engine)}
+
+
+def _probe(request: dict[str, Any]) -> Probe:
+    given = request.get("probe")
+    return SEED_PROBE if given is None else Probe(**{**given, "build": _builder(given["build"])})
+
+
+def _builder(source: dict[str, Any]) -> Builder:
+    return builder_of(NetworkSource(**source))
 
 
 def measure(request: dict[str, Any]) -> dict[str, float]:
-    """Measure {"config": flat config, "engine": Engine fields, "image_size": pixels, "seconds": s, "num_train": n}.
+    """Measure {"config": flat config, "engine": Engine fields, "image_size": pixels, "seconds": s, "num_train": n},
+    and for another network than a built-in one "network": its source, and "num_classes".
 
     An epoch has n images, or a number of steps that suits the device. Measures for at least `seconds` and two epochs
     after a warm-up epoch; 0 seconds are the warm-up alone. `images_per_s` is by the wall clock. `image_s`, seconds per
@@ -55,8 +71,10 @@ def measure(request: dict[str, Any]) -> dict[str, float]:
     config = TrainConfig.from_flat(request["config"])
     engine = Engine(**request["engine"])
     num_train = request.get("num_train", config.recipe.batch_size * _STEPS_PER_EPOCH[engine.device_type])
-    images = _random_images(num_train, request["image_size"], torch.device(engine.device))
-    training = Training(config, images, max_epochs=1_000_000, seed=0, engine=engine)
+    num_classes = request.get("num_classes", 10)
+    images = _random_images(num_train, request["image_size"], num_classes, torch.device(engine.device))
+    build = _builder(request.get("network", asdict(BUILT_IN)))
+    training = Training(config, images, max_epochs=1_000_000, seed=0, engine=engine, build=build)
     is_cpu = engine.device_type == "cpu"
     clock = time.thread_time if is_cpu else time.perf_counter
     _train_epoch(training)
@@ -83,18 +101,18 @@ def _train_epoch(training: Training) -> None:
         training.train_epoch()
 
 
-def _random_images(num_images: int, image_size: int, device: torch.device) -> ImageTensors:
+def _random_images(num_images: int, image_size: int, num_classes: int, device: torch.device) -> ImageTensors:
     generator = torch.Generator().manual_seed(0)
     shape = (num_images, image_size, image_size, 3)
     images = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
     return ImageTensors(
         images=images.to(device),
-        labels=torch.randint(0, 10, (num_images,), generator=generator).to(device),
+        labels=torch.randint(0, num_classes, (num_images,), generator=generator).to(device),
         train_indices=torch.arange(num_images, device=device),
         val_indices=torch.arange(0, device=device),
         mean=(0.5, 0.5, 0.5),
         std=(0.25, 0.25, 0.25),
-        num_classes=10,
+        num_classes=num_classes,
     )
 
 
@@ -111,7 +129,7 @@ def serve(requests: Iterable[str]) -> None:
         try:
             request = json.loads(line)
             answer = choose(request) if "choose" in request else measure(request)
-        except (RuntimeError, ValueError) as error:  # from torch, usually out of memory
+        except Exception as error:  # from torch, usually out of memory, or from a user's network
             answer = {"error": telling_line(error)}
         sys.stdout.write(json.dumps(answer) + "\n")
         sys.stdout.flush()

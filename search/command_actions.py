@@ -45,7 +45,7 @@ def _predict(options: argparse.Namespace) -> int:
     from search.analysis.inference import answers_frame, write_answers
     from search.analysis.results import load_run
 
-    run = load_run(options.run_dir)
+    run = load_run(options.run_dir, options.network)
     answers, unreadable = run.predict_readable(options.images)
     table = answers_frame(answers, run.class_names)
     if options.csv is None:
@@ -64,7 +64,7 @@ def _export(options: argparse.Namespace) -> int:
     from search.analysis.model_card import write_card
     from search.analysis.results import load_run
 
-    run = load_run(options.run_dir)
+    run = load_run(options.run_dir, options.network)
     export = export_network(run, options.format, path=options.out, images=options.images)
     print(
         f"{export.path} agrees with the original on {export.num_images} real images: "
@@ -145,6 +145,6 @@ ACTIONS: dict[str, Callable[[argparse.Namespace], int]] = {
 """By the command's name; see `search.commands.COMMANDS`."""
 
 
-def command(option: str, path: Path) -> str:
+def command(option: str, path: Path, *others: str) -> str:
     """A command line of the program, as people type it."""
-    return shlex.join(["python", "tune_main.py", option, str(path)])
+    return shlex.join(["python", "tune_main.py", option, str(path), *others])

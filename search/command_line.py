@@ -75,7 +75,8 @@ def build_parser() -> CommandLineParser:
         "--resume",
         type=path,
         metavar="RUN_DIR",
-        help="resume a run that was cut off; with --trials, extend it; with --dataset, say where its images are now",
+        help="resume a run that was cut off; with --trials, extend it; with --dataset, say where its images are now; "
+        "with --network, name its own network again",
     )
     groups[RUN].add_argument(
         "--trust-folder", action="store_true", help="with --resume: although other users can write to the run's folder"
@@ -94,9 +95,10 @@ def options_page() -> str:
         "",
         "Besides these options, `--config FILE` takes the fields from the table `[settings]` of a TOML file, such as "
         "`tune_main.py init` writes and each run keeps as run.toml; options on the command line win. `--plan` "
-        "forecasts a run instead of starting it. `--resume RUN_DIR` resumes a run and takes only `--trials`, "
-        "`--dataset` (where the same images are now), `--notify` and `--trust-folder` (on a disk where every file is "
-        "writable by everyone).",
+        "forecasts a run instead of starting it. `--resume RUN_DIR` resumes a run "
+        "and takes only `--trials`, `--dataset` (where the same images are now), `--network` (an own network has to be "
+        "named again, because a run's folder never says what code to run), `--notify` and `--trust-folder` (on a disk "
+        "where every file is writable by everyone).",
         "",
         'For completion by Tab in bash and zsh: `eval "$(.venv/bin/activate-global-python-argcomplete --dest=-)"`, '
         "for good in `~/.bashrc` or, after `compinit`, in `~/.zshrc`.",

@@ -28,6 +28,7 @@ def seconds(text: str) -> float:
     return float(match[1]) * _SECONDS[match[2] or "s"]
 
 
+NETWORK = {"metavar": "WHERE:NAME", "help": "the run's own network, as --network of the search"}
 COMMANDS: dict[str, tuple[str, dict[str, dict[str, Any]]]] = {
     "init": (
         "write a settings file for --config, every option in it explained",
@@ -49,6 +50,7 @@ COMMANDS: dict[str, tuple[str, dict[str, dict[str, Any]]]] = {
                 "nargs": "+",
                 "help": "an image file, any format and size, or a folder of them at any depth",
             },
+            "--network": NETWORK,
             "--csv": {
                 "type": path,
                 "metavar": "FILE",
@@ -70,6 +72,7 @@ COMMANDS: dict[str, tuple[str, dict[str, dict[str, Any]]]] = {
         "write the network of a run as one file for other programs, checked, with a model card",
         {
             "run_dir": {"type": path, "metavar": "RUN_DIR", "help": "a run's folder"},
+            "--network": NETWORK,
             "--format": {"required": True, "choices": ("onnx", "torch-export"), "help": "file format"},
             "--out": {
                 "type": path,

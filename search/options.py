@@ -111,6 +111,13 @@ def _declared(extra: Any) -> Option:
     return declared
 
 
+def split_at_commas(names: object) -> object:
+    """The command line's text, or a list of TOML, as a tuple; of none the empty one."""
+    if isinstance(names, str):
+        return tuple(name.strip() for name in names.split(",") if name.strip() not in ("", "none"))
+    return tuple(names) if isinstance(names, list) else names
+
+
 def problem_lines(
     problems: Iterable[Any], name_of: Callable[[Place], str], known_keys: Callable[[Place], tuple[str, ...]]
 ) -> Iterator[str]:

@@ -23,6 +23,22 @@ def whole_path(path: str | Path) -> Path:
     return found
 
 
+TORCHVISION = "torchvision.models"
+
+
+def whole_network(name: str) -> str:
+    """FILE.py:NAME with an absolute path, or MODULE:NAME. ValueError for anything else."""
+    place, _, function = name.rpartition(":")
+    if not place or not function.isidentifier():
+        raise ValueError(f"must be FILE.py:NAME or MODULE:NAME, such as my_nets.py:build; got {name!r}")
+    return f"{whole_path(place)}:{function}" if place.endswith(".py") else name
+
+
+def is_own_code(network: str | None) -> bool:
+    """Whether a network's name means code to be run that is neither ours nor torchvision's."""
+    return network is not None and network.rpartition(":")[0] != TORCHVISION
+
+
 def from_here(path: Path) -> Path:
     """An absolute path as it is from the current folder, if it lies below it."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

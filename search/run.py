@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from model.config import SEED_CONFIG
+from model.profile import profile_network
 from search.analysis.results import Run
 from search.analysis.summary import write_results
 from search.display.display import Display
@@ -27,9 +27,11 @@ from search.settings import DATA_SETS, SearchSettings
 from search.setup.compatibility import check_compatibility, note_compatibility
 from search.setup.control import control
 from search.setup.disk_errors import disk_errors
+from search.setup.document import read_document
 from search.setup.extras import notify_problems
+from search.setup.own_network import network_of_run
 from search.setup.preflight import new_run_problems, resume_problems
-from search.setup.prepare import SEED_IMAGE_SIZE, Preparation, describe_config, prepare
+from search.setup.prepare import Preparation, prepare
 from search.setup.run_folder import RunFolder, read_machine, read_settings
 from search.setup.survey_text import ReadImages, survey_lines
 from search.study.record import TrialStatus
@@ -66,7 +68,7 @@ def run_search(
         preparation = prepare(settings, read=read)
         _show_images(preparation, shown)
         note_compatibility(study, preparation.settings, preparation.data_record, preparation.space)
-        folder.write_new(preparation.document(), preparation.space)
+        folder.write_new(preparation.document(), preparation.space, preparation.network)
         with ignore_forecast_errors(shown):
             forecast = make_forecast(_workload(preparation, started=started))
             folder.write_forecast(forecast.table())
@@ -100,17 +102,20 @@ def resume_search(
     num_trials: int | None = None,
     dataset: str | None = None,
     notify: str | None = None,
+    network: str | None = None,
     trust_folder: bool = False,
     display: Display | None = None,
 ) -> PlottedRun:
     """Continues a run that was cut off. `num_trials` extends it, or ends it with fewer trials than planned.
 
-    `dataset`: where its images are now; refused if they are not the same. `notify`: as --notify. `trust_folder`:
-    whether to go on although other users could have changed the folder.
+    `dataset`: where its images are now; refused if they are not the same. `network`: an own network's place, which has
+    to be named again. `notify`: as --notify. `trust_folder`: whether to go on although other users could have changed
+    the folder.
     """
     shown, run_dir = display or Display(), run_dir.expanduser()
     _refuse(resume_problems(run_dir, trust_folder=trust_folder))
-    given = {"num_trials": num_trials, "dataset": dataset, "notify": notify}
+    given = {"num_trials": num_trials, "dataset": dataset, "network": network, "notify": notify}
+    source = network_of_run(run_dir, read_document(run_dir), network)
     settings = read_settings(run_dir).changed(**{name: value for name, value in given.items() if value is not None})
     _refuse(notify_problems(settings))
     folder = RunFolder(run_dir)
@@ -122,7 +127,7 @@ def resume_search(
             raise UserError(f"--trials {num_trials}: this run has {num_started} already. Give that many or more.")
         _check_images_are_there(settings, was_given=dataset is not None)
         settings = limited_to_visible_gpus(settings, shown.warning)
-        preparation = prepare(settings, kept=read_machine(run_dir))
+        preparation = prepare(settings, kept=read_machine(run_dir), network=source)
         _show_images(preparation, shown)
         check_compatibility(study, preparation.settings, preparation.data_record, preparation.space)
         folder.write_settings(preparation.settings, preparation.data_record)
@@ -175,7 +180,7 @@ def _run(
 ) -> PlottedRun:
     """`started`: when a new run began, by time.monotonic(); its forecast is judged by it."""
     settings = preparation.settings
-    page = LivePage(settings.run_dir, display.warning)
+    page = LivePage(settings.run_dir, display.warning, preparation.network)
     live = LiveControl.of(preparation, study, display, page, stop)
     num_val = len(preparation.images.val_indices)
     with notifying(settings, display.warning) as notifier, _keep_results(settings.run_dir, page, display):
@@ -188,19 +193,18 @@ def _run(
         if (winner := load_run(settings.run_dir).result.winner) is not None:
             interval = winner.images_interval or (winner.test.low, winner.test.high)
             notifier.tell("ended", f"test accuracy {percent(winner.test.mean)}", winner.test.mean, interval)
-    return load_run(settings.run_dir)
+    return load_run(settings.run_dir, preparation.network)
 
 
 def _workload(preparation: Preparation, *, started: float) -> Workload:
     """The facts for the forecast of a run that began at `started`, by time.monotonic()."""
     space, rng = preparation.space, random.Random(0)
-    typical = space.default_config() or SEED_CONFIG.flat()
-    configs = [typical]
+    configs = [space.typical_config()]
     for _ in range(_NUM_TYPICAL_CONFIGS):
         config = space.draw(rng)
         if all(excess <= 0 for excess in space.violations(config).values()):
             configs.append(config)
-    seed_profile = describe_config(SEED_CONFIG.flat(), num_classes=10, image_size=SEED_IMAGE_SIZE)
+    probe = preparation.workpiece.probe
     return Workload(
         settings=preparation.settings,
         engine=preparation.machine.engine,
@@ -208,8 +212,9 @@ def _workload(preparation: Preparation, *, started: float) -> Workload:
         measurements=preparation.measurements,
         num_train=len(preparation.images.train_indices),
         num_val=len(preparation.images.val_indices),
-        multiply_adds=[int(preparation.describe(config)["multiply_adds"]) for config in configs],
-        seed_multiply_adds=int(seed_profile["multiply_adds"]),
+        multiply_adds=[preparation.profile(config).multiply_adds for config in configs],
+        probe=probe,
+        probe_multiply_adds=profile_network(**vars(probe)).multiply_adds,
         retrain_cost=preparation.retrain_cost,
         memory_need=max(map(preparation.memory_need, configs)),
         preparation_s=time.monotonic() - started,

@@ -7,11 +7,11 @@ from pathlib import Path
 from types import NoneType
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import AfterValidator, Strict, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Strict, field_validator, model_validator
 
 from model.objective import ClassWeights, MetricName
-from search.options import Options, option
-from search.paths import sqlite_url, whole_path, whole_url
+from search.options import Options, option, split_at_commas
+from search.paths import sqlite_url, whole_network, whole_path, whole_url
 
 Precision = Literal["auto", "bf16", "fp32"]
 Scheduler = Literal["promotion", "asha"]
@@ -25,6 +25,8 @@ AnyUrl = Annotated[str, AfterValidator(whole_url)]
 DATA_SETS = ("auto", "cifar10", "digits")
 """What --dataset takes besides a folder."""
 DataSet = Annotated[str, AfterValidator(lambda name: name if name in DATA_SETS else str(whole_path(name)))]
+Requirement = Literal["depthwise_separable", "dilated", "max_pools"]
+REQUIREMENTS: tuple[Requirement, ...] = get_args(Requirement)
 RUN_NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 SEARCH, RESULT, IMAGES, MACHINE, RUN = "the search", "the result", "the images", "the machine", "the run"
 _RETRAIN_DEFAULT = "1 to 5, as many as cost about what the search costs"
@@ -91,6 +93,13 @@ class SearchSettings(Options):
         metavar="FILE",
         default_text="the space that comes with the program",
     )
+    network: Annotated[str, AfterValidator(whole_network)] | None = option(
+        "network",
+        SEARCH,
+        "the function that builds networks: FILE.py:NAME, MODULE:NAME or torchvision.models:NAME; this runs its code",
+        metavar="WHERE:NAME",
+        default_text="the networks that come with the program",
+    )
     max_params: int = option(
         "max-params", SEARCH, "a network must have fewer parameters", default=1_000_000, ge=1, is_fixed=True
     )
@@ -99,7 +108,18 @@ class SearchSettings(Options):
         SEARCH,
         "a network must have a larger receptive field, in pixels",
         default=44,
+        default_text="44; no limit with --network",
         ge=0,
+        is_fixed=True,
+    )
+    require: Annotated[tuple[Requirement, ...], BeforeValidator(split_at_commas)] = option(
+        "require",
+        SEARCH,
+        "layers that a built-in network must have, with commas between: "
+        f"{', '.join(REQUIREMENTS)} (one, one and three of them), or none",
+        metavar="LAYERS",
+        default=REQUIREMENTS,
+        default_text="all; none with --network",
         is_fixed=True,
     )
     seed: int = option("seed", SEARCH, "seed of everything random", default=0, ge=0, is_fixed=True)
@@ -206,6 +226,8 @@ class SearchSettings(Options):
                 f"`grace_period` must be at most `max_epochs`; got grace_period {self.grace_period} with max_epochs "
                 f"{self.max_epochs}. Lower --grace-period or raise --epochs"
             )
+        if self.network is not None and self.require and "require" in self.model_fields_set:
+            raise ValueError("`require` is for the built-in networks. Leave out --require or --network")
         return self
 
     def changed(self, **values: Any) -> SearchSettings:
@@ -213,8 +235,13 @@ class SearchSettings(Options):
         return type(self)(**{**{name: getattr(self, name) for name in self.model_fields_set}, **values})
 
     def resolved(self) -> SearchSettings:
-        """A copy with the values that depend on the scheduler."""
-        return self.changed(reduction_factor=self.reduction_factor or REDUCTION_FACTORS[self.scheduler])
+        """A copy with the values that depend on the scheduler and on whose network it is."""
+        values: dict[str, Any] = {"reduction_factor": self.reduction_factor or REDUCTION_FACTORS[self.scheduler]}
+        if self.network is not None:
+            values["require"] = ()
+            if "min_receptive_field" not in self.model_fields_set:
+                values["min_receptive_field"] = 0
+        return self.changed(**values)
 
     @property
     def run_dir(self) -> Path:

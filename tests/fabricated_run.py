@@ -19,6 +19,7 @@ from search.schedulers.asha import decide
 from search.schedulers.rungs import rung_epochs
 from search.setup.document import read_document
 from search.space.network_space import network_space
+from search.space.space_check import Limits
 from search.study.finals import Finals, RetrainPlan, finals_of
 from search.study.record import NewTrial, TrialStatus
 from search.study.retrain_record import FINALIST, RetrainRecord
@@ -28,7 +29,7 @@ MAX_EPOCHS, GRACE_PERIOD, REDUCTION_FACTOR = 9, 1, 3
 RUNGS = rung_epochs(GRACE_PERIOD, REDUCTION_FACTOR, MAX_EPOCHS)
 CLASS_NAMES = ("plane", "car", "<script>alert('cat')</script>", "a & b")
 EVIL_NAME = "<img src=x>"
-SPACE = network_space(None, max_params=1_000_000, min_receptive_field=44, num_classes=4, image_size=32)
+SPACE = network_space(None, Limits(max_params=1_000_000, min_receptive_field=44, num_classes=4, image_size=32))
 
 
 def make_run(

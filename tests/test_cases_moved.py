@@ -16,7 +16,8 @@ from search.run import resume_search
 from search.settings import SearchSettings
 from search.setup.compatibility import note_compatibility
 from search.setup.document import read_document
-from search.setup.prepare import Machine, prepare
+from search.setup.measure_machine import Machine
+from search.setup.prepare import prepare
 from search.setup.run_folder import RunFolder, read_settings
 from search.study.study import open_study
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from model.engine import Engine
+from model.probe import SEED_PROBE
 from search.forecast.forecast import HIGH, LOW, START_S, Workload, make_forecast
 from search.forecast.wording import brief_line, plan_lines, verdict
 from search.machine.slots import Slots
@@ -30,7 +31,8 @@ def workload(tmp_path: Path, **changes: Any) -> Workload:
     values: dict[str, Any] = {
         "settings": settings, "engine": Engine(), "slots": SLOTS,
         "measurements": {"packing": [packing(1, 0.0015), packing(2, 0.002, slowdown=1.5)]},
-        "num_train": 900, "num_val": 300, "multiply_adds": [10_000_000], "seed_multiply_adds": 48_000_000,
+        "num_train": 900, "num_val": 300, "multiply_adds": [10_000_000],
+        "probe": SEED_PROBE, "probe_multiply_adds": 48_000_000,
         "retrain_cost": RetrainCost(60.0, 40.0), "memory_need": 10_000_000, "preparation_s": 4.0,
     }  # fmt: skip
     return Workload(**{**values, **changes})

@@ -18,7 +18,7 @@ from search.machine import packing
 from search.machine.gpus import choose_device, limited_to_visible_gpus, num_gpus
 from search.machine.hardware import describe_hardware
 from search.settings import SearchSettings
-from search.setup.prepare import Machine
+from search.setup.measure_machine import Machine
 from search.setup.run_folder import read_machine
 from search.worker.trainable import TrialPlan, train_trial
 

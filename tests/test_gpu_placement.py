@@ -20,6 +20,7 @@ from model.seeds import derive_seed
 from model.split_images import ImageTensors
 from model.training import Training
 from search.space.network_space import network_space
+from search.space.space_check import Limits
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Accessing the data pointer of FakeTensor"),
@@ -29,7 +30,7 @@ pytestmark = [
 
 def sampled() -> TrainConfig:
     """Drawn from the default space, with what the seed config has not: AdamW, an average, cutout."""
-    space = network_space(None, max_params=10**6, min_receptive_field=44, num_classes=2, image_size=32)
+    space = network_space(None, Limits(max_params=10**6, min_receptive_field=44, num_classes=2, image_size=32))
     config = TrainConfig.from_flat(space.draw(random.Random(0)))
     return config.changed(optimizer="adamw", ema_decay=0.99, cutout_size=8, batch_size=16)
 

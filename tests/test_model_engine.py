@@ -4,8 +4,10 @@ import time
 
 import pytest
 import torch
+from torch import nn
 
 from model.engine import Engine, choose_engine
+from model.probe import Probe
 
 
 def test_fp32_forces_the_plain_path_unmeasured() -> None:
@@ -92,3 +94,34 @@ def test_choosing_leaves_the_callers_random_numbers_alone() -> None:
     torch.manual_seed(3)
     choose_engine("cpu", num_threads=1, precision="bf16")
     assert torch.equal(torch.rand(2), expected)
+
+
+class _Flattens(nn.Module):
+    """Asks for one memory layout, as many networks do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.fc = nn.Conv2d(3, 4, 3, padding=1), nn.Linear(4 * 8 * 8, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y: torch.Tensor = self.conv(x)
+        return self.fc(y.view(len(y), -1))  # type: ignore[no-any-return]
+
+
+class _NeedsFloat(_Flattens):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if x.dtype != torch.float32:
+            raise TypeError("float32 only")
+        return super().forward(x)
+
+
+@pytest.mark.parametrize(("network", "failing"), [(_Flattens, "channels_last"), (_NeedsFloat, "bf16")])
+def test_what_a_network_cannot_do_is_left_out_and_said(network: type[nn.Module], failing: str) -> None:
+    probe = Probe(build=lambda *_, **__: network(), config={}, num_classes=2, image_size=8)
+    failures: list[str] = []
+    engine, rows = choose_engine("cpu", num_threads=1, probe=probe, on_failure=failures.append)
+    assert not engine.channels_last
+    assert engine.precision == "fp32" or failing != "bf16"
+    assert [row["channels_last"] for row in rows] == [False] * len(rows)
+    assert all("channels_last: RuntimeError: view size" in line or "float32 only" in line for line in failures)
+    assert any(failing in line.partition(":")[0] for line in failures)

@@ -14,7 +14,7 @@ from model.network_config import SEED_NETWORK, BlockConfig, ConvKind, NetworkCon
 from model.profile import limit_violations, profile_network
 from model.whitening import PatchWhitening
 
-LIMITS = {"max_params": 1_000_000, "min_receptive_field": 44, "num_classes": 10, "image_size": 32}
+LIMITS: dict[str, Any] = {"max_params": 1_000_000, "min_receptive_field": 44, "num_classes": 10, "image_size": 32}
 WITHIN_LIMITS = NetworkConfig(c2=BlockConfig(kind="depthwise_separable"), c3=BlockConfig(kind="dilated"))
 
 
@@ -133,8 +133,9 @@ def test_seed_network() -> None:
 
 @pytest.mark.parametrize("config", [SEED_NETWORK, *map(_random_config, range(12))], ids=["seed", *map(str, range(12))])
 def test_receptive_field_equals_the_extent_of_a_gradient(config: NetworkConfig) -> None:
-    profile = profile_network(config.flat())
-    assert _receptive_field_by_gradient(config, image_size=2 * profile.receptive_field + 64) == profile.receptive_field
+    seen = profile_network(config.flat()).receptive_field
+    assert seen is not None
+    assert _receptive_field_by_gradient(config, image_size=2 * seen + 64) == seen
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -202,6 +203,7 @@ def test_the_seed_config_lacks_only_a_depthwise_separable_convolution() -> None:
 def test_limits_are_strict() -> None:
     """Just inside a limit is kept, with an excess of 0; on the limit itself is one beyond."""
     profile = profile_network(WITHIN_LIMITS.flat())
+    assert profile.receptive_field is not None
 
     def excess(name: str, **limit: int) -> float:
         return limit_violations(WITHIN_LIMITS.flat(), **LIMITS | limit)[name]

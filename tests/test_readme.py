@@ -18,6 +18,8 @@ SHELL = [line.partition("  #")[0].strip() for kind, text in BLOCKS if kind == "s
 SMALLER = {
     "--name mine": "--name mine --trials 3 --epochs 2 --grace-period 1 --no-baseline",
     "--trials 40": "--trials 4",
+    "--name own": "--name own --trials 2 --epochs 1 --grace-period 1 --no-baseline --cpus-per-trial 1",
+    "--name resnet": "--name resnet --trials 1 --epochs 1 --grace-period 1 --no-baseline --cpus-per-trial 1",
 }
 """Appended or replaced, so that a run takes seconds: the README's own are for real data."""
 TIMEOUT_S = 400
@@ -28,6 +30,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the images that the README names."""
     folder = tmp_path_factory.mktemp("newcomer")
     write_image_folder(folder / "my_photos", num_images=12)
+    (nets,) = [text for kind, text in BLOCKS if kind == "python" and "def build(" in text]
+    (folder / "my_nets.py").write_text(nets)
     for name in ("cat.jpg", "dog.png"):
         source = next((folder / "my_photos" / "train").rglob("*.png"))
         (folder / name).write_bytes(source.read_bytes())
@@ -51,7 +55,7 @@ def run(folder: Path, words: list[str]) -> None:
 @pytest.mark.slow
 def test_the_commands_and_the_python_block_work_in_the_order_of_the_readme(folder: Path) -> None:
     commands = [line for line in SHELL if line.startswith("python tune_main.py ")]
-    assert len(commands) == 6
+    assert len(commands) == 9
     for command in commands:
         for text, smaller in SMALLER.items():
             command = command.replace(text, smaller)

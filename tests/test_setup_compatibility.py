@@ -13,7 +13,8 @@ from search.errors import SpaceError, UserError
 from search.machine.slots import Slots
 from search.settings import OPTIONS, SearchSettings
 from search.setup.compatibility import check_compatibility, note_compatibility
-from search.setup.prepare import Machine, Preparation, prepare
+from search.setup.measure_machine import Machine
+from search.setup.prepare import Preparation, prepare
 from search.setup.run_folder import RunFolder
 from search.space.space import SearchSpace
 from search.study.study import RunStudy
@@ -117,7 +118,8 @@ def test_an_edited_setting_is_refused(
 def test_the_settings_that_decide_scores_are_these() -> None:
     fixed = {name for name, option in OPTIONS.items() if option.is_fixed}
     lengths = {"max_epochs", "grace_period", "reduction_factor", "scheduler"}
-    assert fixed == lengths | {"seed", "max_params", "min_receptive_field", "metric", "class_weights"}
+    limits = {"max_params", "min_receptive_field", "require"}
+    assert fixed == lengths | limits | {"seed", "metric", "class_weights"}
 
 
 def test_another_search_space_is_refused_key_by_key(preparation: Preparation, study: RunStudy) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,8 +11,9 @@ from search.settings import SearchSettings
 from search.setup.few_images import few_images_notes, lengthened_for_few_images
 from search.setup.images import val_fraction
 from search.space.network_space import network_space
+from search.space.space_check import Limits
 
-LIMITS = {"max_params": 1_000_000, "min_receptive_field": 44, "num_classes": 2, "image_size": 32}
+LIMITS: dict[str, Any] = {"max_params": 1_000_000, "min_receptive_field": 44, "num_classes": 2, "image_size": 32}
 
 
 @pytest.mark.parametrize(
@@ -32,7 +34,7 @@ def test_lengths_that_were_given_stay(tmp_path: Path) -> None:
 
 def test_every_change_is_told_with_its_values() -> None:
     asked = SearchSettings(run_name="r")
-    space = network_space(None, **LIMITS, num_train=333)
+    space = network_space(None, Limits(**LIMITS), num_train=333)
     epochs, batches = few_images_notes(asked, lengthened_for_few_images(asked, 370), space, 333)
     assert "68 epochs instead of 25" in epochs
     assert "16 or 32" in batches
@@ -40,8 +42,8 @@ def test_every_change_is_told_with_its_values() -> None:
 
 def test_nothing_is_told_of_what_was_not_changed() -> None:
     asked = SearchSettings(run_name="r")
-    assert few_images_notes(asked, asked, network_space(None, **LIMITS, num_train=45_000), 45_000) == []
-    own = network_space("batch_size = 64", **LIMITS, num_train=333)
+    assert few_images_notes(asked, asked, network_space(None, Limits(**LIMITS), num_train=45_000), 45_000) == []
+    own = network_space("batch_size = 64", Limits(**LIMITS), num_train=333)
     assert few_images_notes(asked, asked, own, 333) == []
 
 

@@ -25,7 +25,8 @@ from search.machine.gpus import choose_device, num_gpus
 from search.machine.slots import Slots
 from search.settings import SearchSettings
 from search.setup.images import split_images
-from search.setup.prepare import Machine, Preparation, prepare
+from search.setup.measure_machine import Machine
+from search.setup.prepare import Preparation, prepare
 
 MACHINE = Machine(
     engine=Engine(num_threads=1), slots=Slots(num_concurrent=1, cpus_per_trial=1, gpus_per_trial=0.0, gpus=0)

@@ -16,7 +16,8 @@ from search.errors import UserError
 from search.machine.slots import Slots
 from search.settings import SearchSettings
 from search.setup.document import read_document
-from search.setup.prepare import Machine, Preparation, prepare
+from search.setup.measure_machine import Machine
+from search.setup.prepare import Preparation, prepare
 from search.setup.run_folder import RunFolder, read_machine, read_settings
 from search.space.space import SearchSpace
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 
 from search.space.batch_scaling import scale_batches
 from search.space.network_space import default_entries, network_space
 from search.space.parameter import Parameter
+from search.space.space_check import Limits
 
-LIMITS = {"max_params": 1_000_000, "min_receptive_field": 44, "num_classes": 4, "image_size": 32}
+LIMITS: dict[str, Any] = {"max_params": 1_000_000, "min_receptive_field": 44, "num_classes": 4, "image_size": 32}
 
 
 @pytest.mark.parametrize(
@@ -60,11 +62,11 @@ def test_parameters_without_choices_of_batches_stay() -> None:
 )
 def test_a_file_that_names_batches_or_rates_keeps_them(line: str) -> None:
     text = f'{line}\nwarmup_fraction = {{kind = "linear", low = 0.1, high = 0.2}}'
-    assert network_space(text, **LIMITS, num_train=300) == network_space(text, **LIMITS)
+    assert network_space(text, Limits(**LIMITS), num_train=300) == network_space(text, Limits(**LIMITS))
 
 
 def test_other_changes_of_a_file_leave_the_scaling() -> None:
-    space = network_space("flip = false", **LIMITS, num_train=300)
+    space = network_space("flip = false", Limits(**LIMITS), num_train=300)
     assert space.parameters["batch_size"].values == (16, 32)
     # The run's copy of the space is read without the images.
-    assert network_space(space.to_toml(), **LIMITS) == space
+    assert network_space(space.to_toml(), Limits(**LIMITS)) == space

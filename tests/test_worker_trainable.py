@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import shutil
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from own_nets import write_nets
 
 from model.config import TrainConfig
 from model.engine import Engine
 from model.network_config import BlockConfig, NetworkConfig
+from model.network_source import builder_of, completed, read_source
 from model.objective import Objective
 from model.recipe import Recipe
 from model.split_images import ImageTensors
@@ -52,7 +55,13 @@ PLAN = TrialPlan(max_epochs=6, rung_epochs=(2, 4, 6), engine=Engine(num_threads=
 
 
 def train(
-    folder: Path, *, config: TrainConfig = TINY, kill_at: int = 99, recorded: int = 0, **length: int
+    folder: Path,
+    *,
+    config: TrainConfig = TINY,
+    kill_at: int = 99,
+    recorded: int = 0,
+    plan: TrialPlan = PLAN,
+    **length: int,
 ) -> list[dict[str, Any]]:
     """The reports of a trial that is killed while it sends its `kill_at`-th, without what the clock says.
 
@@ -78,7 +87,7 @@ def train(
         **length,
     }
     with contextlib.suppress(Killed):
-        train_trial(assignment, images(), PLAN, report)
+        train_trial(assignment, images(), plan, report)
     return reports
 
 
@@ -219,3 +228,24 @@ def test_its_steps_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
         *(StepCount(1, 1, 2), 1),
         *(StepCount(2, 1, 2), 2),
     ]
+
+
+def test_a_trial_of_an_own_network_resumes_to_the_same_bits_without_its_file(tmp_path: Path) -> None:
+    source, modules = read_source(write_nets(tmp_path / "nets"))
+    builder_of(source)({"width": 4, "bias": True}, num_classes=2, image_size=8)
+    plan = dataclasses.replace(PLAN, network=completed(source, modules))
+    shutil.rmtree(tmp_path / "nets")
+    config = TrainConfig(network={"width": 4, "bias": True}, recipe=TINY.recipe)
+    undisturbed = train(tmp_path / "whole", config=config, plan=plan)
+    assert len(train(tmp_path / "cut", config=config, plan=plan, kill_at=4)) == 3
+    assert train(tmp_path / "cut", config=config, plan=plan, recorded=3) == undisturbed[3:]
+    whole, cut = last_state(tmp_path / "whole"), last_state(tmp_path / "cut")
+    assert whole.keys() == cut.keys()
+    assert all(torch.equal(value, cut[name]) for name, value in whole.items())
+
+
+def test_a_config_that_the_users_code_refuses_is_reported_with_its_line(tmp_path: Path) -> None:
+    source, _ = read_source(write_nets(tmp_path / "nets"))
+    config = TrainConfig(network={"width": 3, "bias": True}, recipe=TINY.recipe)
+    reports = train(tmp_path, config=config, plan=dataclasses.replace(PLAN, network=source))
+    assert reports == [{"ended": "failed", "error": "ValueError: blocks.py:6: width must be even; got 3"}]

@@ -16,6 +16,7 @@ from model.splits import stratified_split, stratified_subset
 from search.settings import SearchSettings
 from search.space.network_space import network_space
 from search.space.space import SearchSpace
+from search.space.space_check import Limits
 
 NUM_COMPARED = 40
 """Configs that are recorded with the first fidelities before any other training."""
@@ -52,14 +53,13 @@ def recorded_images(data: TrainingData, *, num_train: int, num_val: int, seed: i
 def default_space(images: ImageArrays) -> SearchSpace:
     """The default space with the default limits, its batches adapted to the images as in a search."""
     settings = SearchSettings(run_name="recorded")
-    return network_space(
-        None,
+    limits = Limits(
         max_params=settings.max_params,
         min_receptive_field=settings.min_receptive_field,
         num_classes=images.num_classes,
         image_size=images.images.shape[1],
-        num_train=len(images.train_indices),
     )
+    return network_space(None, limits, num_train=len(images.train_indices))
 
 
 def draw_configs(space: SearchSpace, count: int, *, seed: int) -> list[dict[str, Any]]:

@@ -178,7 +178,7 @@ def _result_rows(pair: _Pair) -> list[Row]:
             ("best trial's validation result", _best_score),
             ("parameters", of_winner(lambda winner: f"{winner.num_params:,}")),
             ("multiply-adds an image", of_winner(lambda winner: f"{winner.multiply_adds:,}")),
-            ("receptive field", of_winner(lambda winner: str(winner.receptive_field))),
+            ("receptive field", of_winner(lambda winner: str(winner.receptive_field or "not known"))),
         ],
     )
 

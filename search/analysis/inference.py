@@ -14,12 +14,13 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from model.builder import built_network
 from model.classifier import Classifier
 from model.config import network_values
 from model.decoding import read_images, resize_images, unreadable_lines
 from model.examples import DataError, Reading, shown
 from model.image_files import images_below
-from model.network import build
+from model.network_source import NetworkSource, builder_of
 from search.errors import UserError
 from search.files import read_text, write_atomically
 from search.retrain.weights import Weights, read_weights
@@ -29,16 +30,16 @@ _CHUNK = 4096
 """Images in memory at a time."""
 
 
-def load_network(run_dir: Path, *, num_classes: int, image_size: int) -> nn.Module:
+def load_network(run_dir: Path, *, network: NetworkSource, num_classes: int, image_size: int) -> nn.Module:
     """The retrained winner in evaluation mode. UserError if its files are missing or damaged."""
-    return _network(run_dir, _weights(run_dir), num_classes=num_classes, image_size=image_size)
+    return _network(run_dir, _weights(run_dir), network, num_classes=num_classes, image_size=image_size)
 
 
-def load_classifier(run_dir: Path, *, num_classes: int, image_size: int) -> Classifier:
+def load_classifier(run_dir: Path, *, network: NetworkSource, num_classes: int, image_size: int) -> Classifier:
     """The retrained winner with its preprocessing. UserError if its files are missing or damaged."""
     weights = _weights(run_dir)
-    network = _network(run_dir, weights, num_classes=num_classes, image_size=image_size)
-    return Classifier(network, mean=weights.mean, std=weights.std)
+    loaded = _network(run_dir, weights, network, num_classes=num_classes, image_size=image_size)
+    return Classifier(loaded, mean=weights.mean, std=weights.std)
 
 
 def predict(
@@ -124,11 +125,11 @@ def _weights(run_dir: Path) -> Weights:
     return read_weights(run_dir / "model.safetensors")
 
 
-def _network(run_dir: Path, weights: Weights, *, num_classes: int, image_size: int) -> nn.Module:
+def _network(run_dir: Path, weights: Weights, source: NetworkSource, *, num_classes: int, image_size: int) -> nn.Module:
     path = run_dir / "best_config.toml"
     try:
         config = network_values(tomllib.loads(read_text(path)))
-        network = build(config, num_classes=num_classes, image_size=image_size)
+        network = built_network(builder_of(source), config, num_classes=num_classes, image_size=image_size)
         network.load_state_dict(weights.tensors)
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}). Restore it from a copy.") from None

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,8 +13,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 from model.classifier import Classifier
-from model.config import TrainConfig, ordered_keys
+from model.config import TrainConfig, network_values, ordered_keys
 from model.metrics import METRICS, Metric
+from model.network_source import NetworkSource, builder_of
+from model.profile import NetworkProfile, profile_network
 from search.analysis.inference import load_classifier, load_network, predict, predict_readable
 from search.analysis.tables import epochs_frame, retrains_frame, trials_frame
 from search.analysis.verdict import Result, run_result
@@ -23,6 +26,7 @@ from search.schedulers.steering import Steering
 from search.settings import SearchSettings
 from search.setup.document import RunDocument, damaged, read_document, read_space_text
 from search.setup.floor import floor_of
+from search.setup.own_network import network_of_run
 from search.space.space import SearchSpace
 from search.study.finals import Finals, RetrainPlan, finals_of
 from search.study.integrity import record_problems
@@ -32,20 +36,30 @@ from search.study.study import EARLY_END_NOTE, RunStudy, open_study
 from search.study.wishes import AskedWish, wishes_of
 
 
-def load_run(run_dir: str | Path) -> Run:
-    """The run in a folder, finished or not. UserError if the folder holds none."""
+def load_run(run_dir: str | Path, network: str | NetworkSource | None = None) -> Run:
+    """The run in a folder, finished or not. UserError if the folder holds none.
+
+    `network`: of a run with an own network, FILE.py:NAME or MODULE:NAME once more; only its predictions need it.
+    """
     folder = Path(run_dir).expanduser()
-    return Run(folder, read_document(folder))
+    return Run(folder, read_document(folder), network=network)
 
 
 class Run:
     """A run's folder and its record, read once: a `Run` does not follow a run that goes on."""
 
-    def __init__(self, run_dir: Path, document: RunDocument, study: RunStudy | None = None) -> None:
-        """`study` None opens the record when it is first needed."""
+    def __init__(
+        self,
+        run_dir: Path,
+        document: RunDocument,
+        study: RunStudy | None = None,
+        network: str | NetworkSource | None = None,
+    ) -> None:
+        """`study` None opens the record when it is first needed. `network` as for `load_run`."""
         self.run_dir = run_dir
         self.document = document
         self._study = study
+        self._network = network
 
     @property
     def settings(self) -> SearchSettings:
@@ -56,6 +70,11 @@ class Run:
     def metric(self) -> Metric:
         """What its networks are ranked by."""
         return METRICS[self.settings.metric]
+
+    @cached_property
+    def network(self) -> NetworkSource:
+        """What builds the networks. UserError if that is code that `load_run` was not given."""
+        return network_of_run(self.run_dir, self.document, self._network)
 
     @cached_property
     def study(self) -> RunStudy:
@@ -167,16 +186,28 @@ class Run:
         """Side in pixels of the images that the network takes."""
         return self.document.data.image_size
 
+    def profile(self, config: Mapping[str, Any]) -> NetworkProfile | None:
+        """The network of a trial's config; None if it is code that `load_run` was not given."""
+        try:
+            build = builder_of(self.network)
+        except UserError:
+            return None
+        return profile_network(network_values(config), build=build, **self._images_kind)
+
+    @property
+    def _images_kind(self) -> dict[str, int]:
+        return {"num_classes": len(self.class_names), "image_size": self.image_size}
+
     def load_network(self) -> nn.Module:
         """The retrained winner on the CPU, in evaluation mode. UserError before the retrain has ended.
 
         Takes normalised images (N, 3, H, W), gives logits (N, K); `load_classifier` includes the normalisation.
         """
-        return load_network(self.run_dir, num_classes=len(self.class_names), image_size=self.image_size)
+        return load_network(self.run_dir, network=self.network, **self._images_kind)
 
     def load_classifier(self) -> Classifier:
         """The retrained winner on the CPU: uint8 (N, image_size, image_size, 3) RGB to probabilities (N, K)."""
-        return load_classifier(self.run_dir, num_classes=len(self.class_names), image_size=self.image_size)
+        return load_classifier(self.run_dir, network=self.network, **self._images_kind)
 
     def predict(self, images: Sequence[str | Path] | NDArray[np.uint8]) -> NDArray[np.float32]:
         """Class probabilities (N, K) of N image files, or of uint8 images (N, H, W, 3) RGB of any one size.

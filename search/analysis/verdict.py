@@ -51,7 +51,7 @@ class ConfigResult:
     epochs: int
     num_params: int
     multiply_adds: int
-    receptive_field: int
+    receptive_field: int | None
     seconds: float
     """Mean time of one retraining."""
 

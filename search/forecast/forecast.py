@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from model.engine import Engine, measure_step
+from model.probe import Probe
 from search.machine.slots import Slots
 from search.schedulers.expected_epochs import expected_epochs
 from search.settings import SearchSettings
@@ -46,8 +47,9 @@ class Workload:
     num_val: int
     multiply_adds: Sequence[int]
     """Of some configs of the space; the first is the config that packing measured."""
-    seed_multiply_adds: int
-    """Of the seed network, which the choice of the engine measures."""
+    probe: Probe
+    """The network that the choice of the engine measures."""
+    probe_multiply_adds: int
     retrain_cost: RetrainCost
     memory_need: int
     """Numbers that training one config holds."""
@@ -142,8 +144,8 @@ def _speed(work: Workload) -> Speed:
     names = ("precision", "channels_last", "compile")
     engine_rows = work.measurements.get("engine", ())
     rows = [row for row in engine_rows if all(row[name] == getattr(work.engine, name) for name in names)]
-    row = rows[0] if rows else measure_step(work.engine)
-    ratio = max(1, work.multiply_adds[0]) / work.seed_multiply_adds
+    row = rows[0] if rows else measure_step(work.engine, work.probe)
+    ratio = max(1, work.multiply_adds[0]) / work.probe_multiply_adds
     one_s = row["step_ms"] / 1000 / row["batch_size"] * ratio**COST_POWER
     # As if the trials shared a GPU without loss or gain.
     image_s = one_s * per_device if work.slots.gpus else one_s / work.slots.cpus_per_trial**THREADS_POWER

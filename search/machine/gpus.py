@@ -7,11 +7,14 @@ import os
 import textwrap
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import torch
 
 from model.engine import Engine
+from model.network_source import BUILT_IN, NetworkSource
+from model.probe import SEED_PROBE, Probe
 from search.errors import UserError
 from search.machine.measuring import measuring_processes
 from search.settings import SearchSettings
@@ -63,24 +66,37 @@ def limited_to_visible_gpus(settings: SearchSettings, warn: Callable[[str], None
 
 
 def choose_gpu_engine(
-    settings: SearchSettings, device: str, **choose: Any
+    settings: SearchSettings,
+    device: str,
+    network: NetworkSource = BUILT_IN,
+    probe: Probe = SEED_PROBE,
+    **choose: Any,
 ) -> tuple[Engine, list[dict[str, Any]], list[str]]:
-    """`choose_engine` in a process of its own, with warnings about memory that others use.
+    """`choose_engine` in a process of its own, with warnings about memory that others use and about engines that
+    cannot train an own network.
 
     This process then holds no memory on a GPU, and a GPU that takes one process at a time is free for a trial.
-    UserError if the seed network cannot train on the GPU.
+    UserError if the probe, of `network`, cannot train on the GPU.
     """
-    request = {"choose": {"device": device, "precision": settings.precision, **choose}, "gpus": settings.gpus}
+    request: dict[str, Any] = {
+        "choose": {"device": device, "precision": settings.precision, **choose},
+        "gpus": settings.gpus,
+    }
+    if not network.is_built_in:
+        request["probe"] = {**vars(probe), "build": asdict(network)}
     with measuring_processes() as ask:
         [answer] = ask(1, request, math.inf)
     if "error" in answer:
         hint = ", try --precision auto" if settings.precision == "bf16" else ""
         raise UserError(
-            f"--gpus {settings.gpus}: the seed network cannot train on the GPU: "
+            f"--gpus {settings.gpus}: the {'seed' if network.is_built_in else 'own'} network cannot train on the GPU: "
             f"{textwrap.shorten(answer['error'], _MAX_ERROR, placeholder='').rstrip(' .')}. Free the GPU, choose "
             f"another with CUDA_VISIBLE_DEVICES{hint} or leave out --gpus."
         )
-    return Engine(**answer["engine"]), answer["rows"], list(_memory_warnings(answer["memory"], answer["needed"]))
+    left_out = [] if network.is_built_in else answer["left_out"]
+    failures = [f"the network cannot train with {failure}; it trains without" for failure in left_out]
+    memory = _memory_warnings(answer["memory"], answer["needed"])
+    return Engine(**answer["engine"]), answer["rows"], [*failures, *memory]
 
 
 def _memory_warnings(memory: Sequence[tuple[int, int]], needed: float) -> Iterator[str]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from model.config import TrainConfig
 from model.engine import Engine
+from model.network_source import BUILT_IN, NetworkSource
 from search.errors import UserError
 from search.machine.measuring import measuring_processes
 from search.machine.slots import Slots
@@ -87,7 +88,13 @@ def gpu_candidates(num_cpus: int, gpus: int, most: int = MOST_PER_GPU) -> list[t
 
 @contextlib.contextmanager
 def throughput_processes(
-    config: TrainConfig, engine: Engine, image_size: int, *, deadline: float = math.inf
+    config: TrainConfig,
+    engine: Engine,
+    image_size: int,
+    *,
+    num_classes: int = 10,
+    network: NetworkSource = BUILT_IN,
+    deadline: float = math.inf,
 ) -> Iterator[Measure]:
     """Yields the function that measures one candidate on real processes.
 
@@ -100,6 +107,8 @@ def throughput_processes(
                 "config": {**config.flat(), "batch_size": BATCH_SIZE},
                 "engine": asdict(replace(engine, num_threads=cpus_per_trial)),
                 "image_size": image_size,
+                "network": asdict(network),
+                "num_classes": num_classes,
             }
             # A warm-up: all processes load their libraries before any is measured. On a GPU it takes a step of the
             # config's own batch, because trials have to share the card's memory.
@@ -130,6 +139,8 @@ def choose_slots(
     *,
     num_cpus: int,
     image_size: int,
+    num_classes: int = 10,
+    network: NetworkSource = BUILT_IN,
     deadline: float = math.inf,
 ) -> tuple[Slots, list[Packing]]:
     """The slots of a run: as the settings say, else as measured with `config`. Returns them and the measurements.
@@ -152,7 +163,9 @@ def choose_slots(
         # Ray fills one GPU after the other, so with more slots than trials some GPUs would stay idle.
         fair = math.ceil(settings.num_trials / settings.gpus)
         candidates = gpu_candidates(num_cpus, settings.gpus, min(fair, MOST_PER_GPU))
-    with throughput_processes(config, engine, image_size, deadline=deadline) as measure:
+    with throughput_processes(
+        config, engine, image_size, num_classes=num_classes, network=network, deadline=deadline
+    ) as measure:
         best, tried = measure_packings(candidates, measure)
     num_trials, cpus_per_trial = best.num_trials, best.cpus_per_trial
     if time.monotonic() >= deadline:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from model.network_source import NetworkSource
 from search.analysis.results import Run, load_run
 from search.analysis.wording import finals_headings, finals_rows, finals_sentences, interval_sentence
 from search.files import write_atomically
@@ -53,8 +54,9 @@ def write_report(run: Run, *, is_running: bool = False) -> None:
 class LivePage:
     """The page of a running search. A page that cannot be written is a warning and stops nothing."""
 
-    def __init__(self, run_dir: Path, warn: Callable[[str], None]) -> None:
-        self._run_dir = run_dir
+    def __init__(self, run_dir: Path, warn: Callable[[str], None], network: NetworkSource | None = None) -> None:
+        """`network`: of the run that is trained by this process."""
+        self._run_dir, self._network = run_dir, network
         self._warn = warn
         self._next_at = 0.0
 
@@ -70,7 +72,7 @@ class LivePage:
     def _write(self, *, is_running: bool) -> None:
         start = time.monotonic()
         try:
-            write_report(load_run(self._run_dir), is_running=is_running)
+            write_report(load_run(self._run_dir, self._network), is_running=is_running)
         except Exception as error:  # hours of training are worth more than any page
             self._warn(f"report.html could not be written: {type(error).__name__}: {error}")
         end = time.monotonic()

@@ -9,6 +9,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from model.network_source import NetworkSource
 from search.analysis.results import Run
 from search.errors import UserError
 from search.report.data import ReportData, report_data
@@ -32,10 +33,13 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 
-def load_run(run_dir: str | Path) -> PlottedRun:
-    """The run in a folder, finished or not. UserError if the folder holds none."""
+def load_run(run_dir: str | Path, network: str | NetworkSource | None = None) -> PlottedRun:
+    """The run in a folder, finished or not. UserError if the folder holds none.
+
+    `network`: of a run with an own network, FILE.py:NAME or MODULE:NAME once more; only its predictions need it.
+    """
     folder = Path(run_dir).expanduser()
-    return PlottedRun(folder, read_document(folder))
+    return PlottedRun(folder, read_document(folder), network=network)
 
 
 class PlottedRun(Run):

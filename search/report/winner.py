@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import base64
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model.config import network_values, ordered_keys
-from model.profile import NetworkProfile, profile_network
+from model.config import ordered_keys
+from model.profile import NetworkProfile
 from model.recipe import RECIPE_KEYS
 from search.analysis.results import Run
 from search.analysis.verdict import current_retrains
@@ -84,7 +86,10 @@ class Winner:
     trial_number: int
     entries: list[ConfigEntry]
     """In the order of the config's keys."""
-    profile: NetworkProfile
+    facts: Mapping[str, Any]
+    """num_params, multiply_adds and receptive_field; None for what is not known."""
+    profile: NetworkProfile | None
+    """None where the network is code that was not named."""
     answers: Answers | None
     """None before the retrain."""
 
@@ -102,14 +107,9 @@ def describe_winner(run: Run, record: TrialRecord) -> Winner:
     predictions = None if key is None else read_predictions(predictions_path(run.run_dir, key))
     return Winner(
         trial_number=record.number,
-        entries=[
-            _entry(name, record.config[name], run.space)
-            for name in ordered_keys(run.space.keys)
-            if name in record.config
-        ],
-        profile=profile_network(
-            network_values(record.config), num_classes=len(run.class_names), image_size=run.image_size
-        ),
+        entries=[_entry(name, record.config[name], run.space) for name in ordered_keys(record.config)],
+        facts=record.profile,
+        profile=run.profile(record.config),
         answers=None if predictions is None else _answers(predictions, run.class_names),
     )
 

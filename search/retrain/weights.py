@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
@@ -30,7 +31,10 @@ def write_weights(
     path: Path, network: nn.Module, *, mean: tuple[float, float, float], std: tuple[float, float, float]
 ) -> None:
     """Writes a network's state atomically. `mean` and `std`: channel statistics of its training images, in 0..1."""
-    tensors = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    tensors = {  # copies: safetensors refuses weights that share memory, such as tied ones
+        name: value.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
+        for name, value in network.state_dict().items()
+    }
     statistics = json.dumps({"mean": list(mean), "std": list(std)})
     write_atomically(path, save(tensors, metadata={_STATISTICS: statistics}))
 

@@ -124,16 +124,17 @@ def settings_of(request: Any, folders: Folders) -> SearchSettings:
 def space_problems(text: str | None, settings: SearchSettings) -> list[tuple[int | None, str]]:
     """What is wrong with a search space, each with the number of its line if it has one."""
     from search.space.network_space import network_space
+    from search.space.space_check import Limits
 
     try:
         # The images may have another number of classes: that changes the size of the last layer only.
-        network_space(
-            text,
+        limits = Limits(
             max_params=settings.max_params,
             min_receptive_field=settings.min_receptive_field,
             num_classes=10,
             image_size=settings.image_size or 32,
         )
+        network_space(text, limits)
     except SpaceError as error:
         return [(_line_of(problem, text or ""), problem) for problem in str(error).splitlines()]
     return []

@@ -49,7 +49,8 @@ def check_compatibility(study: RunStudy, settings: SearchSettings, data: DataRec
 
 
 def _facts(settings: SearchSettings, data: DataRecord) -> dict[str, Any]:
-    return {name: getattr(settings, name) for name in _FLAGS} | {name: getattr(data, name) for name in _IMAGES}
+    values = {name: getattr(settings, name) for name in _FLAGS} | {name: getattr(data, name) for name in _IMAGES}
+    return {**values, "require": list(settings.require)}  # as the record has it
 
 
 def _value_differences(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from model.data import TrainingData
 from model.engine import Engine
+from model.network_source import NetworkSource
 from model.split_images import ImageArrays
 from model.survey import ImageSurvey
 from search.errors import UserError
@@ -73,6 +74,21 @@ class DataRecord(BaseModel):
         )
 
 
+class NetworkRecord(BaseModel):
+    """The source of --network, so that a resume can tell whether it is the same. The source itself is never run."""
+
+    model_config = _STRICT
+
+    sha256: str
+    files: tuple[str, ...]
+    """Paths below the folder of the named file or package, copied to `network/`; none of an installed module."""
+
+    @classmethod
+    def of(cls, network: NetworkSource) -> NetworkRecord | None:
+        """None for the built-in networks."""
+        return None if network.is_built_in else cls(sha256=network.sha256, files=tuple(sorted(network.files)))
+
+
 class HardwareRecord(BaseModel):
     """The machine that a run started on."""
 
@@ -98,6 +114,8 @@ class RunDocument(BaseModel):
     command: str
     warnings: tuple[str, ...]
     settings: SearchSettings
+    network: NetworkRecord | None = None
+    """None for the built-in networks."""
     data: DataRecord
     engine: Engine
     """Of the trials."""

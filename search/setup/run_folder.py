@@ -7,13 +7,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from model.network_source import BUILT_IN, NetworkSource
 from search.errors import UserError
 from search.files import write_atomically
 from search.machine.hardware import gpu_names
 from search.settings import SearchSettings
 from search.setup.document import DataRecord, RunDocument, read_document
+from search.setup.measure_machine import Machine
 from search.setup.preflight import UNBORN_FILES, is_unborn
-from search.setup.prepare import Machine
 from search.setup.run_lock import run_lock
 from search.space.space import SearchSpace
 
@@ -49,10 +50,14 @@ class RunFolder:
             with contextlib.suppress(OSError):
                 self.path.rmdir()
 
-    def write_new(self, document: RunDocument, space: SearchSpace) -> None:
-        """Writes space.toml, then run.toml, before the first trial."""
+    def write_new(self, document: RunDocument, space: SearchSpace, network: NetworkSource = BUILT_IN) -> None:
+        """Writes space.toml, then run.toml, before the first trial; then a copy of an own network's source to read."""
         write_atomically(self.path / "space.toml", space.to_toml())
         self._write(document)
+        for name, text in network.files.items():
+            path = self.path / "network" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, text)
 
     def write_settings(self, settings: SearchSettings, data: DataRecord) -> None:
         """Replaces the settings and the images' place in run.toml when a run is resumed."""

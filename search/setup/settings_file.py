@@ -15,7 +15,7 @@ from pydantic import ValidationError, create_model
 from search.errors import UserError
 from search.files import read_text, write_atomically
 from search.options import Option, problem_lines
-from search.paths import whole_path
+from search.paths import is_own_code, whole_path
 from search.settings import DATA_SETS, OPTIONS, SearchSettings, kind_of
 
 _TABLE = "settings"
@@ -40,6 +40,11 @@ def read_settings_file(path: Path, *, overridden: Collection[str] = ()) -> dict[
     if "record_version" in table:
         given.pop("run_name", None)
         given |= {"space": "space.toml"} if "space" in given else {}
+        if is_own_code(given.get("network")):
+            raise UserError(
+                f"--config {path}: that run has its own network, whose code is run only if you name it: --network "
+                f"{given['network']}."
+            )
     elif table:
         raise UserError(f"--config {path}: {', '.join(table)} is outside the table [{_TABLE}]. Move it there.")
     known: dict[str, Any] = {name: (fields[name].annotation, fields[name]) for name in given if name in fields}
@@ -116,6 +121,8 @@ def _example(name: str, option: Option) -> Any:
     """The default or, where the option is off by default, a value that is allowed."""
     field = SearchSettings.model_fields[name]
     if field.default is not None and not field.is_required():
+        if isinstance(field.default, tuple):
+            return ",".join(field.default)
         return str(field.default) if isinstance(field.default, Path) else field.default
     if option.unit == "s":
         return 3600.0

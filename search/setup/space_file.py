@@ -10,6 +10,7 @@ from search.settings import SearchSettings
 from search.space.space import SearchSpace
 
 if TYPE_CHECKING:
+    from model.network_source import NetworkSource
     from model.split_images import ImageArrays
 
 
@@ -25,20 +26,29 @@ def read_space(settings: SearchSettings) -> str | None:
         raise UserError(f"--space {settings.space} is not text. Give a TOML file.") from None
 
 
-def make_space(settings: SearchSettings, text: str | None, images: ImageArrays) -> SearchSpace:
-    """The search space of a run on some images. SpaceError names the file of --space in each line."""
-    # Imported late: it imports torch, and a file that cannot be read is refused before that.
-    from search.space.network_space import network_space
+def make_space(settings: SearchSettings, text: str | None, images: ImageArrays, network: NetworkSource) -> SearchSpace:
+    """The search space of a run on some images; the settings are resolved.
 
+    SpaceError names the file of --space in each line. UserError for what an own network does wrong.
+    """
+    # Imported late: they import torch, and a file that cannot be read is refused before that.
+    from model.builder import NetworkError
+    from search.setup.own_network import network_problem
+    from search.space.network_space import network_space
+    from search.space.space_check import Limits
+
+    limits = Limits(
+        max_params=settings.max_params,
+        min_receptive_field=settings.min_receptive_field,
+        num_classes=images.num_classes,
+        image_size=int(images.images.shape[1]),
+        required=settings.require,
+        network=network,
+    )
     try:
-        return network_space(
-            text,
-            max_params=settings.max_params,
-            min_receptive_field=settings.min_receptive_field,
-            num_classes=images.num_classes,
-            image_size=int(images.images.shape[1]),
-            num_train=len(images.train_indices),
-        )
+        return network_space(text, limits, num_train=len(images.train_indices))
+    except NetworkError as error:
+        raise network_problem(network.name, error) from None
     except SpaceError as error:
         if settings.space is None:
             raise

@@ -6,7 +6,11 @@ A file has one line for each key: a table with a `kind` is searched, a plain val
     activation = {kind = "choice", values = ["relu", "gelu"], default = "gelu"}
     flip = true
 
-The space knows nothing of networks: keys, values and the constraint come from whoever makes it.
+    [network]
+    width = {kind = "int", low = 16, high = 64}
+
+[network] is only a heading for the keys that are no recipe's. The space knows nothing of networks: keys, values and the
+constraint come from whoever makes it.
 """
 
 from __future__ import annotations
@@ -21,12 +25,14 @@ from typing import TYPE_CHECKING, Any
 import tomli_w
 
 from model.config_checks import unknown_key_message
+from model.recipe import RECIPE_KEYS
 from search.errors import SpaceError
 from search.space.parameter import Parameter, Value, is_value
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
+_NETWORK = "network"
 Constraint = Callable[[dict[str, Any]], Mapping[str, float]]
 
 
@@ -81,18 +87,40 @@ class SearchSpace:
         """The constraint's excess by name, of every limit: more than 0 is a limit broken."""
         return dict(self.constraint(config)) if self.constraint else {}
 
+    def typical_config(self) -> dict[str, Any]:
+        """The default config, with the first value or lower bound of a parameter that has no default."""
+        usual = {
+            key: parameter.extremes()[0] if parameter.default is None else parameter.default
+            for key, parameter in self.parameters.items()
+        }
+        return self.complete(usual)
+
     def to_toml(self) -> str:
-        """The file that `from_toml` reads back as an equal space. Fixed keys come first, each kind in its order."""
+        """The file that `from_toml` reads back as an equal space; the network's keys under [network]."""
         entries = {key: parameter.to_table() for key, parameter in self.parameters.items()} | dict(self.fixed)
-        return tomli_w.dumps(entries)
+        recipe = {key: entry for key, entry in entries.items() if key in RECIPE_KEYS}
+        network = {key: entry for key, entry in entries.items() if key not in RECIPE_KEYS}
+        return tomli_w.dumps({**recipe, _NETWORK: network} if network else recipe)
 
 
 def parse_toml(text: str) -> dict[str, Any]:
-    """The entries of a space file by key, as they stand there; SpaceError names the line that is no TOML."""
+    """The entries of a space file by key, those under [network] as well; SpaceError for what is no TOML."""
+    entries, network = parse_tables(text)
+    return {**entries, **network}
+
+
+def parse_tables(text: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The entries of a space file: those at the top, and those under [network]. SpaceError as `parse_toml`."""
     try:
-        return tomllib.loads(text)
+        entries = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise SpaceError(f"the search space is not valid TOML: {error}.") from error
+    network = entries.pop(_NETWORK, {})
+    if not isinstance(network, dict):
+        raise SpaceError(f"`{_NETWORK}` must be a table of the network's keys; got {network!r}.")
+    if both := entries.keys() & network.keys():
+        raise SpaceError(f"`{min(both)}` stands both above and under [{_NETWORK}]. Keep one of them.")
+    return entries, network
 
 
 def parse_entries(

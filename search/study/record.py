@@ -63,7 +63,7 @@ class TrialRecord:
     violations: Mapping[str, float]
     """Excess over each limit, by name; above 0 breaks the limit."""
     profile: Mapping[str, Any]
-    """num_params, multiply_adds of one image, receptive_field in pixels."""
+    """num_params, multiply_adds of one image, receptive_field in pixels, None if not known."""
     scores: Mapping[int, float]
     """The run's metric by epoch, in ascending order; larger is better."""
     epoch_metrics: Mapping[int, Mapping[str, Any]]

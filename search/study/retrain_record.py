@@ -31,7 +31,7 @@ class RetrainRecord:
     epochs_trained: int
     num_params: int
     multiply_adds: int
-    receptive_field: int
+    receptive_field: int | None
     seconds: float
     val_score: float | None = None
     val_accuracy: float | None = None

@@ -13,7 +13,9 @@ from model.checkpoint import Checkpoint
 from model.config import TrainConfig
 from model.device_errors import is_device_lost, is_out_of_memory, telling_line
 from model.engine import Engine
+from model.network_source import BUILT_IN, NetworkSource, builder_of
 from model.objective import ACCURACY, Objective
+from model.shipped_modules import user_place
 from model.split_images import ImageTensors
 from model.training import DivergedError, Training, train_epochs
 from search.study.record import OUT_OF_MEMORY, TrialId
@@ -29,6 +31,8 @@ class TrialPlan:
     rung_epochs: Collection[int]
     engine: Engine
     objective: Objective = ACCURACY
+    network: NetworkSource = BUILT_IN
+    """Builds the networks; sent as source, since a worker may have no such file."""
 
 
 Report = Callable[[dict[str, Any]], None]
@@ -63,7 +67,8 @@ def train_trial(assignment: Mapping[str, Any], images: ImageTensors, plan: Trial
 
 def error_line(error: Exception) -> str:
     """The error as one line."""
-    return f"{OUT_OF_MEMORY if is_out_of_memory(error) else type(error).__name__}: {telling_line(error)}"
+    kind = OUT_OF_MEMORY if is_out_of_memory(error) else type(error).__name__
+    return f"{kind}: {user_place(error)}{telling_line(error)}"
 
 
 def _epochs(
@@ -99,6 +104,7 @@ def resumed_training(
             max_epochs=assignment.get("training_epochs", plan.max_epochs),
             seed=assignment["trial_seed"],
             engine=plan.engine,
+            build=builder_of(plan.network),
             on_step=on_step,
             objective=plan.objective,
         )
