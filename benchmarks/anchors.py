@@ -110,6 +110,7 @@ def train_config(
         seconds += metrics.seconds
         tensors, meta = training.state()
         write_checkpoint(folder, Checkpoint.of(training.epoch, tensors, {**meta, "seconds": seconds}))
+        print(f"epoch {metrics.epoch}: loss {metrics.train_loss:.4f}, {seconds:.0f} s in all", flush=True)
     return training.network
 
 
