@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fabricated_run import add_trials, finalist_record
@@ -18,6 +20,7 @@ from search.setup.document import read_document
 from search.setup.run_folder import read_settings
 from search.setup.run_lock import is_locked, run_lock
 from search.study.study import EARLY_END_NOTE, RunStudy, open_study
+from search.study.wishes import add_wish
 
 NUM_STARTED = 4
 
@@ -54,14 +57,22 @@ def test_a_wish_to_a_running_run_is_in_its_record(run_dir: Path) -> None:
     assert second.by
 
 
-def test_wishes_asked_at_once_are_all_kept(run_dir: Path) -> None:
-    def ask(num_trials: int) -> int:
-        return control(run_dir, Wish(num_trials=num_trials), by="anna").number
+def test_wishes_asked_at_once_are_all_kept(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    writing, most = [0], [0]
 
-    with ThreadPoolExecutor(4) as pool:
-        numbers = list(pool.map(ask, range(NUM_STARTED, NUM_STARTED + 8)))
-    assert sorted(numbers) == list(range(1, 9))
-    assert sorted(one.wish.num_trials or 0 for one in load_run(run_dir).wishes) == list(range(4, 12))
+    def slowly(*args: Any, **values: Any) -> Any:
+        writing[0] += 1
+        most[0] = max(most[0], writing[0])
+        time.sleep(0.1)
+        asked = add_wish(*args, **values)
+        writing[0] -= 1
+        return asked
+
+    monkeypatch.setattr("search.setup.control.add_wish", slowly)
+    with ThreadPoolExecutor(3) as pool:
+        asked = list(pool.map(lambda num_trials: control(run_dir, Wish(num_trials=num_trials)), range(4, 7)))
+    assert (sorted(one.number for one in asked), most) == ([1, 2, 3], [1])
+    assert sorted(one.wish.num_trials or 0 for one in load_run(run_dir).wishes) == [4, 5, 6]
 
 
 @pytest.mark.parametrize(
