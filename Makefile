@@ -5,13 +5,13 @@ ARGS ?= --gpus 1
 BIN := $(VENV)/bin
 PARALLEL := -n auto --dist loadfile --no-loadscope-reorder
 
-.PHONY: tune test test-gpu test-core-faults test-postgres test-service test-faults lint types format clean
+.PHONY: tune test test-gpu test-core-faults test-postgres test-service test-faults test-cluster lint types format clean
 
 tune: $(VENV)/.installed
 	$(BIN)/python tune_main.py $(ARGS)
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -m "not faults and not gpu and not postgres and not browser" $(PARALLEL) --cov=model --cov=search --cov-report=
+	$(BIN)/python -m pytest -m "not faults and not gpu and not postgres and not browser and not cluster" $(PARALLEL) --cov=model --cov=search --cov-report=
 	@echo "lines covered, subprocesses not counted: $$($(BIN)/coverage report --format=total) %"
 
 # Everything that can only go wrong on a GPU, in under 8 minutes.
@@ -32,6 +32,10 @@ test-service: $(VENV)/.installed-dev
 
 test-faults: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m faults -n 3 --dist loadfile --no-loadscope-reorder
+
+# Runs on nodes that share nothing, in namespaces: as root, with `ip` (Debian: iproute2). ONLY='-k refused' runs a part.
+test-cluster: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m cluster $(ONLY)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

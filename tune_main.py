@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 PLAN_LIMIT_S = 60.0
 """The most that --plan may take."""
-_RESUME_OPTIONS = ("num_trials", "dataset", "network", "notify")
+_RESUME_OPTIONS = ("num_trials", "dataset", "network", "notify", "cluster")
 """The settings that --resume takes."""
 
 
@@ -68,7 +68,7 @@ def _run(options: argparse.Namespace) -> int:
     if resumed is not None:
         _refuse_other_options(given, [f"--{name}" for name, asked in (("plan", is_plan), ("config", config)) if asked])
         run_dir, settings = resumed, None
-        problems = resume_problems(run_dir, trust_folder=trust_folder)
+        problems = resume_problems(run_dir, trust_folder=trust_folder, cluster=given.get("cluster"))
     else:
         if trust_folder:
             raise UserError("--trust-folder belongs to --resume. Leave it out.")
@@ -100,8 +100,8 @@ def _refuse_other_options(given: Mapping[str, object], others: list[str]) -> Non
     refused = [f"--{OPTIONS[name].flag}" for name in given if name not in _RESUME_OPTIONS] + others
     if refused:
         raise UserError(
-            "--resume uses the settings of the run and takes only --trials, --dataset, --network, --notify and "
-            f"--trust-folder. Leave out {', '.join(refused)}."
+            "--resume uses the settings of the run and takes only --trials, --dataset, --network, --notify, --cluster "
+            f"and --trust-folder. Leave out {', '.join(refused)}."
         )
 
 

@@ -26,6 +26,7 @@ from model.data import load_training_data
 from model.engine import Engine, choose_engine
 from model.split_images import ImageTensors, on_device
 from model.survey import ImageSurvey
+from search.machine.machine import Machine
 from search.machine.slots import Slots
 from search.retrain.stage import retrain_splits
 from search.samplers.build import make_sampler
@@ -35,7 +36,6 @@ from search.schedulers.steering import Steering
 from search.settings import SearchSettings
 from search.setup.given_trials import describe_config
 from search.setup.images import split_images
-from search.setup.measure_machine import Machine
 from search.setup.prepare import Preparation
 from search.space.network_space import network_space
 from search.space.space import SearchSpace

@@ -47,6 +47,20 @@ def from_here(path: Path) -> Path:
 _PASSWORD = re.compile(r"(?<=//)([^/:@]*):.*@|(?<=[?&])(\w*pass\w*)=[^&]*", re.IGNORECASE)
 
 
+def cluster_address(text: str) -> str | None:
+    """The address of a Ray cluster: HOST:PORT, or auto; None for local. ValueError for anything else."""
+    if text == "local":
+        return None
+    if text.startswith("ray://"):
+        raise ValueError(
+            f"must be HOST:PORT of the cluster's head, not an address of Ray Client; got {text!r}. Start the run on a "
+            "node of the cluster, or there with `ray job submit` and auto"
+        )
+    if text != "auto" and not re.fullmatch(r"[^\s/]+:\d{1,5}", text):
+        raise ValueError(f"must be HOST:PORT, auto or local; got {text!r}")
+    return text
+
+
 def sqlite_url(path: Path) -> str:
     """The URL of a SQLite file with any name."""
     from sqlalchemy.engine import URL  # takes a while, which bad options should not wait for

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 import time
 from collections.abc import Iterator
@@ -23,22 +24,24 @@ from search.notify import notifying
 from search.report.page import LivePage
 from search.report.plots import PlottedRun, load_run
 from search.retrain.stage import evaluate_retrained
-from search.settings import DATA_SETS, SearchSettings
+from search.settings import SearchSettings
+from search.setup.cluster import cluster_of
 from search.setup.compatibility import check_compatibility, note_compatibility
 from search.setup.control import control
 from search.setup.disk_errors import disk_errors
 from search.setup.document import read_document
 from search.setup.extras import notify_problems
+from search.setup.images import check_images_are_there
+from search.setup.open_record import open_waiting
 from search.setup.own_network import network_of_run
 from search.setup.preflight import new_run_problems, resume_problems
 from search.setup.prepare import Preparation, prepare
 from search.setup.run_folder import RunFolder, read_machine, read_settings
 from search.setup.survey_text import ReadImages, survey_lines
 from search.study.record import TrialStatus
-from search.study.study import RunStudy, open_study
-from search.study.transactions import PATIENCE_S
+from search.study.study import RunStudy
 from search.study.wishes import Wish, drop_old_cancels, wishes_of
-from search.text import duration, percent
+from search.text import percent
 from search.trial_stage import train_all
 from search.watchers import Watchers
 
@@ -61,11 +64,16 @@ def run_search(
     started = time.monotonic()
     _refuse(new_run_problems(settings))
     folder = RunFolder(settings.run_dir)
-    with StopRequest().installed() as stop, folder.created(), disk_errors(settings):
-        study = _open(settings, shown, stop)
+    with (
+        StopRequest().installed() as stop,
+        folder.created(),
+        disk_errors(settings),
+        cluster_of(settings, settings.run_dir / "ray.log") as cluster,
+    ):
+        study = open_waiting(settings, shown, stop)
         if study.num_trials:
             raise UserError(f"--storage already holds a run named {settings.run_name}. Give another --name.")
-        preparation = prepare(settings, read=read)
+        preparation = prepare(settings, read=read, cluster=cluster)
         _show_images(preparation, shown)
         note_compatibility(study, preparation.settings, preparation.data_record, preparation.space)
         folder.write_new(preparation.document(), preparation.space, preparation.network)
@@ -85,7 +93,10 @@ def plan_search(
     """
     shown, started = display or Display(), time.monotonic()
     _refuse(new_run_problems(settings))
-    preparation = prepare(settings, read=read, deadline=started + _PACKING_SHARE * (deadline - started))
+    with cluster_of(settings, Path(os.devnull)) as cluster:
+        preparation = prepare(
+            settings, read=read, cluster=cluster, deadline=started + _PACKING_SHARE * (deadline - started)
+        )
     _show_images(preparation, shown)
     try:
         forecast = make_forecast(_workload(preparation, started=started))
@@ -103,61 +114,44 @@ def resume_search(
     dataset: str | None = None,
     notify: str | None = None,
     network: str | None = None,
+    cluster: str | None = None,
     trust_folder: bool = False,
     display: Display | None = None,
 ) -> PlottedRun:
     """Continues a run that was cut off. `num_trials` extends it, or ends it with fewer trials than planned.
 
     `dataset`: where its images are now; refused if they are not the same. `network`: an own network's place, which has
-    to be named again. `notify`: as --notify. `trust_folder`: whether to go on although other users could have changed
-    the folder.
+    to be named again. `notify`: as --notify. `cluster`: where it goes on; "local" for this machine. `trust_folder`:
+    whether to go on although other users could have changed the folder.
     """
     shown, run_dir = display or Display(), run_dir.expanduser()
-    _refuse(resume_problems(run_dir, trust_folder=trust_folder))
-    given = {"num_trials": num_trials, "dataset": dataset, "network": network, "notify": notify}
+    _refuse(resume_problems(run_dir, trust_folder=trust_folder, cluster=cluster))
+    given = {"num_trials": num_trials, "dataset": dataset, "network": network, "notify": notify, "cluster": cluster}
     source = network_of_run(run_dir, read_document(run_dir), network)
     settings = read_settings(run_dir).changed(**{name: value for name, value in given.items() if value is not None})
     _refuse(notify_problems(settings))
     folder = RunFolder(run_dir)
-    with StopRequest().installed() as stop, folder.locked(), disk_errors(settings):
-        study = _open(settings, shown, stop, create=False)
+    with (
+        StopRequest().installed() as stop,
+        folder.locked(),
+        disk_errors(settings),
+        cluster_of(settings, run_dir / "ray.log") as joined,
+    ):
+        study = open_waiting(settings, shown, stop, create=False)
         drop_old_cancels(study)
         num_started = sum(record.status is not TrialStatus.REJECTED for record in study.trials())
         if settings.num_trials < num_started:
             raise UserError(f"--trials {num_trials}: this run has {num_started} already. Give that many or more.")
-        _check_images_are_there(settings, was_given=dataset is not None)
-        settings = limited_to_visible_gpus(settings, shown.warning)
-        preparation = prepare(settings, kept=read_machine(run_dir), network=source)
+        check_images_are_there(settings, was_given=dataset is not None)
+        if joined is None:
+            settings = limited_to_visible_gpus(settings, shown.warning)
+        preparation = prepare(settings, kept=read_machine(run_dir, settings), cluster=joined, network=source)
         _show_images(preparation, shown)
         check_compatibility(study, preparation.settings, preparation.data_record, preparation.space)
         folder.write_settings(preparation.settings, preparation.data_record)
         if num_trials is not None:
             control(run_dir, Wish(num_trials=num_trials))
         return _run(preparation, study, shown, stop)
-
-
-def _open(settings: SearchSettings, display: Display, stop: StopRequest, *, create: bool = True) -> RunStudy:
-    """The record of a run that waits while the record's server is away, and says so."""
-    study = open_study(settings, create=create)
-
-    def wait(reason: str | None) -> None:
-        if reason is not None:
-            patience = duration(PATIENCE_S)
-            display.warning(f"the record's server does not answer: {reason}; the run waits for at most {patience}")
-        display.tick()
-        stop.check()
-
-    if study.database is not None:
-        study.database.transactions.on_wait = wait
-    return study
-
-
-def _check_images_are_there(settings: SearchSettings, *, was_given: bool) -> None:
-    if settings.dataset not in DATA_SETS and not was_given and not Path(settings.dataset).is_dir():
-        raise UserError(
-            f"the images of this run, {settings.dataset}, are gone. If they were moved: --resume "
-            f"{settings.run_dir} --dataset NEW_FOLDER."
-        )
 
 
 def _show_images(preparation: Preparation, display: Display) -> None:

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Strict, field_validator, m
 
 from model.objective import ClassWeights, MetricName
 from search.options import Options, option, split_at_commas
-from search.paths import sqlite_url, whole_network, whole_path, whole_url
+from search.paths import cluster_address, sqlite_url, whole_network, whole_path, whole_url
 
 Precision = Literal["auto", "bf16", "fp32"]
 Scheduler = Literal["promotion", "asha"]
@@ -174,6 +174,18 @@ class SearchSettings(Options):
     )
     precision: Precision = option(
         "precision", MACHINE, "arithmetic of the networks; auto measures which is faster here", default="auto"
+    )
+    cluster: Annotated[str, AfterValidator(cluster_address)] | None = option(
+        "cluster", MACHINE, "a Ray cluster to train on, or auto on its nodes", metavar="HOST:PORT", default_text="local"
+    )
+    accelerator: str | None = option(
+        "accelerator", MACHINE, "use only this kind of nodes, such as H100", metavar="NAME", default_text="all kinds"
+    )
+    workers: int | None = option(
+        "workers", MACHINE, "trials at a time on a cluster, fitting or not", default_text="all that fit", ge=1
+    )
+    node_timeout_s: float = option(
+        "node-timeout", MACHINE, "how long a cluster may have no node for a trial", unit="s", default=600.0, ge=1
     )
     max_failures: int = option(
         "max-failures", MACHINE, "restarts of a trial whose worker process died", default=2, ge=0

@@ -122,7 +122,15 @@ class _Stage:
         ):
             plan = self.preparation.trial_plan()
             run_trials(
-                make_trainable(train_trial, self.preparation.images, plan, slots, retrain_splits(self.preparation)),
+                make_trainable(
+                    train_trial,
+                    self.preparation.images,
+                    plan,
+                    slots,
+                    retrain_splits(self.preparation),
+                    self.preparation.machine.engines,
+                    settings.accelerator,
+                ),
                 RunSearcher(
                     make_searcher(self.preparation, self.study, self.scheduler.promotions, self.steering),
                     self.retrainings,
@@ -137,6 +145,7 @@ class _Stage:
 
     def _callbacks(self, plan: TrialPlan) -> list[Any]:
         from search.tune.callbacks import (
+            NODE_TIMEOUT_S,
             CheckCallback,
             CheckpointCallback,
             NodeCallback,
@@ -153,7 +162,7 @@ class _Stage:
             TimeoutCallback(
                 TrialClock(settings.trial_timeout_s, lambda: time.monotonic() - self.study.seconds_away), self.scheduler
             ),
-            NodeCallback(slots),
+            NodeCallback(slots, timeout_s=settings.node_timeout_s if self.preparation.cluster else NODE_TIMEOUT_S),
         ]
 
     @property
@@ -161,6 +170,7 @@ class _Stage:
         return self.watchers.control.steering
 
     def _check(self) -> None:
+        self.steering.grow(self.preparation.num_slots())
         self.watchers.check()
         self.scheduler.end_idle_workers()
 

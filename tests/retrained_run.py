@@ -19,12 +19,12 @@ from model.recipe import Recipe
 from model.survey import ImageSurvey
 from search.analysis.results import Run
 from search.display.display import Display
+from search.machine.machine import Machine
 from search.machine.slots import Slots
 from search.retrain.stage import evaluate_retrained, note_winner
 from search.schedulers.retrain_queue import RetrainQueue
 from search.settings import SearchSettings
 from search.setup.images import split_images
-from search.setup.measure_machine import Machine
 from search.setup.prepare import Preparation
 from search.study.record import NewTrial, TrialStatus
 from search.study.study import RunStudy

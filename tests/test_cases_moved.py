@@ -11,12 +11,12 @@ from image_files import encode_png, random_image, write_splits
 import search.run
 from model.engine import Engine
 from search.errors import UserError
+from search.machine.machine import Machine
 from search.machine.slots import Slots
 from search.run import resume_search
 from search.settings import SearchSettings
 from search.setup.compatibility import note_compatibility
 from search.setup.document import read_document
-from search.setup.measure_machine import Machine
 from search.setup.prepare import prepare
 from search.setup.run_folder import RunFolder, read_settings
 from search.study.study import open_study

@@ -18,7 +18,18 @@ ROOT = Path(__file__).parent.parent
 BENCHMARKS = sorted(ROOT.glob("benchmarks/**/*.md"))
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(ROOT.glob("docs/*.md")), *BENCHMARKS]
 OTHER_OPTIONS = {"--audit", "--stop-when-done", "--dashboard", "--dest"}
-"""Removed options, which the changelog names, and options of `tests/pictures.py` and argcomplete."""
+"""Removed options, which the changelog names, and options of `tests/pictures.py`, argcomplete."""
+OTHERS_OPTIONS = set(
+    re.findall(
+        r"--[a-z-]+",
+        """
+    Ray: --head --port --address --node-ip-address --num-cpus --num-gpus --object-store-memory --node-manager-port
+    --object-manager-port --block;
+    Slurm: --nodes --ntasks --ntasks-per-node --gpus-per-node --cpus-per-task --time --exclude;
+    hostname: --ip-address
+""",
+    )
+)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -32,7 +43,7 @@ def test_options_exist(capsys: pytest.CaptureFixture[str]) -> None:
     for words in ([], *([name] for name in COMMANDS)):
         with contextlib.suppress(SystemExit):
             tune_main.main([*words, "--help"])
-    known = set(re.findall(r"--[a-z][a-z-]*", capsys.readouterr().out)) | OTHER_OPTIONS
+    known = set(re.findall(r"--[a-z][a-z-]*", capsys.readouterr().out)) | OTHER_OPTIONS | OTHERS_OPTIONS
     text = "\n".join(page.read_text() for page in PAGES if page not in BENCHMARKS)
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", text))
     assert named - known == set()

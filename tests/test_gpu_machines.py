@@ -17,8 +17,8 @@ from search.errors import UserError
 from search.machine import packing
 from search.machine.gpus import choose_device, limited_to_visible_gpus, num_gpus
 from search.machine.hardware import describe_hardware
+from search.machine.machine import Machine
 from search.settings import SearchSettings
-from search.setup.measure_machine import Machine
 from search.setup.run_folder import read_machine
 from search.worker.trainable import TrialPlan, train_trial
 
@@ -131,7 +131,7 @@ def test_what_was_measured_on_other_gpus_is_not_kept(
     engine = Engine(device="cuda", precision="bf16")
     document = document.model_copy(update={"engine": engine, "hardware": hardware})
     (tmp_path / "run.toml").write_text(document.to_toml())
-    machine = read_machine(tmp_path)
+    machine = read_machine(tmp_path, document.settings)
     assert machine == (Machine(engine=engine, slots=document.slots) if name == "NVIDIA H100" else None)
 
 

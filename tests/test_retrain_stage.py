@@ -21,12 +21,12 @@ from model.test_data import load_test_data
 from model.training import EpochMetrics, Training
 from search.display.display import Display
 from search.errors import RunFailed
+from search.machine.machine import Machine
 from search.machine.slots import Slots
 from search.retrain.stage import evaluate_retrained, note_winner, retrain_splits
 from search.schedulers.retrain_queue import RetrainQueue
 from search.settings import SearchSettings
 from search.setup.images import split_images
-from search.setup.measure_machine import Machine
 from search.setup.prepare import Preparation, prepare
 from search.study.record import NewTrial, TrialStatus
 from search.study.retrain_record import RetrainRecord

@@ -192,3 +192,14 @@ def test_a_pause_does_not_use_up_the_time() -> None:
     assert not budget.may_start()
     steering.obey(asked(time_budget_s=100.0))
     assert (steering.deadline, budget.may_start()) == (950.0, True)
+
+
+def test_slots_grow_with_a_cluster_unless_fewer_were_asked_for() -> None:
+    steering = Steering(num_trials=9, num_slots=2)
+    steering.grow(4)
+    assert (steering.num_slots, steering.most_slots) == (4, 4)
+    steering.grow(1)
+    assert steering.num_slots == 4, "the trials of a lost node wait for another"
+    steering.num_slots = 3
+    steering.grow(6)
+    assert (steering.num_slots, steering.most_slots) == (3, 6)

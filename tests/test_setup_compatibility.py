@@ -10,10 +10,10 @@ import pytest
 
 from model.engine import Engine
 from search.errors import SpaceError, UserError
+from search.machine.machine import Machine
 from search.machine.slots import Slots
 from search.settings import OPTIONS, SearchSettings
 from search.setup.compatibility import check_compatibility, note_compatibility
-from search.setup.measure_machine import Machine
 from search.setup.prepare import Preparation, prepare
 from search.setup.run_folder import RunFolder
 from search.space.space import SearchSpace

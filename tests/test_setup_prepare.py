@@ -22,10 +22,10 @@ from model.objective import Objective
 from model.seeds import derive_seed
 from search.errors import SpaceError, UserError
 from search.machine.gpus import choose_device, num_gpus
+from search.machine.machine import Machine
 from search.machine.slots import Slots
 from search.settings import SearchSettings
 from search.setup.images import split_images
-from search.setup.measure_machine import Machine
 from search.setup.prepare import Preparation, prepare
 
 MACHINE = Machine(

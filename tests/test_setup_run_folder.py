@@ -13,10 +13,10 @@ import pytest
 
 from model.engine import Engine
 from search.errors import UserError
+from search.machine.machine import Machine
 from search.machine.slots import Slots
 from search.settings import SearchSettings
 from search.setup.document import read_document
-from search.setup.measure_machine import Machine
 from search.setup.prepare import Preparation, prepare
 from search.setup.run_folder import RunFolder, read_machine, read_settings
 from search.space.space import SearchSpace
@@ -104,7 +104,7 @@ def test_a_folder_that_is_not_there_cannot_be_locked(tmp_path: Path) -> None:
 def test_settings_come_back_as_they_were(preparation: Preparation, tmp_path: Path) -> None:
     folder, written_preparation = written(preparation, tmp_path)
     assert read_settings(folder.path) == written_preparation.settings
-    assert read_machine(folder.path) == MACHINE
+    assert read_machine(folder.path, written_preparation.settings) == MACHINE
     assert SearchSpace.from_toml((folder.path / "space.toml").read_text()) == preparation.space
 
 

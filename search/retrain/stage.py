@@ -14,6 +14,7 @@ from torch import nn
 
 from model.config import TrainConfig
 from model.data import TrainingData, channel_statistics
+from model.engine import Engine
 from model.evaluation import evaluate
 from model.metrics import METRICS
 from model.split_images import ImageArrays, on_device
@@ -122,6 +123,8 @@ class _Tester:
         self._run_dir = settings.run_dir
         self._queue = queue
         self._metric = METRICS[settings.metric]
+        if self._plan.engine.device_type == "cuda" and not torch.cuda.is_available():  # as where a cluster has the GPUs
+            self._plan = dataclasses.replace(self._plan, engine=Engine())
         # No trial runs any more, so all cores are free.
         self._engine = dataclasses.replace(self._plan.engine, num_threads=num_cpus())
         self._device = torch.device(self._engine.device)

@@ -84,6 +84,14 @@ class Steering:
             self.by = asked.by
             self._set_paused(wish.action == "pause")
 
+    def grow(self, num_slots: int) -> None:
+        """So many trials fit now, as on a cluster that a node joined. Trials of lost nodes wait for others."""
+        if self.most_slots is None or num_slots <= self.most_slots:
+            return
+        if self.num_slots == self.most_slots:
+            self.num_slots = num_slots
+        self.most_slots = num_slots
+
     @property
     def words(self) -> str | None:
         """What is not as the settings say, such as "paused by anna, 1 of 2 slots"; None if nothing is."""

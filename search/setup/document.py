@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import tomli_w
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from model.data import TrainingData
 from model.engine import Engine
@@ -120,6 +120,8 @@ class RunDocument(BaseModel):
     engine: Engine
     """Of the trials."""
     slots: Slots
+    engines: dict[str, Engine] = Field(default_factory=dict)
+    """On a cluster, by kind of accelerator."""
     measurements: dict[str, list[dict[str, Any]]]
     """What engine and slots were chosen by: `engine`, ms a step; `packing`, summed images/s of trials side by side."""
     versions: dict[str, str]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
 from model.data import TrainingData, channel_statistics, given_split, stratified_split, stratified_subset
 from model.split_images import ImageArrays
 from search.errors import UserError
-from search.settings import SearchSettings
+from search.settings import DATA_SETS, SearchSettings
 
 VAL_FRACTION = 0.1
 MAX_VAL_FRACTION = 0.3
@@ -59,3 +61,12 @@ def split_images(settings: SearchSettings, data: TrainingData) -> ImageArrays:
         num_classes=len(data.class_names),
         split_hash=split.hash,
     )
+
+
+def check_images_are_there(settings: SearchSettings, *, was_given: bool) -> None:
+    """UserError if the folder of a resumed run is gone, unless `was_given` anew."""
+    if settings.dataset not in DATA_SETS and not was_given and not Path(settings.dataset).is_dir():
+        raise UserError(
+            f"the images of this run, {settings.dataset}, are gone. If they were moved: --resume "
+            f"{settings.run_dir} --dataset NEW_FOLDER."
+        )

@@ -14,6 +14,7 @@ from search.setup.extras import notify_problems, tracker_problems
 from search.setup.run_lock import run_lock
 from search.setup.space_file import read_space
 from search.study.integrity import record_problems
+from search.tune.cluster_probe import cluster_problems
 
 UNBORN_FILES = {"run.lock", "study.db", "study.db-journal", "space.toml"}
 """Files that a run may leave that was killed before it wrote run.toml."""
@@ -26,6 +27,7 @@ def new_run_problems(settings: SearchSettings) -> list[str]:
         *temp_space_problems(),
         *tracker_problems(settings),
         *notify_problems(settings),
+        *cluster_problems(settings.cluster),
     ]
     try:
         read_space(settings)
@@ -34,19 +36,21 @@ def new_run_problems(settings: SearchSettings) -> list[str]:
     return problems
 
 
-def resume_problems(run_dir: Path, *, trust_folder: bool = False) -> list[str]:
+def resume_problems(run_dir: Path, *, trust_folder: bool = False, cluster: str | None = None) -> list[str]:
     """One line for each reason why a run cannot be resumed; empty if there is none.
 
-    `trust_folder`: other users may be able to write to the folder.
+    `trust_folder`: other users may be able to write to the folder. `cluster`: where it goes on; None for where it was.
     """
     # Imported late: it imports torch, and new runs do not need it here.
     from search.setup.document import read_document
 
     try:
         settings = read_document(run_dir).settings
+        settings = settings.changed(cluster=cluster or settings.cluster)
     except UserError as error:
         return [str(error)]
     problems = [*([] if trust_folder else _writable_by_others(run_dir)), *temp_space_problems()]
+    problems += cluster_problems(settings.cluster)
     try:
         with run_lock(run_dir):
             problems += tracker_problems(settings) or record_problems(run_dir, settings)

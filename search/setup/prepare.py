@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,7 +22,8 @@ from model.profile import NetworkProfile, profile_network
 from model.split_images import ImageArrays
 from model.survey import ImageSurvey
 from search.machine.gpus import choose_device
-from search.machine.hardware import describe_hardware, describe_versions
+from search.machine.hardware import describe_hardware, describe_versions, num_cpus
+from search.machine.machine import Machine, Measurements, Workpiece, measure_machine
 from search.schedulers.rungs import rungs_of
 from search.settings import SearchSettings
 from search.setup.document import DataRecord, HardwareRecord, NetworkRecord, RunDocument
@@ -30,7 +31,6 @@ from search.setup.few_images import few_images_notes, lengthened_for_few_images
 from search.setup.floor import Floor, floor_of
 from search.setup.given_trials import SEED_IMAGE_SIZE, describe_config, given_trials
 from search.setup.images import shortened_for_stand_in, split_images
-from search.setup.measure_machine import Machine, Workpiece, measure_machine
 from search.setup.own_network import read_network
 from search.setup.retrain_size import RetrainCost, retrain_cost, with_retrain_size
 from search.setup.space_file import make_space, read_space
@@ -39,6 +39,8 @@ from search.space.space import SearchSpace
 from search.study.record import NewTrial
 from search.worker.trainable import TrialPlan
 
+if TYPE_CHECKING:
+    from search.tune.joined_cluster import JoinedCluster
 NUMBERS_PER_PARAMETER = 4
 """In memory: the weight, its gradient and the optimizer's two moments."""
 
@@ -56,11 +58,18 @@ class Preparation:
     images: ImageArrays
     space: SearchSpace
     machine: Machine
-    measurements: dict[str, list[dict[str, Any]]]
+    measurements: Measurements
     """See `RunDocument`; empty if the machine was not measured."""
     given_trials: list[NewTrial]
     """The first trials: the seed config (on 32x32 images), then the space's default."""
     warnings: list[str]
+    cluster: JoinedCluster | None = None
+    """Where trials run, if not on this machine alone."""
+
+    def num_slots(self) -> int:
+        """Trials that may run side by side now; the nodes of a cluster come and go."""
+        slots = self.machine.slots
+        return slots.num_concurrent if self.cluster is None else self.cluster.num_slots(slots)
 
     @property
     def retrain_cost(self) -> RetrainCost:
@@ -88,6 +97,7 @@ class Preparation:
             data=self.data_record,
             engine=self.machine.engine,
             slots=self.machine.slots,
+            engines=dict(self.machine.engines),
             measurements=self.measurements,
             versions=describe_versions(),
             hardware=HardwareRecord(**describe_hardware()),
@@ -153,15 +163,17 @@ def prepare(
     read: ReadImages | None = None,
     kept: Machine | None = None,
     network: NetworkSource | None = None,
+    cluster: JoinedCluster | None = None,
     deadline: float = math.inf,
 ) -> Preparation:
     """Loads and checks everything, and measures the machine unless `kept` has the measurements of an earlier start.
 
-    `read`: the images of these settings, and `network`: what they name, if these were read before. `deadline` (by
-    time.monotonic()) ends the measuring of slots; with one, compilation is not tried.
+    `read`: the images of these settings, and `network`: what they name, if these were read before. `cluster`: measured
+    and used in place of this machine. `deadline` (by time.monotonic()) ends the measuring of slots; with one,
+    compilation is not tried.
     UserError, DataError or SpaceError before any work begins.
     """
-    device, warnings = choose_device(settings)
+    device, warnings = choose_device(settings) if cluster is None else ("cuda" if settings.gpus else "cpu", [])
     asked = settings = settings.resolved()
     modules = None
     if network is None:
@@ -175,12 +187,16 @@ def prepare(
     space = make_space(settings, space_text, images, network)
     network = completed(network, modules)
     warnings += few_images_notes(asked, settings, space, num_train)
-    measurements: dict[str, list[dict[str, Any]]] = {}
-    if kept is None or kept.engine.device != device:
-        kept, measurements, gpu_warnings = measure_machine(
-            settings, device, _workpiece(network, space, images), deadline
+    measurements: Measurements = {}
+    if cluster is not None:
+        cluster.check_memory(images.images.nbytes)
+        kept, measurements, more = cluster.measured(_workpiece(network, space, images), kept)
+        warnings += more
+    elif kept is None or kept.engine.device != device:
+        kept, measurements, more = measure_machine(
+            settings, device, _workpiece(network, space, images), deadline, num_cpus=num_cpus()
         )
-        warnings += gpu_warnings
+        warnings += more
     describe = partial(
         describe_config,
         num_classes=images.num_classes,
@@ -201,6 +217,7 @@ def prepare(
         measurements=measurements,
         given_trials=first,
         warnings=[*data.warnings, *survey_warnings(survey), *warnings],
+        cluster=cluster,
     )
 
 

@@ -11,9 +11,9 @@ from model.network_source import BUILT_IN, NetworkSource
 from search.errors import UserError
 from search.files import write_atomically
 from search.machine.hardware import gpu_names
+from search.machine.machine import Machine
 from search.settings import SearchSettings
 from search.setup.document import DataRecord, RunDocument, read_document
-from search.setup.measure_machine import Machine
 from search.setup.preflight import UNBORN_FILES, is_unborn
 from search.setup.run_lock import run_lock
 from search.space.space import SearchSpace
@@ -80,9 +80,13 @@ def read_settings(run_dir: Path) -> SearchSettings:
     return settings.changed(results_dir=folder.parent, space=folder / "space.toml" if settings.space else None)
 
 
-def read_machine(run_dir: Path) -> Machine | None:
-    """How a run uses its machine; None if it used other GPUs than those here. UserError as for `read_document`."""
+def read_machine(run_dir: Path, settings: SearchSettings) -> Machine | None:
+    """How a run uses its machine or cluster; None if it used other GPUs than those here, or moves in or out of a
+    cluster with these settings. UserError as for `read_document`."""
     document = read_document(run_dir)
+    if settings.cluster is not None or document.engines:
+        is_kept = settings.cluster is not None and document.engines
+        return Machine(engine=document.engine, slots=document.slots, engines=document.engines) if is_kept else None
     if document.engine.device_type == "cuda" and document.hardware.gpus != gpu_names():
         return None
     return Machine(engine=document.engine, slots=document.slots)

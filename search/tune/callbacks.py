@@ -15,12 +15,15 @@ from search.schedulers.trial_clock import TrialClock
 from search.study.checkpoints import Checkpoints
 from search.study.record import TrialId
 from search.tune.cluster import NodeDied, dead_node_processes
+from search.tune.nodes import living_nodes
 from search.tune.ray_state import StateIsInStudy
 from search.tune.trial_scheduler import StudyScheduler
 from search.worker.step_counts import StepCount
 from search.worker.trainable import trial_of
 
-_NODE_TIMEOUT_S = 30.0
+NODE_TIMEOUT_S = 30.0
+"""Of a cluster of one machine, whose nodes do not come back."""
+_LOOK_INTERVAL_S = 3.0
 
 
 class CheckCallback(StateIsInStudy, Callback):
@@ -136,8 +139,9 @@ class TimeoutCallback(StateIsInStudy, Callback):
 class NodeCallback(StateIsInStudy, Callback):
     """Raises NodeDied when Ray's processes have died or no node is left that a trial fits on."""
 
-    def __init__(self, slots: Slots) -> None:
-        self._needed = {"CPU": slots.cpus_per_trial, "GPU": slots.gpus_per_trial}
+    def __init__(self, slots: Slots, *, timeout_s: float = NODE_TIMEOUT_S) -> None:
+        self._slots = slots
+        self._timeout_s = timeout_s
         self._last_look = self._last_seen = time.monotonic()
 
     def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
@@ -145,14 +149,11 @@ class NodeCallback(StateIsInStudy, Callback):
         if dead_node_processes() & {"raylet", "gcs_server"}:
             raise NodeDied("Ray's node died, and all its trials with it")
         now = time.monotonic()
-        if now - self._last_look < _NODE_TIMEOUT_S / 10:
+        if now - self._last_look < _LOOK_INTERVAL_S:
             return
         self._last_look = now
-        if any(self._has_room(node) for node in ray.nodes()):  # type: ignore[no-untyped-call]
+        # Also a busy one is large enough. A frozen node counts as dead after a minute.
+        if any(node.num_slots(self._slots) for node in living_nodes()):
             self._last_seen = now
-        elif now - self._last_seen > _NODE_TIMEOUT_S:
-            raise NodeDied(f"for {_NODE_TIMEOUT_S:.0f} s, no node of Ray's on which a trial fits has answered")
-
-    def _has_room(self, node: Mapping[str, Any]) -> bool:
-        """Whether the node is large enough for a trial, busy or not. A frozen node counts as dead after a minute."""
-        return node["Alive"] and all(node["Resources"].get(name, 0) >= need for name, need in self._needed.items())
+        elif now - self._last_seen > self._timeout_s:
+            raise NodeDied(f"for {self._timeout_s:.0f} s, no node of Ray's on which a trial fits has answered")

@@ -27,7 +27,8 @@ RAY_SETTINGS = {
     "RAY_memory_monitor_refresh_ms": "0",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "TUNE_MAX_PENDING_TRIALS_PG": "16",
+    # The searcher keeps within the slots; on a cluster, those that wait for a node show an autoscaler what is missing.
+    "TUNE_MAX_PENDING_TRIALS_PG": "10000",
     # A reused worker must have left its last trial before the next; one that takes longer would fail the next trial.
     "TUNE_FUNCTION_THREAD_TIMEOUT_S": "600",
     # The study is the record; Ray's snapshots of the experiment would only cost time.
@@ -44,10 +45,14 @@ class NodeDied(BaseException):
 
 @contextlib.contextmanager
 def ray_cluster(slots: Slots, log_file: Path) -> Iterator[Path]:
-    """Starts a cluster in a private temporary folder, and removes both at the end.
+    """Starts a cluster in a private temporary folder, and removes both at the end. Keeps one that was joined before.
 
     Yields a folder for Tune's own files. RunFailed if Ray does not start or its node dies.
     """
+    if ray.is_initialized():
+        with private_folder() as folder:
+            yield folder
+        return
     os.environ.update(RAY_SETTINGS)
     # Ray starts a worker for each core. They import what a trial needs at once, not when the first trial comes; where
     # most of them stay idle, that would cost more memory than it saves time.

@@ -27,6 +27,8 @@ from search.worker.trainable import trial_of
 WORKER_DIED = "the worker process died again and again; the usual cause is too little memory"
 EPOCH_METRICS = ("train_loss", "val_loss", "val_accuracy", "val_error", "lr", "seconds", "images_per_s", "worker")
 """The parts of a report that the record keeps besides the score."""
+_NODE_DIED = "its node has died"
+"""What Ray says of a worker whose node is gone."""
 _NUM_WRITERS = 4
 _WRITE_PATIENCE_S = 0.05
 """A short write is waited for at once. During a longer one Ray's loop goes on, but may notice its end 0.1 s late."""
@@ -149,9 +151,13 @@ class StudyScheduler(StateIsInStudy, FIFOScheduler):
         return _answer(self._rule.reach(number, epoch, score) or self._leaves(number, epoch))
 
     def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
-        """A worker died. The trial has failed unless it starts again."""
+        """A worker died. The trial has failed unless it starts again, which it does whenever a whole node died."""
         if (held := self._held.pop(trial.trial_id, None)) is not None:
             wait([held[1]])
+        if _NODE_DIED in _last_failure(trial):
+            # Not the trial's failure: Ray starts it again, or ends it, and then the searcher suggests it again.
+            trial.run_metadata.num_failures -= 1
+            return
         is_pending = trial.status == Trial.PENDING
         if not is_pending and trial.should_recover():  # type: ignore[no-untyped-call]
             return
@@ -160,7 +166,7 @@ class StudyScheduler(StateIsInStudy, FIFOScheduler):
         self._num_restarts[number] += is_pending
         if is_pending and self._num_restarts[number] <= trial.max_failures:
             return
-        error = self._reasons_to_kill.get(number) or _worker_error(getattr(trial, "error_file", None)) or WORKER_DIED
+        error = self._reasons_to_kill.get(number) or _worker_error(_last_failure(trial)) or WORKER_DIED
         if isinstance(number, int):
             self._study.finish(number, TrialStatus.FAILED, error=error)
         elif self._retrainings is not None:
@@ -216,15 +222,16 @@ def _answer(is_stop: bool) -> str:
     return str(TrialScheduler.STOP if is_stop else TrialScheduler.CONTINUE)
 
 
-def _worker_error(error_file: str | None) -> str | None:
-    """What stopped a worker from working, as a module that it cannot import; None if it just died.
-
-    `error_file`: where Ray writes the errors of a trial, each after "Failure # N"; it keeps no other copy of them.
-    """
+def _last_failure(trial: Trial) -> str:
+    """What Ray says of the trial's last failure; it keeps this in a file only, after each "Failure # N"."""
     try:
-        text = Path(error_file or "").read_text(encoding="utf-8")
+        text = Path(getattr(trial, "error_file", None) or "").read_text(encoding="utf-8")
     except OSError:
-        return None
-    last = text.rpartition("Failure # ")[2]
-    errors = re.findall(r"^\s*((?:\w+\.)*\w+(?:Error|Exception): .+)$", last, re.MULTILINE)
+        return ""
+    return text.rpartition("Failure # ")[2]
+
+
+def _worker_error(failure: str) -> str | None:
+    """What stopped a worker from working, as a module that it cannot import; None if it just died."""
+    errors = re.findall(r"^\s*((?:\w+\.)*\w+(?:Error|Exception): .+)$", failure, re.MULTILINE)
     return f"the worker failed: {errors[-1].strip()}" if errors else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
@@ -17,9 +18,11 @@ from ray.tune import Callback
 from ray.tune.error import TuneError
 from ray.tune.search import Searcher
 
+from model.engine import Engine
 from model.split_images import ImageArrays, ImageTensors, on_device, resplit
 from search.errors import RunFailed
 from search.machine.slots import Slots
+from search.tune.nodes import KIND_LABEL, kind_here
 from search.worker.trainable import Report, TrialPlan
 
 if TYPE_CHECKING:
@@ -36,15 +39,23 @@ def make_trainable(
     plan: TrialPlan,
     slots: Slots,
     other_splits: Mapping[str, ImageArrays] = MappingProxyType({}),
+    engines: Mapping[str, Engine] = MappingProxyType({}),
+    accelerator: str | None = None,
 ) -> Any:
     """Ray's trainable: calls `train` in a worker that holds one slot. The images are put into the object store once.
 
-    `other_splits` of the same images are for assignments that name one in `images`.
+    `other_splits` of the same images are for assignments that name one in `images`. `engines`: by kind of accelerator,
+    where they differ from the plan's. `accelerator`: the only kind to use; None for all.
     """
     return tune.with_resources(
         # One parameter for all splits, so that the images which they share are stored once.
-        tune.with_parameters(_run_trial, splits={None: images, **other_splits}, plan=plan, train=train),
-        {"cpu": slots.cpus_per_trial, "gpu": slots.gpus_per_trial},
+        tune.with_parameters(
+            _run_trial, splits={None: images, **other_splits}, plan=plan, train=train, engines=dict(engines)
+        ),
+        tune.PlacementGroupFactory(
+            [{"CPU": slots.cpus_per_trial, "GPU": slots.gpus_per_trial}],
+            bundle_label_selector=[{KIND_LABEL: accelerator}] if accelerator else None,
+        ),
     )
 
 
@@ -89,8 +100,15 @@ def run_trials(
 
 
 def _run_trial(
-    assignment: Mapping[str, Any], *, splits: Mapping[str | None, ImageArrays], plan: TrialPlan, train: Train
+    assignment: Mapping[str, Any],
+    *,
+    splits: Mapping[str | None, ImageArrays],
+    plan: TrialPlan,
+    train: Train,
+    engines: Mapping[str, Engine],
 ) -> None:
+    if engines:
+        plan = dataclasses.replace(plan, engine=engines.get(kind_here(), plan.engine))
     worker = f"{os.uname().nodename}:{os.getpid()}"
     tensors, split = _device_images(_Identity(splits[None]), plan.engine.device), assignment.get("images")
     if split is not None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from model.builder import error_text
@@ -15,21 +16,26 @@ from model.network_source import NetworkSource, builder_of
 from model.probe import SEED_PROBE, Probe
 from model.shipped_modules import user_place
 from search.errors import UserError
+from search.machine import hardware
 from search.machine.gpus import choose_gpu_engine
-from search.machine.hardware import num_cpus
 from search.machine.machine_cache import cache_key, keep_measured, read_measured
 from search.machine.packing import choose_slots
 from search.machine.slots import Slots
 from search.settings import SearchSettings
 
+Measurements = dict[str, list[dict[str, Any]]]
+"""What engine and slots were chosen by; see `RunDocument`."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """How a run uses its machine: measured when it starts, kept when it is resumed."""
+    """How a run uses its machine or cluster: measured when it starts, kept when it is resumed."""
 
     engine: Engine
     """Of the trials and retrainings, which share the machine."""
     slots: Slots
+    engines: Mapping[str, Engine] = field(default_factory=dict)
+    """On a cluster: the engine of each kind of accelerator."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,16 +61,20 @@ class Workpiece:
 
 
 def measure_machine(
-    settings: SearchSettings, device: str, piece: Workpiece, deadline: float
-) -> tuple[Machine, dict[str, list[dict[str, Any]]], list[str]]:
-    """Engine and slots, what they were chosen by, and warnings. UserError if the device cannot train the network."""
+    settings: SearchSettings, device: str, piece: Workpiece, deadline: float, *, num_cpus: int
+) -> tuple[Machine, Measurements, list[str]]:
+    """Engine and slots, what they were chosen by, and warnings. UserError if the device cannot train the network.
+
+    `num_cpus`: cores to use.
+    """
     asked = settings.model_dump(mode="json", include={"precision", "cpus_per_trial"})
     job = {"config": piece.config.flat(), "network": piece.network.sha256, "image_size": piece.image_size}
     # A GPU is measured each time: who else uses its memory is seen at the same time.
-    key = cache_key(**job, **asked) if device == "cpu" else None
+    is_cached = device == "cpu" and num_cpus == hardware.num_cpus()
+    key = cache_key(**job, **asked) if is_cached else None
     if key is not None and (found := read_measured(key)) is not None:
         return Machine(engine=found.engine, slots=found.slots), found.reused(), []
-    choose = {"num_threads": num_cpus(), "steps_per_training": STEPS_PER_TRAINING if math.isinf(deadline) else 0}
+    choose = {"num_threads": num_cpus, "steps_per_training": STEPS_PER_TRAINING if math.isinf(deadline) else 0}
     if device == "cpu":
         engine, engine_rows, warnings = _choose_cpu_engine(settings, piece, choose)
     else:
@@ -73,7 +83,7 @@ def measure_machine(
         settings,
         engine,
         piece.config,
-        num_cpus=num_cpus(),
+        num_cpus=num_cpus,
         image_size=piece.image_size,
         num_classes=piece.num_classes,
         network=piece.network,

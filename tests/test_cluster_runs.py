@@ -1,0 +1,157 @@
+"""Runs on a cluster whose nodes share nothing, against the same run on one machine."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from faults import PATIENCE_S, REPOSITORY, new_run, num_epochs, started, story, wait_until
+from namespaces import HEAD, Node, Nodes, ray_nodes, why_not
+
+from search import load_run
+
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.timeout(1500),
+    pytest.mark.skipif(why_not() is not None, reason=str(why_not())),
+]
+ONE_AT_A_TIME = ("--workers", 1)
+
+
+@contextlib.contextmanager
+def on_cluster(node: Node, *arguments: object) -> Iterator[subprocess.Popen[str]]:
+    """The program on a node; its results are in the node's own folder."""
+    command = node.command(sys.executable, REPOSITORY / "tune_main.py", *arguments, "--cluster", HEAD)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def finished(process: subprocess.Popen[str]) -> None:
+    output, _ = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 0, output
+
+
+def nodes_of(run_dir: Path) -> list[str]:
+    """On which nodes each epoch was trained."""
+    epochs = load_run(run_dir).records
+    workers = [metrics["worker"] for record in epochs for metrics in record.epoch_metrics.values()]
+    return [worker.partition(":")[0] for worker in workers]
+
+
+def search(nodes: Nodes, strike: Callable[[Path, subprocess.Popen[str]], None], *more: object) -> Path:
+    """A search with the first node as its driver, which meets a fault after some epochs; the run's folder."""
+    head = nodes.nodes[0]
+    with on_cluster(head, *new_run(head.folder, *more)) as process:
+        run_dir = head.folder / "results" / "tiny"
+        wait_until(lambda: num_epochs(run_dir) >= 5 or process.poll() is not None)
+        strike(run_dir, process)
+        finished(process)
+    return run_dir
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The same run on this machine alone."""
+    folder = tmp_path_factory.mktemp("alone")
+    with started(folder, *new_run(folder)) as run:
+        code, output = run.wait()
+    assert code == 0, output
+    return story(folder / "results" / "tiny")
+
+
+def assert_same(one: dict[str, Any], other: dict[str, Any]) -> None:
+    """Trial by trial, so that a difference can be read."""
+    for trial, expected in zip(one["trials"], other["trials"], strict=False):
+        assert trial == expected
+    assert one == other
+
+
+def trial_node(nodes: Nodes) -> Node:
+    """The node that trains: its worker has the name of Tune's actor."""
+    found: list[Node] = []
+
+    def look() -> bool:
+        found[:] = [node for node in nodes.nodes if any("ImplicitFunc.train" in _command(pid) for pid in node.pids())]
+        return bool(found)
+
+    wait_until(look)
+    return found[0]
+
+
+def _command(pid: int) -> str:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    return ""
+
+
+def test_a_cluster_without_a_shared_disk_gives_the_same_run(undisturbed: dict[str, Any]) -> None:
+    kept: list[Path] = []
+    with ray_nodes([0, 1, 1]) as nodes:
+        run_dir = search(nodes, lambda run_dir, _process: kept.extend(run_dir.rglob("epoch-*")), *ONE_AT_A_TIME)
+        assert kept, "checkpoints are in the driver's folder"
+        assert set(nodes_of(run_dir)) <= {"node-2", "node-3"}
+        assert not list(nodes.nodes[1].folder.rglob("epoch-*"))
+        assert_same(story(run_dir), undisturbed)
+
+
+@pytest.mark.parametrize("fault", ["killed", "cut off", "frozen"])
+def test_a_trial_of_a_lost_node_goes_on_on_another(fault: str, undisturbed: dict[str, Any]) -> None:
+    with ray_nodes([0, 1, 1]) as nodes:
+
+        def strike(_run_dir: Path, _process: subprocess.Popen[str]) -> None:
+            node = trial_node(nodes)
+            if fault == "killed":
+                node.kill()
+            elif fault == "cut off":
+                node.plug("down")
+                time.sleep(90)
+                node.plug("up")
+            else:
+                node.kill(signal.SIGSTOP)
+
+        # No death of a worker is forgiven, but that of a node is none.
+        run_dir = search(nodes, strike, *ONE_AT_A_TIME, "--max-failures", 0)
+        assert set(nodes_of(run_dir)) == {"node-2", "node-3"}, "it never moved"
+        assert_same(story(run_dir), undisturbed)
+
+
+def test_a_node_that_joins_gets_trials() -> None:
+    with ray_nodes([0, 1]) as nodes:
+
+        def strike(_run_dir: Path, _process: subprocess.Popen[str]) -> None:
+            nodes.add().start_ray("--num-cpus=1")
+
+        run_dir = search(nodes, strike, "--trials", 12)
+        assert set(nodes_of(run_dir)) == {"node-2", "node-3"}
+        assert (load_run(run_dir).trials.status != "failed").all()
+
+
+def test_another_node_goes_on_after_the_driver_was_killed(undisturbed: dict[str, Any]) -> None:
+    with ray_nodes([0, 1, 1]) as nodes:
+        head, _, third = nodes.nodes
+        with on_cluster(head, *new_run(head.folder, *ONE_AT_A_TIME)) as process:
+            run_dir = head.folder / "results" / "tiny"
+            wait_until(lambda: num_epochs(run_dir) >= 5 or process.poll() is not None)
+            for pid in head.pids():
+                if "tune_main.py" in _command(pid):
+                    os.kill(pid, signal.SIGKILL)
+        copy = third.folder / "results" / "tiny"
+        shutil.copytree(run_dir, copy)
+        third.run("umount", REPOSITORY / "search")
+        third.run("umount", REPOSITORY / "model")
+        with on_cluster(third, "--resume", "results/tiny") as process:
+            finished(process)
+        assert_same(story(copy), undisturbed)
