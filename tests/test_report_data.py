@@ -103,11 +103,11 @@ def test_answers_are_counted_by_class(tmp_path: Path) -> None:
 
 
 def test_places_follow_the_scale_of_drawing() -> None:
-    lr, width = SPACE.parameters["lr"], SPACE.parameters["c1_width"]
+    lr, width = SPACE.parameters["muon_lr"], SPACE.parameters["c1_width"]
     assert lr.low is not None
     assert lr.high is not None
     assert position_in(lr, (lr.low * lr.high) ** 0.5) == pytest.approx(0.5)
-    assert position_in(width, 56) == 0.5  # 32..80
+    assert position_in(width, 56) == 0.5  # 40..72
     assert position_in(width, 1000) is None
     assert position_in(SPACE.parameters["activation"], "relu") is None
 
