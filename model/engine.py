@@ -227,7 +227,7 @@ def _measure(engine: Engine, probe: Probe, *, limit_ms: float) -> dict[str, Any]
         return (clock() - start) * 1000
 
     first_ms = step()
-    if not last["loss"].isfinite():
+    if not last["loss"].isfinite().item():
         raise ArithmeticError("the loss is not finite")
     if is_cpu and first_ms > limit_ms:
         return _row(engine, first_ms, first_ms, 1.0)

@@ -4,8 +4,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd.function import BackwardCFunction
@@ -20,6 +22,7 @@ def fake_gpu(patch: pytest.MonkeyPatch) -> Iterator[None]:
     patch.setattr(torch.cuda, "is_bf16_supported", lambda *_: True)
     patch.setattr(torch.cuda, "synchronize", lambda device: None)
     patch.setattr(Tensor, "item", lambda _: 1.0)
+    patch.setattr(Tensor, "numpy", _ones)
     patch.setattr(Tensor, "pin_memory", _pinned)
     patch.setattr(nn.Module, "_apply", _apply)
     patch.setattr(torch.autograd, "backward", _backward)
@@ -36,6 +39,11 @@ def fake_gpu(patch: pytest.MonkeyPatch) -> Iterator[None]:
 def _pinned(tensor: Tensor, *_: Any) -> Tensor:
     assert tensor.device.type == "cpu", "only memory of the CPU can be pinned"
     return tensor
+
+
+def _ones(tensor: Tensor) -> NDArray[Any]:
+    assert tensor.device.type == "cpu", "NumPy reads memory of the CPU only"
+    return np.ones(tensor.shape, dtype=str(tensor.dtype).removeprefix("torch."))
 
 
 def _apply(module: nn.Module, change: Callable[[Tensor], Tensor], recurse: bool = True) -> nn.Module:

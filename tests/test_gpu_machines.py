@@ -146,7 +146,7 @@ def test_trials_share_gpus_as_far_as_memory_goes_and_no_gpu_is_left_idle(
     """A card that holds `fit` trainings with the config's own batch, and any number with the batch that is timed."""
 
     @contextlib.contextmanager
-    def processes() -> Iterator[Callable[..., list[Answer]]]:
+    def processes(_num_started: int) -> Iterator[Callable[..., list[Answer]]]:
         yield answer
 
     def answer(number: int, request: Answer, _deadline: float) -> list[Answer]:

@@ -19,6 +19,7 @@ from model.network import build
 from model.seeds import derive_seed
 from model.split_images import ImageTensors
 from model.training import Training
+from model.whitening import PatchWhitening
 from search.space.network_space import network_space
 from search.space.space_check import Limits
 
@@ -28,14 +29,17 @@ pytestmark = [
 ]
 
 
-def sampled() -> TrainConfig:
-    """Drawn from the default space, with what the seed config has not: AdamW, an average, cutout."""
-    space = network_space(None, Limits(max_params=10**6, min_receptive_field=44, num_classes=2, image_size=32))
-    config = TrainConfig.from_flat(space.draw(random.Random(0)))
-    return config.changed(optimizer="adamw", ema_decay=0.99, cutout_size=8, batch_size=16)
-
-
-CONFIGS = {"seed": SEED_CONFIG.changed(batch_size=16), "sampled": sampled(), "busy": BUSY}
+SPACE = network_space(None, Limits(max_params=10**6, min_receptive_field=44, num_classes=2, image_size=32))
+DEFAULT = TrainConfig.from_flat(SPACE.typical_config()).changed(batch_size=16)
+CONFIGS = {
+    "seed": SEED_CONFIG.changed(batch_size=16),
+    "default": DEFAULT,  # Muon and whitening
+    # With what the others lack.
+    "sampled": TrainConfig.from_flat(SPACE.draw(random.Random(0))).changed(
+        optimizer="adamw", ema_decay=0.99, cutout_size=8, batch_size=16
+    ),
+    "busy": BUSY,
+}
 
 
 @pytest.fixture(params=["cuda:0", "cuda:1"])
@@ -78,6 +82,16 @@ def test_a_training_and_its_checkpoint_stay_on_the_gpu(device: str, precision: s
     assert devices(resumed) == {device}
     resumed.train_epoch()
     assert resumed.epoch == 2
+
+
+def test_whitening_is_computed_on_the_cpu(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that its filters do not depend on where the images are."""
+    fitted: list[tuple[str, str]] = []
+    monkeypatch.setattr(
+        PatchWhitening, "fit", lambda layer, images: fitted.append((str(images.device), str(layer.weight.device)))
+    )
+    Training(DEFAULT, images_on(device), max_epochs=1, seed=1, engine=Engine(device=device))
+    assert fitted == [("cpu", "cpu")]
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

@@ -68,6 +68,11 @@ def test_fp32_equals_the_cpu(config: TrainConfig, images: ImageTensors) -> None:
     assert_close_states(ours, reference, 5e-3)
 
 
+def test_whitening_equals_the_cpu_bit_for_bit() -> None:
+    ours, reference = (make(TINY.changed(stem="whitening"), engine) for engine in (GPU, CPU))
+    assert_close_states(ours, reference, 0.0)
+
+
 def assert_close_states(one: Training, other: Training, tolerance: float) -> None:
     tensors, reference = one.state()[0], other.state()[0]
     assert tensors.keys() == reference.keys()
