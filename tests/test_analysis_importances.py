@@ -54,7 +54,7 @@ def test_only_configs_of_the_space_with_a_score_there_are_compared() -> None:
     config = SPACE.draw(random.Random(0))
     trials = [
         trial_record(0, [0.5], config=config),
-        trial_record(1, [0.5], config={**config, "lr": 1e6}),
+        trial_record(1, [0.5], config={**config, "muon_lr": 1e6}),
         trial_record(2, [], config=config),
     ]
     equal = equal_epoch(trials, 1, SPACE, chance_level=0.13)

@@ -85,7 +85,7 @@ def test_a_slip_is_reported_in_one_line(
 def test_resume_takes_only_trials(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     words = ["--resume", str(tmp_path), "--trials", "9", "--seed", "3", "--no-baseline", "--plan"]
     assert tune_main.main(words) == 2
-    assert capsys.readouterr().err.endswith("--notify and --trust-folder. Leave out --seed, --no-baseline, --plan.\n")
+    assert capsys.readouterr().err.endswith(" and --trust-folder. Leave out --seed, --no-baseline, --plan.\n")
 
 
 def test_help_has_every_option_with_its_default_and_is_quick() -> None:

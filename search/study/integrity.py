@@ -28,8 +28,6 @@ SELECT count(*) FROM counted
 WHERE num_facts < 5
     OR origin = '"sampled"' AND num_values < (SELECT max(num_values) FROM counted)
     OR is_ended AND status = '"running"'
-    OR is_ended AND status = '"stopped"'
-        AND NOT EXISTS (SELECT 1 FROM facts WHERE trial_id = id AND key = printf('rung:%04d', last_epoch))
     OR last_epoch AND NOT EXISTS (SELECT 1 FROM facts WHERE trial_id = id AND key = printf('epoch:%04d', last_epoch))
 """
 
