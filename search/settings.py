@@ -176,7 +176,7 @@ class SearchSettings(Options):
         "precision", MACHINE, "arithmetic of the networks; auto measures which is faster here", default="auto"
     )
     cluster: Annotated[str, AfterValidator(cluster_address)] | None = option(
-        "cluster", MACHINE, "a Ray cluster to train on, or auto on its nodes", metavar="HOST:PORT", default_text="local"
+        "cluster", MACHINE, "a Ray cluster to train on, or auto on its nodes", metavar="HOST:6379", default_text="local"
     )
     accelerator: str | None = option(
         "accelerator", MACHINE, "use only this kind of nodes, such as H100", metavar="NAME", default_text="all kinds"

@@ -63,7 +63,7 @@ def add_trials(study: RunStudy, num_trials: int, *, seed: int = 0, offset: float
         number = add_trial(
             study, config, origin="sampled" if index else "seed", num_params=rng.randint(200_000, 999_999)
         )
-        skill = 0.9 - 0.3 * abs(math.log(config["lr"] / 0.2)) / 3 - 0.2 * rng.random()
+        skill = 0.9 - 0.3 * abs(math.log(config["muon_lr"] / 0.1)) / 3 - 0.2 * rng.random()
         for epoch in range(1, MAX_EPOCHS + 1):
             score = skill * (1 - 0.6 * math.exp(-epoch / 2)) + 0.01 * rng.random() + offset
             clock[worker] += 20

@@ -92,8 +92,8 @@ def test_slices_show_the_score_over_the_value(data: ReportData) -> None:
 
 
 def test_a_log_slice_has_its_geometric_mean_in_the_middle(data: ReportData) -> None:
-    lr = SPACE.parameters["lr"]
-    axis = slices.draw(slices.Slice("lr", lr, [], [], METRICS["accuracy"]))["layout"]["xaxis"]
+    lr = SPACE.parameters["muon_lr"]
+    axis = slices.draw(slices.Slice("muon_lr", lr, [], [], METRICS["accuracy"]))["layout"]["xaxis"]
     assert lr.low is not None
     assert lr.high is not None
     assert axis["type"] == "log"

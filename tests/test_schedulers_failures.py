@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import errno
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
+from model.checkpoint import Checkpoint
 from search.schedulers.failure_streak import FailureStreak
 from search.schedulers.trial_clock import TrialClock
-from search.study.record import NewTrial, TrialRecord, TrialStatus
+from search.study.checkpoints import Checkpoints
+from search.study.record import NewTrial, TrialId, TrialRecord, TrialStatus
 from search.study.study import RunStudy
 from search.tune.trial_scheduler import StudyScheduler
 from search.worker.checkpoint_pace import CheckpointPace
@@ -102,15 +105,24 @@ def test_a_killed_trial_fails_with_the_reason_it_was_killed_for() -> None:
     assert "the worker process died" in str(study.trials()[1].error)
 
 
-def test_a_full_disk_in_a_worker_ends_the_search_and_not_the_trial() -> None:
+class FullDisk(Checkpoints):
+    """Where no checkpoint fits."""
+
+    def write(self, trial: TrialId, checkpoint: Checkpoint) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_full_disk_ends_the_search_and_not_the_trial(tmp_path: Path) -> None:
     study = RunStudy.in_memory()
     rungs = SimpleNamespace(max_epochs=4, grace_period=1, reduction_factor=2, scheduler="asha")
-    scheduler = StudyScheduler(rungs, study)
+    scheduler = StudyScheduler(rungs, study, checkpoints=FullDisk(tmp_path))
     number = study.add_trial(NewTrial(config={"x": 1}, seed=1))
     trial: Any = SimpleNamespace(trial_id="a", config={"trial_number": number})
+    report = {"epoch": 1, "val_score": 0.5, "checkpoint": Checkpoint.of(1, {}, {})}
     with pytest.raises(OSError, match="No space left"):
-        scheduler.on_trial_result(None, trial, {"disk_error": errno.ENOSPC, "error": "No space left"})
-    assert study.trial(number).status is TrialStatus.RUNNING
+        scheduler.on_trial_result(None, trial, report)
+    record = study.trial(number)
+    assert (record.status, record.scores) == (TrialStatus.RUNNING, {}), "no checkpoint, no score"
 
 
 def test_checkpoints_cost_a_twentieth_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:

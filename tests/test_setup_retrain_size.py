@@ -45,7 +45,7 @@ def test_the_cost_is_counted_in_epochs_of_a_trial(images: ImageArrays) -> None:
 
 @pytest.mark.parametrize(
     ("num_trials", "num_baselines", "expected"),
-    [(20, 2, 1), (20, 0, 1), (30, 0, 2), (110, 2, 3), (500, 2, MOST), (1, 0, 1)],
+    [(20, 2, 1), (20, 0, 2), (30, 0, 2), (110, 2, 3), (500, 2, MOST), (1, 0, 1)],
 )
 def test_the_largest_size_that_costs_no_more_than_the_search(
     images: ImageArrays, num_trials: int, num_baselines: int, expected: int

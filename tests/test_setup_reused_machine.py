@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from model.engine import Engine
+from search.machine import machine as machine_module
 from search.machine.machine_cache import reuse_line
 from search.machine.packing import Packing
 from search.machine.slots import Slots
 from search.settings import SearchSettings
-from search.setup import prepare as prepare_module
 from search.setup.prepare import Preparation, prepare
 
 SLOTS = Slots(num_concurrent=2, cpus_per_trial=1, gpus_per_trial=0.0, gpus=0)
@@ -31,8 +31,8 @@ def test_a_second_run_does_not_measure(tmp_path: Path, monkeypatch: pytest.Monke
         return SLOTS, [PACKING]
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(prepare_module, "choose_slots", choose_slots)
-    monkeypatch.setattr(prepare_module, "choose_engine", lambda *_, **__: (Engine(), [{"slowdown": 1.0}]))
+    monkeypatch.setattr(machine_module, "choose_slots", choose_slots)
+    monkeypatch.setattr(machine_module, "choose_engine", lambda *_, **__: (Engine(), [{"slowdown": 1.0}]))
     first, second, other = prepared(16), prepared(16), prepared(8)
     assert measured == [16, 8]
     assert second.machine == first.machine

@@ -32,6 +32,13 @@ def test_the_default_space_decides_every_key(space: SearchSpace) -> None:
     assert not space.parameters.keys() & space.fixed.keys()
 
 
+def test_a_space_read_from_its_own_file_draws_alike(space: SearchSpace) -> None:
+    """A resumed run reads the file, and its proposals must be those of the undisturbed one."""
+    again = network_space(space.to_toml(), Limits(**LIMITS))
+    assert list(again.parameters) == list(space.parameters)
+    assert again.draw(random.Random(5)) == space.draw(random.Random(5))
+
+
 def test_the_default_config_keeps_all_limits(space: SearchSpace) -> None:
     config = space.default_config()
     assert config is not None

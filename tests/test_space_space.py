@@ -44,7 +44,6 @@ def test_a_space_survives_its_file() -> None:
     space = SearchSpace.from_toml(EVERY_KIND)
     again = SearchSpace.from_toml(space.to_toml())
     assert again == space
-    assert list(again.parameters) == list(space.parameters)
     assert again.to_toml() == space.to_toml()
 
 
