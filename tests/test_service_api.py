@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,19 @@ def test_a_bad_setting_is_named_with_its_value(
     [error] = answer.json()["errors"]
     assert error.get("field") == field
     assert words in error["message"]
+
+
+def test_the_forms_example_of_a_search_space_is_accepted_and_kept(client: Client, server: Server) -> None:
+    example = re.search("such as <code>(.+?)</code>", requests.get(f"{server[0]}/submit", timeout=20).text)
+    assert example is not None
+    space = f"{example[1]}\n"
+    assert client.submit(run_name="spaced", space=space)["state"] == "waiting"
+    runs = server[1].runs
+    entry = runs.store.run("spaced")
+    assert entry is not None
+    assert f"--space={runs.folders.space('spaced')}" in entry.arguments
+    assert runs.folders.space("spaced").read_text() == space
+    client.delete("spaced")
 
 
 def test_errors_in_the_search_space_name_their_lines(server: Server) -> None:

@@ -86,7 +86,8 @@ class Runs:
             refusal = Refused(422, "")
             refusal.errors = [{"message": text, "field": "space", "line": line} for line, text in wrong]
             raise refusal
-        if problems := new_run_problems(settings):
+        # The space was just checked; its file is written once nothing else is wrong.
+        if problems := new_run_problems(settings.changed(space=None)):
             raise Refused(422, "\n".join(problems))
         if self.store.run(settings.run_name) is not None:
             raise Refused(409, f"there is a run {settings.run_name} already. Give another name.", field="run_name")
