@@ -170,42 +170,29 @@ def prepare(
 
     `read`: the images of these settings, and `network`: what they name, if these were read before. `cluster`: measured
     and used in place of this machine. `deadline` (by time.monotonic()) ends the measuring of slots; with one,
-    compilation is not tried.
-    UserError, DataError or SpaceError before any work begins.
+    compilation is not tried. UserError, DataError or SpaceError before any work begins.
     """
     device, warnings = choose_device(settings) if cluster is None else ("cuda" if settings.gpus else "cpu", [])
     asked = settings = settings.resolved()
-    modules = None
-    if network is None:
-        network, modules = read_network(settings.network)
+    network, modules = (network, None) if network is not None else read_network(settings.network)
     space_text = read_space(settings)
     data, survey = read or read_images(settings)
     settings = shortened_for_stand_in(settings, data, device)
     settings = lengthened_for_few_images(settings, len(data.examples))
     images = split_images(settings, data)
-    image_size, num_train = int(images.images.shape[1]), len(images.train_indices)
     space = make_space(settings, space_text, images, network)
     network = completed(network, modules)
-    warnings += few_images_notes(asked, settings, space, num_train)
+    warnings += few_images_notes(asked, settings, space, len(images.train_indices))
     measurements: Measurements = {}
     if cluster is not None:
         cluster.check_memory(images.images.nbytes)
         kept, measurements, more = cluster.measured(_workpiece(network, space, images), kept)
         warnings += more
     elif kept is None or kept.engine.device != device:
-        kept, measurements, more = measure_machine(
-            settings, device, _workpiece(network, space, images), deadline, num_cpus=num_cpus()
-        )
+        piece = _workpiece(network, space, images)
+        kept, measurements, more = measure_machine(settings, device, piece, deadline, num_cpus=num_cpus())
         warnings += more
-    describe = partial(
-        describe_config,
-        num_classes=images.num_classes,
-        image_size=image_size,
-        above=settings.min_receptive_field,
-        network=network,
-    )
-    has_seed_config = network.is_built_in and image_size == SEED_IMAGE_SIZE
-    first = given_trials(settings.seed, space, describe, has_seed_config=has_seed_config)
+    first = _given_trials(settings, space, images, network)
     return Preparation(
         network=network,
         settings=with_retrain_size(settings, images, len(first) if settings.baseline else 0),
@@ -219,6 +206,22 @@ def prepare(
         warnings=[*data.warnings, *survey_warnings(survey), *warnings],
         cluster=cluster,
     )
+
+
+def _given_trials(
+    settings: SearchSettings, space: SearchSpace, images: ImageArrays, network: NetworkSource
+) -> list[NewTrial]:
+    """The space's default, after the seed config where its size of images is that of the run."""
+    image_size = int(images.images.shape[1])
+    describe = partial(
+        describe_config,
+        num_classes=images.num_classes,
+        image_size=image_size,
+        above=settings.min_receptive_field,
+        network=network,
+    )
+    has_seed_config = network.is_built_in and image_size == SEED_IMAGE_SIZE
+    return given_trials(settings.seed, space, describe, has_seed_config=has_seed_config)
 
 
 def _workpiece(network: NetworkSource, space: SearchSpace, images: ImageArrays) -> Workpiece:
