@@ -22,7 +22,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -50,13 +50,23 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         folders = Folders(Path(folder) / "results", None)
+        say(f"making {options.finished} finished runs and {options.live} live ones")
         make_finished(folders, options.finished)
         live = make_live(folders, options.live)
+        say("starting the service")
         with served(Path(folder)) as (url, process), growing(live):
             wait_until_read(url, options.finished)
             report = {"finished": options.finished, "live": options.live, "watchers": WATCHERS}
-            report |= measure_requests(url, process, options.seconds) | measure_slowdown(process)
+            say(f"asking for pages for {options.seconds:g} s")
+            report |= measure_requests(url, process, options.seconds)
+            say(f"measuring the slow-down for {NUM_TURNS * TURN_S:g} s")
+            report |= measure_slowdown(process)
     sys.stdout.write(json.dumps(report, indent=2) + "\n")
+
+
+def say(words: str) -> None:
+    """Shows what is done now: making and reading all runs takes minutes on a busy machine."""
+    sys.stderr.write(f"{words}\n")
 
 
 def make_finished(folders: Folders, count: int) -> None:
@@ -152,15 +162,24 @@ def growing(studies: list[RunStudy]) -> Iterator[None]:
 
 def wait_until_read(url: str, count: int) -> None:
     """The service reads new runs in the background."""
-    while requests.get(f"{url}/api/runs?state=finished&page_size=1", timeout=60).json()["num_runs"] < count:
+    address, num_read = f"{url}/api/runs?state=finished&page_size=1", 0
+    while num_read < count:
         time.sleep(1)
+        num_read = requests.get(address, timeout=60).json()["num_runs"]
+        say(f"the service has read {num_read} of {count} finished runs")
+
+
+def watch(answer: requests.Response) -> None:
+    """Reads events until the service ends."""
+    with suppress(requests.RequestException):
+        list(answer.iter_lines())
 
 
 def measure_requests(url: str, process: psutil.Process, seconds: float) -> dict[str, Any]:
     """Times of both pages under load, in ms; memory in MB; share of a core."""
     watchers = [requests.get(f"{url}/api/runs/live{index % 10:02}/events", stream=True) for index in range(WATCHERS)]
     for watcher in watchers:
-        threading.Thread(target=lambda answer: list(answer.iter_lines()), args=(watcher,), daemon=True).start()
+        threading.Thread(target=watch, args=(watcher,), daemon=True).start()
     times: dict[str, list[float]] = {"/": [], "/runs/live03": []}
     session, started, early = requests.Session(), time.monotonic(), 0.0
     cpu_s = sum(process.cpu_times()[:2])

@@ -106,7 +106,8 @@ def note_early_end(steering: Steering, study: RunStudy, display: Display) -> Non
     count, words = f"{ended} of {steering.num_trials} trials", None
     if ended < steering.num_trials:
         if steering.is_stopped:
-            words = f"search stopped by {steering.by}: {count}. Resume with --trials {steering.num_trials} for more"
+            rest = f"To train the rest, resume the run with {steering.num_trials} trials (--trials)"
+            words = f"search stopped by {steering.by} after {count}. {rest}"
         elif steering.time_budget_s is not None:
             spent = f"time budget of {duration(steering.time_budget_s)} used up"
             words = f"{spent}: {count}. Resume the run, or extend it, for more"

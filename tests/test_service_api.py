@@ -58,6 +58,15 @@ def test_a_finished_run_has_the_tables_and_numbers_of_its_folder(client: Client,
     assert len(client.get("runs/done/epochs").json()) == len(run.epochs)
 
 
+def test_a_page_tells_search_and_retraining_apart_and_offers_the_trials_left(server: Server) -> None:
+    view = server[1].runs.view("done")
+    assert view.num_started < view.num_trials
+    page = requests.get(f"{server[0]}/runs/done", timeout=20).text
+    assert "winner after retraining" in page
+    assert f"in the search, trial {view.best_trial}" in page
+    assert f'name="num_trials" inputmode="numeric" size="5" placeholder="5 or more" value="{view.num_trials}"' in page
+
+
 def test_a_list_is_filtered_and_comes_in_pages(client: Client) -> None:
     assert {run["name"] for run in client.runs(state="finished")} == {"done", "other", "third"}
     assert [run["name"] for run in client.runs(text="OTH")] == ["other"]
