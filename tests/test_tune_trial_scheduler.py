@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -135,6 +136,26 @@ def test_the_row_of_a_dead_trial_has_the_workers_own_error(tmp_path: Path, text:
     (tmp_path / "error.txt").write_text(text)
     scheduler_of(study).on_trial_error(None, trial)  # type: ignore[arg-type]
     assert study.trial(0).error == error
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The actor died because its node has died. Node Id: 5\n",
+        "The actor a is unavailable: The actor is temporarily unavailable: RpcError: RPC error: recvmsg:Connection "
+        "reset by peer rpc_code: 14. The task may or may not have been executed on the actor.\n",
+    ],
+)
+def test_a_lost_node_is_no_failure_of_its_trial(tmp_path: Path, text: str) -> None:
+    study = study_of(1)
+    trial = stub("t0", {"trial_number": 0})
+    trial.status, trial.should_recover = Trial.RUNNING, lambda: False
+    trial.run_metadata = SimpleNamespace(num_failures=1)
+    trial.error_file = str(tmp_path / "error.txt")
+    (tmp_path / "error.txt").write_text(f"Failure # 1 (x)\n{text}")
+    scheduler_of(study).on_trial_error(None, trial)  # type: ignore[arg-type]
+    assert study.trial(0).status is TrialStatus.RUNNING
+    assert trial.run_metadata.num_failures == 0
 
 
 def test_failed_and_diverged_trials_scores_still_count_at_a_rung() -> None:

@@ -27,8 +27,8 @@ from search.worker.trainable import trial_of
 WORKER_DIED = "the worker process died again and again; the usual cause is too little memory"
 EPOCH_METRICS = ("train_loss", "val_loss", "val_accuracy", "val_error", "lr", "seconds", "images_per_s", "worker")
 """The parts of a report that the record keeps besides the score."""
-_NODE_DIED = "its node has died"
-"""What Ray says of a worker whose node is gone."""
+_NODE_LOST = re.compile("its node has died|actor is temporarily unavailable")
+"""What Ray says of a worker whose node is gone, the second if it notices the broken connection before the death."""
 _NUM_WRITERS = 4
 _WRITE_PATIENCE_S = 0.05
 """A short write is waited for at once. During a longer one Ray's loop goes on, but may notice its end 0.1 s late."""
@@ -151,10 +151,10 @@ class StudyScheduler(StateIsInStudy, FIFOScheduler):
         return _answer(self._rule.reach(number, epoch, score) or self._leaves(number, epoch))
 
     def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
-        """A worker died. The trial has failed unless it starts again, which it does whenever a whole node died."""
+        """A worker died. The trial has failed unless it starts again, which it does whenever a whole node was lost."""
         if (held := self._held.pop(trial.trial_id, None)) is not None:
             wait([held[1]])
-        if _NODE_DIED in _last_failure(trial):
+        if _NODE_LOST.search(_last_failure(trial)):
             # Not the trial's failure: Ray starts it again, or ends it, and then the searcher suggests it again.
             trial.run_metadata.num_failures -= 1
             return
