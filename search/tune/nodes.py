@@ -14,7 +14,8 @@ from search.machine.slots import Slots
 
 CPU_KIND = "CPU"
 KIND_LABEL = "ray.io/accelerator-type"
-_CHECK_S = 25.0
+_CHECK_S = 60.0
+"""A busy node may need half a minute to start a worker."""
 _ROOM_FOR_OTHERS = 64 * 2**20
 """Bytes of an object store besides the images: checkpoints on their way, Ray's own objects."""
 
