@@ -26,9 +26,10 @@ test-core-faults: $(VENV)/.installed-dev
 test-postgres: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m postgres
 
-# The service in a real browser, killed, and asked nonsense at length; without Chromium the first is skipped.
+# The service in a real browser, its runs killed, and asked nonsense at length; without Chromium the first is skipped.
+# The service itself is killed by `make test-faults`: that takes minutes.
 test-service: $(VENV)/.installed-dev
-	SERVICE_EXAMPLES=50 $(BIN)/python -m pytest tests/test_service_browser.py tests/test_service_faults.py tests/test_service_openapi.py
+	SERVICE_EXAMPLES=50 $(BIN)/python -m pytest -k 'not lose_no_run' tests/test_service_browser.py tests/test_service_faults.py tests/test_service_openapi.py
 
 test-faults: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m faults -n 3 --dist loadfile --no-loadscope-reorder
