@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import shutil
 import tarfile
@@ -156,3 +157,25 @@ def test_an_archive_without_images_is_refused_with_inspects_words(data_sets: Dat
 def test_a_bad_name_is_refused(data_sets: DataSets, name: str) -> None:
     with pytest.raises(Refused, match="name must be"):
         data_sets.begin(name)
+
+
+def test_damaged_contents_are_refused(tmp_path: Path) -> None:
+    archive = zip_of(tmp_path / "archive", ("a/x.png", bytes(range(256)) * 40))
+    with zipfile.ZipFile(archive) as opened:
+        start = opened.infolist()[0].header_offset + 30 + len("a/x.png")
+    content = bytearray(archive.read_bytes())
+    content[start : start + 8] = b"\xff" * 8
+    archive.write_bytes(content)
+    with pytest.raises(Refused) as refusal:
+        unpack(archive, tmp_path / "images", max_bytes=LIMIT)
+    assert (refusal.value.status, "error" in str(refusal.value)) == (422, True)
+
+
+def test_a_full_disk_is_not_the_archives_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("search.service.data_sets._copy", full)
+    with pytest.raises(Refused, match="No space left on device") as refusal:
+        unpack(zip_of(tmp_path / "archive", ("a/x.png", b"1")), tmp_path / "images", max_bytes=LIMIT)
+    assert refusal.value.status == 507

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lzma
 import shutil
 import subprocess
 import sys
@@ -9,11 +10,13 @@ import tarfile
 import tempfile
 import threading
 import zipfile
+import zlib
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
 
+from search.files import DISK_ERRORS
 from search.service.runs import Refused
 from search.service.store import Store
 from search.service.submission import DATASET_PATTERN
@@ -92,6 +95,13 @@ class DataSets:
         return {"name": name, "owner": owner, "survey": survey}
 
 
+_DAMAGED = (
+    zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError,
+    EOFError, NotImplementedError, RuntimeError, OSError,
+)  # fmt: skip
+"""What is raised for an archive that is cut off, encrypted, packed in an unknown way, or has one name twice."""
+
+
 def unpack(archive: Path, folder: Path, *, max_bytes: int) -> None:
     """The files of a zip or tar in a new folder. Refused for links, paths out of it, and too many or large files."""
     folder.mkdir()
@@ -105,7 +115,9 @@ def unpack(archive: Path, folder: Path, *, max_bytes: int) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("xb") as target:
                 _copy(member, target)
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, NotImplementedError, RuntimeError, OSError) as error:
+    except _DAMAGED as error:
+        if isinstance(error, OSError) and error.errno in DISK_ERRORS:
+            raise Refused(507, f"the service cannot write the data set ({error.strerror}). Ask for room.") from None
         raise Refused(422, f"the archive cannot be unpacked ({type(error).__name__}). Make it again.") from None
 
 
