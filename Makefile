@@ -59,5 +59,5 @@ $(VENV)/.installed: pyproject.toml
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --editable '.[dev,service]'
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $@
