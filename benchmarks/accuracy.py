@@ -18,7 +18,8 @@ import torch
 from benchmarks.conditions import parser, write_result
 from model.config import SEED_CONFIG
 from model.data import channel_statistics, load_training_data
-from model.engine import Engine, choose_engine
+from model.engine import Engine
+from model.engine_choice import choose_engine
 from model.split_images import ImageTensors
 from model.splits import stratified_split, stratified_subset
 from model.training import EpochMetrics, Training, train_epochs

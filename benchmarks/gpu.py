@@ -28,7 +28,8 @@ from benchmarks.pairs import measure_pairs
 from benchmarks.training import random_images, shared_images, usual_epoch
 from model.config import SEED_CONFIG, TrainConfig
 from model.device_errors import telling_line
-from model.engine import STEPS_PER_TRAINING, Engine, choose_engine, give_back_memory
+from model.engine import Engine, give_back_memory
+from model.engine_choice import STEPS_PER_TRAINING, choose_engine
 from model.split_images import ImageTensors
 from model.training import Training
 from search.machine.packing import MEASURE_S, throughput_processes

@@ -11,7 +11,7 @@ import statistics
 
 from benchmarks.conditions import parser, write_result
 from model.config import SEED_CONFIG
-from model.engine import choose_engine
+from model.engine_choice import choose_engine
 from search.machine.packing import MEASURE_S, cpu_candidates, gpu_candidates, throughput_processes
 
 

@@ -23,7 +23,8 @@ from benchmarks.conditions import parser, write_result
 from benchmarks.pairs import measure_pairs
 from model.config import SEED_CONFIG
 from model.data import load_training_data
-from model.engine import Engine, choose_engine
+from model.engine import Engine
+from model.engine_choice import choose_engine
 from model.split_images import ImageTensors, on_device
 from model.survey import ImageSurvey
 from search.machine.machine import Machine

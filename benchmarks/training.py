@@ -22,7 +22,8 @@ from benchmarks.pairs import measure_pairs
 from benchmarks.references import BATCH_SIZE, MEAN, STD, convolutions_alone, loader, usual_network
 from model.config import SEED_CONFIG
 from model.data import load_training_data
-from model.engine import Engine, choose_engine, synchronise
+from model.engine import Engine, synchronise
+from model.engine_choice import choose_engine
 from model.split_images import ImageTensors
 from model.training import Training
 

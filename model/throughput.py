@@ -22,7 +22,8 @@ import torch
 from model.builder import Builder
 from model.config import TrainConfig
 from model.device_errors import telling_line
-from model.engine import Engine, choose_engine, measure_step
+from model.engine import Engine
+from model.engine_choice import choose_engine, measure_step
 from model.network_source import BUILT_IN, NetworkSource, builder_of
 from model.probe import SEED_PROBE, Probe
 from model.split_images import ImageTensors

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from model.engine import Engine, choose_engine
+from model.engine import Engine
+from model.engine_choice import choose_engine
 from search.errors import UserError
 from search.machine import gpus
 from search.machine.gpus import choose_gpu_engine

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from model.augment import Augmentation, augment
 from model.config import SEED_CONFIG, TrainConfig
-from model.engine import _PROBE_STEPS, Engine, choose_engine
+from model.engine import Engine
+from model.engine_choice import _PROBE_STEPS, choose_engine
 from model.evaluation import evaluate
 from model.network import build
 from model.seeds import derive_seed
@@ -171,8 +172,8 @@ def test_a_gpus_slow_first_step_does_not_decide_on_its_engine(device: str, monke
     now = [0.0]
     steps = iter([0.9, 0.009, 0.009, 0.9, 0.005, 0.005, 0.9, 0.002, 0.002])
     monkeypatch.setitem(_PROBE_STEPS, "cuda", 2)
-    monkeypatch.setattr("model.engine.synchronise", lambda engine: now.append(now[-1] + next(steps)))
-    monkeypatch.setattr("model.engine.time.perf_counter", lambda: now[-1])
+    monkeypatch.setattr("model.engine_choice.synchronise", lambda engine: now.append(now[-1] + next(steps)))
+    monkeypatch.setattr("model.engine_choice.time.perf_counter", lambda: now[-1])
     engine, rows = choose_engine(device, num_threads=1, steps_per_training=0)
     assert [row["step_ms"] for row in rows] == pytest.approx([9, 5, 2])
     assert [row["setup_ms"] for row in rows] == pytest.approx([900, 900, 900])

@@ -17,7 +17,8 @@ from benchmarks.graphed_step import graphed_epoch
 from model.augment import Augmentation, augment
 from model.config import SEED_CONFIG, TrainConfig
 from model.data import load_training_data
-from model.engine import Engine, choose_engine
+from model.engine import Engine
+from model.engine_choice import choose_engine
 from model.evaluation import evaluate
 from model.split_images import ImageArrays, ImageTensors, on_device
 from model.splits import stratified_split

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from model.engine import Engine, choose_engine
+from model.engine import Engine
+from model.engine_choice import choose_engine
 from model.probe import Probe
 
 

@@ -23,7 +23,7 @@ from benchmarks.record_curves.plan import Job, default_space, draw_configs, plan
 from benchmarks.record_curves.recording import Journal, train_missing, training_processes
 from benchmarks.record_curves.table import make_table, save_table
 from model.data import DataError, load_training_data
-from model.engine import choose_engine
+from model.engine_choice import choose_engine
 from model.split_images import ImageArrays
 
 _SEED = 0

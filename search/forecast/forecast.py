@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from model.engine import Engine, measure_step
+from model.engine import Engine
+from model.engine_choice import measure_step
 from model.probe import Probe
 from search.machine.slots import Slots
 from search.schedulers.expected_epochs import expected_epochs

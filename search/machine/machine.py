@@ -11,7 +11,8 @@ from typing import Any
 
 from model.builder import error_text
 from model.config import TrainConfig
-from model.engine import STEPS_PER_TRAINING, Engine, choose_engine
+from model.engine import Engine
+from model.engine_choice import STEPS_PER_TRAINING, choose_engine
 from model.network_source import NetworkSource, builder_of
 from model.probe import SEED_PROBE, Probe
 from model.shipped_modules import user_place
