@@ -44,6 +44,7 @@ class RunView(BaseModel):
     trials: dict[str, int] = {}
     """Trials by status."""
     epochs: int = 0
+    """Of all trials, those that were trained again included."""
     num_retrained: int = 0
     metric: str = "accuracy"
     best_validation: float | None = None
@@ -58,6 +59,10 @@ class RunView(BaseModel):
     warnings: list[str] = []
     forecast_s: float | None = None
     seconds_left: float | None = None
+    """None unless the run goes on."""
+    time_budget_s: float | None = None
+    steering: str | None = None
+    """What was asked for and holds now, such as "paused by ada"."""
     wishes: list[dict[str, Any]] = []
     """What was asked of the run while it went on: words, by, at and answer."""
     rows: Annotated[list[dict[str, Any]], Field(exclude=True)] = []

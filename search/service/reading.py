@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
@@ -14,10 +13,11 @@ from search.analysis.best_so_far import best_so_far
 from search.analysis.results import Run
 from search.analysis.verdict import ConfigResult
 from search.schedulers.expected_epochs import expected_epochs
-from search.setup.document import RunDocument
+from search.schedulers.steering import Steering
 from search.study.finals import RetrainPlan
 from search.study.ranking import rank_trials
-from search.study.record import TrialRecord, TrialStatus
+from search.study.record import TrialRecord, TrialStatus, num_ended
+from search.study.study import EARLY_END_NOTE
 from search.study.wishes import AskedWish
 from search.text import score_text
 
@@ -25,7 +25,7 @@ NUM_CURVE_POINTS = 60
 MAX_ROWS = 500
 """Trials in the table of a page; the API gives all."""
 _FILES = ("run.toml", "study.db", "summary.md")
-_SHAPE = "1"
+_SHAPE = "2"
 """Of what `summarize` returns; raise it, and kept summaries are made again."""
 
 
@@ -52,7 +52,7 @@ def summarize(run: Run) -> dict[str, Any]:
         "num_trials": document.settings.num_trials,
         "num_started": len(started),
         "trials": dict(sorted(counts.items())),
-        "epochs": sum(record.epochs_trained for record in records),
+        "epochs": sum(record.epochs_spent for record in records),
         "num_retrained": len(run.retrain_records),
         "metric": metric.name,
         "best_validation": None if not ranked else _value(metric, ranked[0].last_score),
@@ -62,7 +62,9 @@ def summarize(run: Run) -> dict[str, Any]:
         "verdict": run.result.verdict,
         "warnings": run.warnings,
         "forecast_s": (document.forecast or {}).get("wall_s"),
-        "seconds_left": _seconds_left(document, records, len(run.retrain_records)),
+        "seconds_left": _seconds_left(run),
+        "time_budget_s": document.settings.time_budget_s,
+        "steering": run.steering,
         "rows": [_row(record, metric) for record in started[:MAX_ROWS]],
         "wishes": [_wish(asked) for asked in run.wishes],
     }
@@ -114,21 +116,20 @@ def _thinned(scores: Sequence[float]) -> list[float]:
     return [round(score, 4) for score in (*scores[:-1:step], scores[-1])]
 
 
-def _seconds_left(document: RunDocument, records: Sequence[TrialRecord], num_retrained: int) -> float | None:
-    """Time until the retraining has ended, at the pace since the first epoch; None before an epoch has ended."""
-    settings = document.settings
-    times = [
-        float(metrics["recorded_at"])
-        for record in records
-        for metrics in record.epoch_metrics.values()
-        if "recorded_at" in metrics
-    ]
-    if not times:
+def _seconds_left(run: Run) -> float | None:
+    """Time until the last retraining has ended, at the pace of all epochs so far; None before one has ended and while
+    the run is paused."""
+    settings, retrains, num_slots = run.settings, run.retrain_records, run.document.slots.num_concurrent
+    steering = Steering.of(settings, run.wishes, num_slots=num_slots)
+    spent = sum(record.epochs_spent for record in run.records)
+    trained = spent + sum(retrain.epochs_trained for retrain in retrains)
+    if trained == 0 or steering.is_paused:
         return None
-    plan = RetrainPlan.of(settings)
-    retraining = settings.max_epochs * plan.num_trainings(2 if settings.baseline else 0)
-    total = expected_epochs(settings, settings.num_trials) + retraining
-    done = sum(record.epochs_trained for record in records) + settings.max_epochs * num_retrained
-    # Its first epoch took as long as any other.
-    first_s = max(time.time(), max(times)) - min(times)
-    return None if done < 2 else max(0.0, first_s / (done - 1) * (total - done))
+    seconds = sum(record.seconds for record in run.records) + sum(retrain.seconds for retrain in retrains)
+    # What was asked may have no note yet, and a search that its time has ended no wish.
+    is_searched = steering.is_stopped or run.study.notes().get(EARLY_END_NOTE)
+    is_searched = is_searched or num_ended(run.records) >= settings.num_trials
+    left = 0.0 if is_searched else max(0.0, expected_epochs(settings, settings.num_trials) - spent)
+    planned = RetrainPlan.of(settings).num_trainings(2 if settings.baseline else 0)
+    left += settings.max_epochs * max(0, planned - len(retrains))
+    return seconds / trained * left / (steering.num_slots or num_slots)

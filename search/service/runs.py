@@ -139,7 +139,7 @@ class Runs:
         if entry is None:
             is_over = summary.get("test_result") is not None
             state = "finished" if is_over else "running" if self.supervisor.is_running(name) else "unfinished"
-            return RunView(**{**summary, "name": name, "state": state})
+            return RunView(**{**summary, "name": name, "state": state, **_of_now(summary, state, None)})
         request = entry.request
         kept = {
             **{key: getattr(entry, key) for key in _ENTRY_FIELDS},
@@ -148,7 +148,8 @@ class Runs:
             "dataset": summary.get("dataset") or request.get("dataset", "digits"),
             "num_trials": summary.get("num_trials") or request.get("num_trials", 20),
         }
-        return RunView(**{**summary, **kept, "state": str(entry.state)})
+        state = str(entry.state)
+        return RunView(**{**summary, **kept, "state": state, **_of_now(summary, state, entry.started)})
 
     def steer(self, name: str, wish: Wish, caller: Caller) -> RunView:
         """Passes a wish on to a run that goes on, starts one again that has ended, or takes one from the queue."""
@@ -183,7 +184,8 @@ class Runs:
     def _start_again(self, name: str, entry: RunEntry | None, wish: Wish, caller: Caller) -> None:
         if wish.action not in (None, "continue") or wish.num_slots is not None or wish.time_budget_s is not None:
             raise Refused(409, "the run has ended. It can be continued, or given more trials.")
-        started = int(self.supervisor.summaries.get(name, {}).get("num_started", 0))
+        summary = self.supervisor.summaries.get(name, {})
+        started = int(summary.get("num_started", 0))
         if wish.num_trials is not None and wish.num_trials < started:
             raise Refused(422, f"this run has {started} trials already. Give that many or more.", field="num_trials")
         if entry is None:
@@ -193,6 +195,8 @@ class Runs:
                 name=name, owner=caller.name, request={}, arguments=(), num_gpus=settings.gpus, cores=cores
             )  # fmt: skip
             self.store.add(entry)
+        if summary.get("test_result") is None and (summary.get("steering") or "").startswith("paused"):
+            control(self.folders.run(name), Wish(action="continue"), by=caller.name)
         changes = {"num_trials": wish.num_trials} if wish.num_trials is not None else {}
         self.store.change(name, state=RunState.WAITING, num_deaths=0, not_before=0.0, last_line="", **changes)
 
@@ -232,3 +236,14 @@ class Runs:
         if not caller.may_steer(view.owner):
             owner = view.owner or "somebody who did not use the service"
             raise Refused(403, f"the run is {owner}'s. Only the owner or an admin may do this.")
+
+
+def _of_now(summary: Mapping[str, Any], state: str, started: float | None) -> dict[str, Any]:
+    """What holds only while a run goes on: the time left, which its budget may cut short, and how it is steered."""
+    if state != "running":
+        return {"seconds_left": None, "steering": None}
+    left, budget = summary.get("seconds_left"), summary.get("time_budget_s")
+    was_paused = any("pause" in wish["words"] for wish in summary.get("wishes", ()))  # that time is not counted
+    if left is None or budget is None or started is None or was_paused:
+        return {}
+    return {"seconds_left": min(left, max(0.0, started + budget - time.time()))}
