@@ -13,7 +13,8 @@ from fabricated_run import add_retrains, add_trials, make_run, reread
 from rich.console import Console
 
 import tune_main
-from search.analysis.compare import Comparison, Section, compare_runs, comparison_lines
+from search.analysis.compare import Comparison, compare_runs, comparison_lines
+from search.analysis.compared_sections import Section
 from search.analysis.results import Run, load_run
 from search.errors import UserError
 from search.report.comparison_page import comparison_page, write_comparison

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from search.analysis.compare import NOTHING, compare_runs
+from search.analysis.compare import compare_runs
+from search.analysis.compared_sections import NOTHING
 from search.analysis.results import Run
 from search.report.pictures.style import metric_layout, safe_text, values_of
 
