@@ -131,11 +131,11 @@ COMMANDS: dict[str, tuple[str, dict[str, dict[str, Any]]]] = {
                 "metavar": "GB",
                 "help": "largest archive of a data set, packed and unpacked",
             },
-            "--root-path": {
-                "default": "",
-                "metavar": "PATH",
-                "help": "path at which a reverse proxy shows the service, such as /convladder",
+            "--url": {
+                "metavar": "URL",
+                "help": "where people reach the service through a reverse proxy, such as https://lab.example/convladder",
             },
+            "--notify": {"metavar": "URL", "help": "as of a search; also when a run has failed and when none is left"},
         },
     ),
     "control": (

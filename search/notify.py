@@ -13,6 +13,7 @@ import urllib.request
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import psutil
@@ -27,14 +28,29 @@ PATIENCE_S = 30.0
 _SECRET = "CONVLADDER_WEBHOOK_SECRET"
 _TIMEOUT_S = 10.0
 _NUM_ATTEMPTS = 2
-Event = Literal["ended", "cut_off", "new_best"]
+NOTIFY = "CONVLADDER_NOTIFY"
+"""The environment variable that stands for --notify."""
+OWNER, LINK = "CONVLADDER_OWNER", "CONVLADDER_LINK"
+"""Environment variables that name a run's owner and page; the service sets them for its runs."""
+Event = Literal["ended", "cut_off", "new_best", "failed", "queue_empty"]
+
+
+@dataclass(frozen=True)
+class About:
+    """The run that word is of."""
+
+    run: str
+    owner: str
+    link: str
+
+
 Send = Callable[[str, str, Mapping[str, Any]], None]
 """Sends (title, text, facts) and raises if it does not arrive."""
 
 
 def notify_url(settings: SearchSettings) -> str | None:
     """Where word of a run goes; None if nobody asked for it."""
-    return settings.notify or os.environ.get("CONVLADDER_NOTIFY") or None
+    return settings.notify or os.environ.get(NOTIFY) or None
 
 
 def make_sender(url: str) -> Send:
@@ -56,40 +72,28 @@ def make_sender(url: str) -> Send:
     return lambda _title, _text, facts: _post(url, facts, secret)
 
 
-class Notifier:
-    """Sends word in a thread of its own. A failure is one warning and does not disturb the run."""
+class Messenger:
+    """Sends word in a thread of its own. A failure is one warning and disturbs nothing."""
 
-    def __init__(self, settings: SearchSettings, warn: Callable[[str], None]) -> None:
-        url = notify_url(settings)
+    def __init__(self, url: str | None, warn: Callable[[str], None]) -> None:
+        """`url` None sends nothing. ValueError as for `make_sender`."""
         self._send = None if url is None else make_sender(url)
         self._warn = warn
-        self._run, self._link = settings.run_name, (settings.run_dir / "report.html").absolute().as_uri()
         self._pool = ThreadPoolExecutor(1, "notify")
         self._sent: list[Future[None]] = []
-        self._best = 0.0
         self._has_failed = False
 
-    def tell(self, event: Event, words: str, accuracy: float | None = None, interval: Any = None) -> None:
+    def tell(self, event: Event, about: About, words: str, accuracy: float | None = None, interval: Any = None) -> None:
         """Queues word of an event. `accuracy`: a fraction; `interval`: its 95 % interval."""
         if self._send is None:
             return
-        owner = psutil.Process().username()
         facts = {
-            "event": event, "run": self._run, "owner": owner, "words": words, "accuracy": accuracy,
-            "interval": interval and list(interval), "link": self._link, "at": time.time(),
+            "event": event, **asdict(about), "words": words, "accuracy": accuracy,
+            "interval": interval and list(interval), "at": time.time(),
         }  # fmt: skip
-        self._sent.append(self._pool.submit(self._try, f"{self._run}: {event.replace('_', ' ')}", words, facts))
-
-    def trial_ended(self, record: TrialRecord, num_val: int) -> None:
-        """Tells of a full-length trial that is better than all before. `num_val`: validation images."""
-        score = record.last_score
-        if record.status is TrialStatus.COMPLETED and score is not None and score > self._best:
-            from search.estimates import proportion_interval  # takes seconds, which bad options should not wait for
-
-            self._best = score
-            low, high = proportion_interval(round(score * num_val), num_val)
-            words = f"trial {record.number} has validation accuracy {_accuracy(score, low, high)}, the best so far"
-            self.tell("new_best", words, score, (low, high))
+        title = f"{about.run}: {event.replace('_', ' ')}"
+        self._sent = [one for one in self._sent if not one.done()]
+        self._sent.append(self._pool.submit(self._try, title, words, facts))
 
     def close(self) -> None:
         """Waits until all has been sent, at most `PATIENCE_S`."""
@@ -98,7 +102,7 @@ class Notifier:
 
     def _try(self, title: str, words: str, facts: Mapping[str, Any]) -> None:
         assert self._send is not None
-        text = f"{words}\nrun {self._run} of {facts['owner']}\n{self._link}"
+        text = f"{words}\nrun {facts['run']} of {facts['owner']}\n{facts['link']}"
         for attempt in range(1, _NUM_ATTEMPTS + 1):
             try:
                 self._send(title, text, facts)
@@ -107,7 +111,44 @@ class Notifier:
                 reason = " ".join(str(error).split())[:200] or type(error).__name__
                 if attempt == _NUM_ATTEMPTS and not self._has_failed:
                     self._has_failed = True
-                    self._warn(f"--notify: no word arrived, the run goes on without: {reason}")
+                    self._warn(f"--notify: no word arrived, it goes on without: {reason}")
+
+
+class Notifier:
+    """Tells of one run."""
+
+    def __init__(self, settings: SearchSettings, warn: Callable[[str], None]) -> None:
+        self._messenger = Messenger(notify_url(settings), warn)
+        self._about = About(
+            run=settings.run_name,
+            owner=os.environ.get(OWNER) or psutil.Process().username(),
+            link=os.environ.get(LINK) or (settings.run_dir / "report.html").absolute().as_uri(),
+        )
+        self._best: float | None = None
+        self._found: tuple[float | None, Any] = (None, None)
+
+    def tell(self, event: Event, words: str, accuracy: float | None = None, interval: Any = None) -> None:
+        """Queues word of an event; without an accuracy, with the best so far. See `Messenger.tell`."""
+        found = self._found if accuracy is None else (accuracy, interval)
+        self._messenger.tell(event, self._about, words, *found)
+
+    def trial_ended(self, record: TrialRecord, num_val: int) -> None:
+        """Tells of a full-length trial that is better than all before. `num_val`: validation images."""
+        score, accuracy = record.last_score, record.last_accuracy
+        if record.status is not TrialStatus.COMPLETED or score is None or accuracy is None:
+            return
+        if self._best is None or score > self._best:
+            from search.estimates import proportion_interval  # takes seconds, which bad options should not wait for
+
+            self._best = score
+            low, high = proportion_interval(round(accuracy * num_val), num_val)
+            self._found = accuracy, (low, high)
+            words = f"trial {record.number} has validation accuracy {_accuracy(accuracy, low, high)}, the best so far"
+            self.tell("new_best", words)
+
+    def close(self) -> None:
+        """Waits until all has been sent."""
+        self._messenger.close()
 
 
 @contextlib.contextmanager

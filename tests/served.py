@@ -16,6 +16,7 @@ import uvicorn
 from fabricated_run import add_finals, add_retrains, add_trials, finalist_numbers, make_run
 
 from search.analysis.results import Run, load_run
+from search.notify import Messenger
 from search.paths import sqlite_url
 from search.report.page import write_report
 from search.service.app import make_app
@@ -24,6 +25,7 @@ from search.service.queue import Devices
 from search.service.serve import Server
 from search.service.store import RunEntry, RunState
 from search.service.submission import Folders
+from search.service.word import Word
 
 
 @contextlib.contextmanager
@@ -34,13 +36,15 @@ def served(
     root_path: str = "",
     gpus: tuple[str, ...] = (),
     max_upload_bytes: int = 1_000_000,
+    notify: str | None = None,
 ) -> Iterator[tuple[str, Service]]:
     """The address of a service on `folder`/results and `folder`/datasets, and the service itself."""
     folders = Folders(folder / "results", folder / "datasets")
     for path in (folders.results, folders.datasets):
         assert path is not None
         path.mkdir(exist_ok=True)
-    limits: dict[str, Any] = {"needs_tokens": needs_tokens, "max_upload_bytes": max_upload_bytes}
+    word = Word(Messenger(notify, print), f"https://lab.example{root_path}")
+    limits: dict[str, Any] = {"needs_tokens": needs_tokens, "max_upload_bytes": max_upload_bytes, "word": word}
     with (
         opened_service(folders, Devices(gpus, (0, 1)), patience_s=(0.1,), **limits) as service,
         socket.create_server(("127.0.0.1", 0)) as listening,

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import hmac
 import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
+from webhooks import Received, webhook_receiver
 
 import tune_main
 from search import SearchSettings
@@ -24,28 +23,12 @@ from search.study.study import RunStudy
 
 pytest.importorskip("apprise", reason="the extra [notify] is not installed")
 SECRET = "whsec_" + base64.b64encode(b"a secret of the lab").decode()
-Received = list[tuple[dict[str, str], bytes]]
 
 
 @pytest.fixture
 def receiver() -> Iterator[tuple[str, Received]]:
-    """The address of a server, and the headers and bodies that it got."""
-    received: Received = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            received.append(({name.lower(): value for name, value in self.headers.items()}, body))
-            self.send_response(500 if self.path == "/broken" else 204)
-            self.end_headers()
-
-        def log_message(self, *_args: Any) -> None:
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}", received
-    server.shutdown()
+    with webhook_receiver() as both:
+        yield both
 
 
 @pytest.fixture(autouse=True)
@@ -75,6 +58,17 @@ def test_a_webhook_says_what_happened_and_is_signed(receiver: tuple[str, Receive
     assert headers["webhook-signature"] == f"v1,{expected}"
 
 
+def test_the_service_says_whose_a_run_is_and_where_its_page(
+    receiver: tuple[str, Received], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CONVLADDER_OWNER", "ada")
+    monkeypatch.setenv("CONVLADDER_LINK", "https://lab.example/runs/mine")
+    with notifying(settings_for(receiver[0]), pytest.fail) as notifier:
+        notifier.tell("ended", "a")
+    facts = json.loads(receiver[1][0][1])
+    assert (facts["owner"], facts["link"]) == ("ada", "https://lab.example/runs/mine")
+
+
 def test_apprise_gets_title_and_text(receiver: tuple[str, Received]) -> None:
     address, received = receiver
     with notifying(settings_for(address.replace("http:", "json:")), pytest.fail) as notifier:
@@ -90,7 +84,7 @@ def test_each_full_length_trial_that_is_better_is_told_with_its_interval(receive
     with notifying(settings_for(address), pytest.fail) as notifier:
         for score, status in ((0.5, "completed"), (0.9, "stopped"), (0.4, "completed"), (0.75, "completed")):
             number = study.add_trial(NewTrial(config={}, seed=0))
-            study.record_epoch(number, epoch=9, score=score, metrics={})
+            study.record_epoch(number, epoch=9, score=score, metrics={"val_accuracy": score})
             study.finish(number, TrialStatus(status), value=score)
             notifier.trial_ended(study.trial(number), 100)
     told = [json.loads(body) for _headers, body in received]
@@ -98,6 +92,21 @@ def test_each_full_length_trial_that_is_better_is_told_with_its_interval(receive
     low, high = told[0]["interval"]
     # Wilson's interval of 50 in 100, by its formula.
     assert (low, high) == pytest.approx((0.40383, 0.59617), abs=1e-4)
+
+
+def test_a_better_trial_is_told_whatever_the_metric_and_with_what_cuts_the_run_off(
+    receiver: tuple[str, Received],
+) -> None:
+    study = RunStudy.in_memory()
+    number = study.add_trial(NewTrial(config={}, seed=0))
+    study.record_epoch(number, epoch=9, score=-0.7, metrics={"val_accuracy": 0.5})  # of a log loss
+    study.finish(number, TrialStatus.COMPLETED, value=-0.7)
+    with contextlib.suppress(RunFailed), notifying(settings_for(receiver[0]), pytest.fail) as notifier:
+        notifier.trial_ended(study.trial(number), 100)
+        raise RunFailed("the disk is full")
+    told = [json.loads(body) for _headers, body in receiver[1]]
+    assert [(one["event"], one["accuracy"]) for one in told] == [("new_best", 0.5), ("cut_off", 0.5)]
+    assert told[0]["interval"] == told[1]["interval"]
 
 
 def test_what_ends_a_run_early_is_told(receiver: tuple[str, Received]) -> None:
@@ -114,7 +123,7 @@ def test_a_receiver_that_fails_is_one_warning(receiver: tuple[str, Received]) ->
         notifier.tell("ended", "b")
     assert len(receiver[1]) == 4, "each is tried twice"
     [warning] = warnings
-    assert "the run goes on without: HTTP Error 500" in warning
+    assert "it goes on without: HTTP Error 500" in warning
 
 
 def test_nobody_is_told_unless_someone_asked(monkeypatch: pytest.MonkeyPatch, receiver: tuple[str, Received]) -> None:

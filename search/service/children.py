@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,10 @@ _TIME_TOLERANCE_S = 2.0
 """psutil computes a process's start from the clock, which may be set."""
 
 
-def start(arguments: Sequence[str], devices: Devices, *, log: Path, exit_file: Path) -> tuple[int, float]:
-    """Starts tune_main.py; returns the process's id and the Unix time of its start.
+def start(
+    arguments: Sequence[str], devices: Devices, *, log: Path, exit_file: Path, environment: Mapping[str, str]
+) -> tuple[int, float]:
+    """Starts tune_main.py, with more `environment`; returns the process's id and the Unix time of its start.
 
     Call it from one thread only: a child inherits the CPU cores of the thread that starts it.
     """
@@ -41,7 +43,7 @@ def start(arguments: Sequence[str], devices: Devices, *, log: Path, exit_file: P
             stderr=subprocess.STDOUT,
             cwd=log.parent,
             start_new_session=True,
-            env={**os.environ, "CUDA_VISIBLE_DEVICES": ",".join(devices.gpus)},
+            env={**os.environ, **environment, "CUDA_VISIBLE_DEVICES": ",".join(devices.gpus)},
         )
     return process.pid, psutil.Process(process.pid).create_time()
 

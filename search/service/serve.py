@@ -7,17 +7,21 @@ import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import uvicorn
 
 from search.errors import UserError
 from search.machine.gpus import num_gpus
+from search.notify import NOTIFY, Messenger
 from search.service.access import Access, is_loopback
 from search.service.app import make_app
 from search.service.context import opened_service, store_of
 from search.service.events import Events
 from search.service.queue import Devices
 from search.service.submission import Folders
+from search.service.word import Word
+from search.setup.extras import notify_problem
 
 MAX_CONNECTIONS = 2000
 _USAGE = "`serve token add NAME --role viewer|member|admin`, `serve token list` or `serve token remove NAME`"
@@ -46,9 +50,16 @@ def serve(options: argparse.Namespace, say: Callable[[str], None]) -> int:
         _change_tokens(folders, options.words, options.role, say)
         return 0
     needs_tokens = not is_loopback(options.host)
+    address = (options.url or f"http://{options.host}:{options.port}").rstrip("/")
     max_upload_bytes = int(options.max_upload_gb * 1e9)
     with (
-        opened_service(folders, _devices(), needs_tokens=needs_tokens, max_upload_bytes=max_upload_bytes) as service,
+        opened_service(
+            folders,
+            _devices(),
+            needs_tokens=needs_tokens,
+            max_upload_bytes=max_upload_bytes,
+            word=Word(Messenger(_notify_url(options.notify), say), address),
+        ) as service,
         _listening(options.host, options.port) as listening,
     ):
         if needs_tokens and not service.access.tokens():
@@ -56,7 +67,6 @@ def serve(options: argparse.Namespace, say: Callable[[str], None]) -> int:
                 f"--host {options.host}: other machines could use this service, so they need tokens. Make one first: "
                 "python tune_main.py serve token add NAME --role admin"
             )
-        root_path = f"/{options.root_path.strip('/')}".rstrip("/")
         say(f"convladder serves {folders.results} on http://{options.host}:{listening.getsockname()[1]}/")
         if service.access.is_open:
             say("Only you can use it. For others: python tune_main.py serve token add NAME")
@@ -64,7 +74,7 @@ def serve(options: argparse.Namespace, say: Callable[[str], None]) -> int:
             say("Tokens travel unencrypted: put a reverse proxy with TLS before it. See docs/service.md.")
         say("Ctrl-C ends the service; runs go on.")
         config = uvicorn.Config(
-            make_app(service, root_path=root_path),
+            make_app(service, root_path=urlsplit(address).path),
             log_level="warning",
             access_log=False,
             server_header=False,
@@ -81,6 +91,15 @@ def _devices() -> Devices:
     gpus = visible[: num_gpus()] or [str(index) for index in range(num_gpus())]
     cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
     return Devices(tuple(gpus), tuple(sorted(cores)))
+
+
+def _notify_url(given: str | None) -> str | None:
+    """Where word goes, also of the runs, which get it from the environment. UserError if it cannot be sent."""
+    if given is not None:
+        os.environ[NOTIFY] = given
+    if problem := notify_problem(os.environ.get(NOTIFY)):
+        raise UserError(problem)
+    return os.environ.get(NOTIFY) or None
 
 
 def _datasets(folder: Path | None) -> Path | None:

@@ -16,6 +16,7 @@ from search.service.queue import Devices, decayed, in_order, next_to_start
 from search.service.reading import signature, summarize, unreadable
 from search.service.store import RunEntry, RunState, Store
 from search.service.submission import Folders
+from search.service.word import Word
 from search.setup.run_lock import is_locked
 
 TICK_S = 1.0
@@ -42,10 +43,11 @@ class Supervisor(threading.Thread):
         devices: Devices,
         *,
         on_change: Callable[[], None],
+        word: Word,
         patience_s: tuple[float, ...] = PATIENCE_S,
     ) -> None:
         super().__init__(name="supervisor", daemon=True)
-        self.store, self.folders, self.devices = store, folders, devices
+        self.store, self.folders, self.devices, self._word = store, folders, devices, word
         self.summaries: dict[str, dict[str, Any]] = {}
         """Of every run in the results folder, by name."""
         self.versions: dict[str, int] = {}
@@ -93,6 +95,8 @@ class Supervisor(threading.Thread):
         for entry in running:
             if not children.is_alive(entry.pid, entry.process_start, self.folders.run(entry.name)):
                 self._settle(entry)
+                if not self.store.active_runs():
+                    self._word.queue_empty(entry)
         while (due := self._due()) is not None:
             self._start(*due)
         self._refresh_live(running)
@@ -151,7 +155,13 @@ class Supervisor(threading.Thread):
         self.folders.exit_code(entry.name).unlink(missing_ok=True)
         # Written first: a service that dies between the two finds the process, or starts it again.
         self.store.change(entry.name, state=RunState.RUNNING, devices=held, pid=None, started=time.time(), ended=None)
-        pid, start = children.start(words, devices, log=log, exit_file=self.folders.exit_code(entry.name))
+        pid, start = children.start(
+            words,
+            devices,
+            log=log,
+            exit_file=self.folders.exit_code(entry.name),
+            environment=self._word.environment(entry),
+        )
         self.store.change(entry.name, pid=pid, process_start=start)
         self.changed(entry.name)
 
@@ -173,6 +183,8 @@ class Supervisor(threading.Thread):
         # Whoever sees that it has ended also sees with what.
         self._refresh(entry.name, is_live=False)
         self.store.change(entry.name, **values)
+        if values["state"] is RunState.FAILED:
+            self._word.failed(entry, line)
         self.changed(entry.name)
 
     def _count_usage(self, running: list[RunEntry]) -> None:

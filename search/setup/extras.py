@@ -32,15 +32,20 @@ def tracker_problems(settings: SearchSettings) -> list[str]:
     return [problem for problem in problems if problem is not None]
 
 
-def notify_problems(settings: SearchSettings) -> list[str]:
-    """One line if word of the run cannot be sent to where it was asked for."""
-    url = notify_url(settings)
-    if url is None:
-        return []
+def notify_problem(url: str | None) -> str | None:
+    """The error if word cannot be sent to a URL, else None."""
+    if not url:
+        return None
     if problem := missing_extra("--notify", "notify"):
-        return [problem]
+        return problem
     try:
         make_sender(url)
     except ValueError as error:
-        return [f"--notify {url.partition(':')[0]}:... {error}."]
-    return []
+        return f"--notify {url.partition(':')[0]}:... {error}."
+    return None
+
+
+def notify_problems(settings: SearchSettings) -> list[str]:
+    """One line if word of the run cannot be sent to where it was asked for."""
+    problem = notify_problem(notify_url(settings))
+    return [] if problem is None else [problem]
