@@ -79,7 +79,7 @@ def test_a_restart_in_the_middle_of_a_write_loses_and_doubles_nothing(
     is_over = threading.Event()
 
     def restart() -> None:
-        while not is_over.wait(0.3):
+        while not is_over.wait(0.05):
             server.stop(signal.SIGQUIT)
             server.start()
 
