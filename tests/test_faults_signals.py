@@ -23,7 +23,8 @@ RESUME_HINT = "Resume with: python tune_main.py --resume results/tiny"
 )
 def test_a_signal_while_trials_run(number: signal.Signals, tmp_path: Path) -> None:
     run_dir = tmp_path / "results" / "tiny"
-    with started(tmp_path, *new_run(tmp_path)) as run:
+    # Without rungs, so that the first trials are in the middle of their training.
+    with started(tmp_path, *new_run(tmp_path, "--grace-period", 6)) as run:
         wait_until(lambda: num_epochs(run_dir) >= 3)
         # As a terminal or a shell's `kill` sends it: to all processes of the group, Ray's included.
         os.killpg(run.process.pid, number)
