@@ -19,6 +19,7 @@ from torch.nn import functional
 
 from benchmarks.anchor_recipes import SIDE, Anchor, airbench_cut, convmixer
 from benchmarks.conditions import parser, write_result
+from benchmarks.references import default_config
 from model.checkpoint import Checkpoint, newest_checkpoint, write_checkpoint
 from model.config import SEED_CONFIG, TrainConfig
 from model.data import channel_statistics, load_training_data
@@ -30,7 +31,6 @@ from model.split_images import ImageTensors
 from model.test_data import load_test_data
 from model.training import Training, train_epochs
 from model.training_state import collect_tensors, restore_tensors
-from search.space.network_space import default_entries
 
 _ANCHORS = ("default", "seed", "convmixer", "airbench")
 
@@ -49,7 +49,7 @@ def main() -> None:
     torch.manual_seed(arguments.seed)
     plan = {"num_epochs": arguments.epochs, "seed": arguments.seed, "folder": arguments.folder}
     if arguments.anchor in ("default", "seed"):
-        config = SEED_CONFIG if arguments.anchor == "seed" else _default_config()
+        config = SEED_CONFIG if arguments.anchor == "seed" else default_config()
         network = train_config(config, images, engine, **plan)
     else:
         anchor = convmixer(images) if arguments.anchor == "convmixer" else airbench_cut(images)
@@ -66,11 +66,6 @@ def main() -> None:
         arguments.out,
         {"benchmark": "anchors", **settings, "num_params": num_params, "seconds": seconds, "test_accuracy": accuracies},
     )
-
-
-def _default_config() -> TrainConfig:
-    searched, fixed = default_entries()
-    return TrainConfig.from_flat(fixed | {key: parameter.default for key, parameter in searched.items()})
 
 
 def _images(dataset: str) -> tuple[ImageTensors, Examples]:

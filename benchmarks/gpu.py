@@ -25,6 +25,7 @@ from benchmarks.conditions import parser, write_result
 from benchmarks.fused_seeds import fused_epoch
 from benchmarks.graphed_step import graphed_epoch
 from benchmarks.pairs import measure_pairs
+from benchmarks.references import default_config
 from benchmarks.training import random_images, shared_images, usual_epoch
 from model.config import SEED_CONFIG, TrainConfig
 from model.device_errors import telling_line
@@ -33,8 +34,6 @@ from model.engine_choice import STEPS_PER_TRAINING, choose_engine
 from model.split_images import ImageTensors
 from model.training import Training
 from search.machine.packing import MEASURE_S, throughput_processes
-from search.space.network_space import network_space
-from search.space.space_check import Limits
 
 _READINGS = 3
 _FOREVER = 1_000_000
@@ -95,11 +94,9 @@ def _outcome(part: Part, is_late: bool) -> dict[str, Any]:
 def _parts(scale: Scale, engine: Engine) -> dict[str, Part]:
     """By name, the most wanted first."""
     images = _images(scale.num_images, scale.num_images // 10, engine)
-    space = network_space(None, Limits(max_params=1_000_000, min_receptive_field=44, num_classes=10, image_size=32))
-    default = TrainConfig.from_flat(space.default_config() or {})
     configs = {
         name: config.changed(batch_size=min(config.recipe.batch_size, scale.num_images // 4))
-        for name, config in {"seed": SEED_CONFIG, "default": default}.items()
+        for name, config in {"seed": SEED_CONFIG, "default": default_config()}.items()
     }
     compiled = replace(engine, compile=scale.device == "cuda")
     parts: dict[str, Part] = {}

@@ -2,12 +2,13 @@
 
 R0, the usual script: torchvision transforms an image at a time, a DataLoader with a worker a core, eager fp32, the
 seed network with a ghost norm made by `view` and torch's Dropout.
-R1, the floor: the seed network's convolutions and max-pools alone, forward and backward.
+R1, the floor: a network's convolutions and max-pools alone, forward and backward.
 """
 
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Callable
 
 import numpy as np
@@ -19,12 +20,21 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
+from model.config import TrainConfig
 from model.layers import Conv2d, Dropout, GhostBatchNorm
 from model.network import build_network
-from model.network_config import SEED_NETWORK
+from model.network_config import SEED_NETWORK, NetworkConfig
+from search.space.network_space import default_entries
 
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 BATCH_SIZE = 256
+_BETWEEN = (GhostBatchNorm, Dropout, nn.ReLU, nn.GELU, nn.SiLU, nn.CELU)
+
+
+def default_config() -> TrainConfig:
+    """The default of the space that comes with the program."""
+    searched, fixed = default_entries()
+    return TrainConfig.from_flat(fixed | {key: parameter.default for key, parameter in searched.items()})
 
 
 class ImageDataset(Dataset[tuple[Tensor, int]]):
@@ -107,21 +117,28 @@ def usual_network() -> nn.Module:
     return replaced(build_network(SEED_NETWORK, 10), replacement)
 
 
-def convolutions_alone() -> nn.Module:
-    """R1's network: every convolution and max-pool of the seed network at its shapes, and nothing between them."""
+def convolutions_alone(config: NetworkConfig) -> nn.Module:
+    """R1's network: every convolution and max-pool of `config` at its shapes, and nothing between them."""
 
     def replacement(module: nn.Module) -> nn.Module | None:
-        return nn.Identity() if isinstance(module, (GhostBatchNorm, Dropout, nn.ReLU)) else _plain_conv(module)
+        return nn.Identity() if isinstance(module, _BETWEEN) else _plain_conv(module)
 
-    return replaced(build_network(SEED_NETWORK, 10), replacement)
+    return replaced(build_network(dataclasses.replace(config, residual=False), 10), replacement)
 
 
 def _plain_conv(module: nn.Module) -> nn.Conv2d | None:
-    """PyTorch's own in place of this project's; the seed network's have one group and a bias."""
+    """PyTorch's own in place of this project's."""
     if not isinstance(module, Conv2d):
         return None
-    padding, dilation = module.padding, module.dilation
-    return nn.Conv2d(module.in_channels, module.out_channels, module.kernel_size, padding=padding, dilation=dilation)  # type: ignore[arg-type]
+    return nn.Conv2d(
+        module.in_channels,
+        module.out_channels,
+        module.kernel_size,  # type: ignore[arg-type]
+        padding=module.padding,  # type: ignore[arg-type]
+        dilation=module.dilation,  # type: ignore[arg-type]
+        groups=module.groups,
+        bias=module.bias is not None,
+    )
 
 
 def replaced(network: nn.Module, replacement: Callable[[nn.Module], nn.Module | None]) -> nn.Module:

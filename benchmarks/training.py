@@ -1,8 +1,9 @@
-"""Speed of training the seed network at batch 256: `python -m benchmarks.training --out F`.
+"""Speed of training at batch 256: `python -m benchmarks.training --out F`.
 
-First against R0 (the usual script): images a second of whole epochs, evaluation included. Then against R1 (the
-convolutions and max-pools alone in our precision, forward and backward): a step's time with everything that belongs to
-it. Random images unless --dataset names a folder; the speed is the same.
+First the seed network against R0 (the usual script): images a second of whole epochs, evaluation included. Then the
+seed network and the space's default against R1 (the convolutions and max-pools alone in our precision, forward and
+backward): a step's time with everything that belongs to it. Random images unless --dataset names a folder; the speed
+is the same.
 """
 
 from __future__ import annotations
@@ -19,11 +20,12 @@ from torch.nn import functional
 
 from benchmarks.conditions import parser, write_result
 from benchmarks.pairs import measure_pairs
-from benchmarks.references import BATCH_SIZE, MEAN, STD, convolutions_alone, loader, usual_network
-from model.config import SEED_CONFIG
+from benchmarks.references import BATCH_SIZE, MEAN, STD, convolutions_alone, default_config, loader, usual_network
+from model.config import SEED_CONFIG, TrainConfig
 from model.data import load_training_data
 from model.engine import Engine, synchronise
 from model.engine_choice import choose_engine
+from model.network_config import NetworkConfig
 from model.split_images import ImageTensors
 from model.training import Training
 
@@ -50,15 +52,20 @@ def main() -> None:
         num_pairs=arguments.repeats,
     )
     print(against_usual)
-    against_floor = measure_pairs(
-        "seconds a step over R1's",
-        _our_step(images, labels, engine),
-        _floor_step(engine),
-        num_pairs=arguments.repeats * 2,
-    )
-    print(against_floor)
+    over_floor = [
+        measure_pairs(
+            f"seconds a step of the {name} over R1's",
+            _our_step(config, images, labels, engine),
+            _floor_step(config, engine),
+            num_pairs=arguments.repeats * 2,
+        )
+        for name, config in (("seed config", SEED_CONFIG), ("space's default", default_config()))
+    ]
+    for pairs in over_floor:
+        print(pairs)
+    results = [pairs.summary() for pairs in (against_usual, *over_floor)]
     setting = {"benchmark": "training", "engine": dataclasses.asdict(engine), "engine_choices": choices}
-    write_result(arguments.out, {**setting, "results": [against_usual.summary(), against_floor.summary()]})
+    write_result(arguments.out, {**setting, "results": results})
 
 
 def random_images(num_images: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -87,20 +94,19 @@ def shared_images(images: NDArray[np.uint8], labels: NDArray[np.int64], num_val:
     )
 
 
-def _training(images: NDArray[np.uint8], labels: NDArray[np.int64], num_val: int, engine: Engine) -> Training:
-    shared = shared_images(images, labels, num_val, engine)
-    return Training(SEED_CONFIG, shared, max_epochs=_FOREVER, seed=0, engine=engine)
-
-
 def _our_epoch(
     images: NDArray[np.uint8], labels: NDArray[np.int64], num_val: int, engine: Engine
 ) -> Callable[[], float]:
-    training = _training(images, labels, num_val, engine)
+    shared = shared_images(images, labels, num_val, engine)
+    training = Training(SEED_CONFIG, shared, max_epochs=_FOREVER, seed=0, engine=engine)
     return lambda: training.train_epoch().images_per_s
 
 
-def _our_step(images: NDArray[np.uint8], labels: NDArray[np.int64], engine: Engine) -> Callable[[], float]:
-    training = _training(images[: 3 * BATCH_SIZE], labels[: 3 * BATCH_SIZE], 0, engine)
+def _our_step(
+    config: TrainConfig, images: NDArray[np.uint8], labels: NDArray[np.int64], engine: Engine
+) -> Callable[[], float]:
+    shared = shared_images(images[: 3 * BATCH_SIZE], labels[: 3 * BATCH_SIZE], 0, engine)
+    training = Training(config, shared, max_epochs=_FOREVER, seed=0, engine=engine)
     return lambda: training.train_epoch().seconds / 3
 
 
@@ -134,9 +140,13 @@ def usual_epoch(
     return epoch
 
 
-def _floor_step(engine: Engine) -> Callable[[], float]:
+def _floor_step(config: TrainConfig, engine: Engine) -> Callable[[], float]:
     """R1: seconds of one forward and backward pass, averaged over three, of the convolutions and max-pools."""
-    network = convolutions_alone().to(engine.device).to(memory_format=engine.memory_format)
+    network = (
+        convolutions_alone(NetworkConfig.from_flat(config.network))
+        .to(engine.device)
+        .to(memory_format=engine.memory_format)
+    )
     batch = torch.randn(BATCH_SIZE, 3, 32, 32, dtype=engine.dtype, device=engine.device)
     batch = batch.to(memory_format=engine.memory_format)
 
