@@ -1,4 +1,4 @@
-"""Nodes of a Ray cluster on one machine that share neither network nor disk: a namespace of both for each.
+"""Nodes of a Ray cluster on one machine that share no network, disk or processes: a namespace of each for every node.
 
 Needs root and `ip` (Debian: iproute2). The bridge between them leads nowhere else.
 """
@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
 from faults import REPOSITORY, wait_until
 
 NETWORK = "10.213.77"
@@ -51,6 +52,9 @@ class Node:
     folder: Path
     """Its `DISK`, as seen from outside."""
     holder: subprocess.Popen[str]
+    """Everything inside ends with it."""
+    init: int
+    """Process 1 inside."""
     token: str
 
     def command(self, *words: object, environment: dict[str, str] | None = None) -> list[str]:
@@ -68,7 +72,7 @@ class Node:
             **(environment or {}),
         }
         given = [f"{name}={value}" for name, value in settings.items() if value]
-        inside = ["nsenter", f"--target={self.holder.pid}", "--mount", "--net", "--uts", f"--wd={DISK}"]
+        inside = ["nsenter", f"--target={self.init}", "--mount", "--net", "--uts", "--pid", f"--wd={DISK}"]
         return [*inside, "env", "-u", "PYTHONPATH", *given, *map(str, words)]
 
     def run(self, *words: object, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
@@ -93,14 +97,15 @@ class Node:
             self.kill()
         raise AssertionError(done.stdout)
 
-    def pids(self) -> list[int]:
-        """The processes inside, but for the one that holds the namespaces."""
+    def pids(self, text: str = "") -> list[int]:
+        """The processes inside with this text in their command line, but for those that hold the namespaces."""
         listed = subprocess.run(["ip", "netns", "pids", self.name], capture_output=True, text=True, check=False).stdout
-        return [pid for pid in map(int, listed.split()) if pid != self.holder.pid]
+        pids = {int(pid) for pid in listed.split()} - {self.holder.pid, self.init}
+        return [pid for pid in pids if text in _command_line(pid)]
 
-    def kill(self, number: int = signal.SIGKILL) -> None:
-        """Sends a signal to everything inside."""
-        for pid in self.pids():
+    def kill(self, number: int = signal.SIGKILL, text: str = "") -> None:
+        """Sends a signal to these processes."""
+        for pid in self.pids(text):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
 
@@ -139,15 +144,17 @@ class Nodes:
             f"mount --make-rprivate / && mount --bind {folder} {DISK} && mount -t tmpfs none {self.scratch} && "
             f"hostname node-{number}"
         )
-        inside = ("ip", "netns", "exec", name, "unshare", "--mount", "--uts")
+        inside = ("ip", "netns", "exec", name, "unshare", "--mount", "--uts", "--pid", "--mount-proc", "--kill-child")
+        # The shell waits for whatever loses its parent, as an init must.
         holder = subprocess.Popen(
-            [*inside, "sh", "-c", f"{mounts} && echo ready && exec sleep infinity"],
+            [*inside, "sh", "-c", f"{mounts} && echo ready && while true; do sleep 1000; done"],
             stdout=subprocess.PIPE,
             text=True,
         )
         assert holder.stdout is not None
         assert holder.stdout.readline() == "ready\n"
-        node = Node(number, name, folder, holder, self.token)
+        (init,) = psutil.Process(holder.pid).children()
+        node = Node(number, name, folder, holder, init.pid, self.token)
         self.nodes.append(node)
         if number > 1 and not has_code:
             node.hide(*_HIDDEN)
@@ -156,8 +163,6 @@ class Nodes:
     def close(self) -> None:
         """Ends everything inside and removes the namespaces."""
         for node in self.nodes:
-            node.kill(signal.SIGCONT)
-            node.kill()
             node.holder.kill()
             node.holder.wait()
             wait_until(lambda node=node: not node.pids(), 30)  # type: ignore[misc]
@@ -187,6 +192,12 @@ def ray_nodes(cpus: Sequence[int]) -> Iterator[Nodes]:
         for node, num_cpus in zip(nodes.nodes, cpus, strict=True):
             node.start_ray(f"--num-cpus={num_cpus}")
         yield nodes
+
+
+def _command_line(pid: int) -> str:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    return ""
 
 
 def _ip(*words: str) -> None:

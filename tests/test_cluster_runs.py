@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import signal
 import subprocess
@@ -25,6 +24,8 @@ pytestmark = [
     pytest.mark.skipif(why_not() is not None, reason=str(why_not())),
 ]
 ONE_AT_A_TIME = ("--workers", 1)
+PROGRAM, WORKER = "tune_main.py", "ImplicitFunc.train"
+"""In the command lines of the driver and of a worker that trains."""
 
 
 @contextlib.contextmanager
@@ -35,7 +36,7 @@ def on_cluster(node: Node, *arguments: object) -> Iterator[subprocess.Popen[str]
     try:
         yield process
     finally:
-        process.kill()
+        node.kill(text=PROGRAM)
         process.communicate()
 
 
@@ -84,17 +85,11 @@ def trial_node(nodes: Nodes) -> Node:
     found: list[Node] = []
 
     def look() -> bool:
-        found[:] = [node for node in nodes.nodes if any("ImplicitFunc.train" in _command(pid) for pid in node.pids())]
+        found[:] = [node for node in nodes.nodes if node.pids(WORKER)]
         return bool(found)
 
     wait_until(look)
     return found[0]
-
-
-def _command(pid: int) -> str:
-    with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/cmdline").read_text()
-    return ""
 
 
 def test_a_cluster_without_a_shared_disk_gives_the_same_run(undisturbed: dict[str, Any]) -> None:
@@ -145,9 +140,7 @@ def test_another_node_goes_on_after_the_driver_was_killed(undisturbed: dict[str,
         with on_cluster(head, *new_run(head.folder, *ONE_AT_A_TIME)) as process:
             run_dir = head.folder / "results" / "tiny"
             wait_until(lambda: num_epochs(run_dir) >= 5 or process.poll() is not None)
-            for pid in head.pids():
-                if "tune_main.py" in _command(pid):
-                    os.kill(pid, signal.SIGKILL)
+            head.kill(text=PROGRAM)
         copy = third.folder / "results" / "tiny"
         shutil.copytree(run_dir, copy)
         third.run("umount", REPOSITORY / "search")
