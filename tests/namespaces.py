@@ -86,12 +86,12 @@ class Node:
             check=False,
         )
 
-    def start_ray(self, *more: object) -> None:
-        """Starts a node of Ray: the first node's is the head."""
-        role = ["--head", "--port=6379", "--include-dashboard=false"] if self.number == 1 else [f"--address={HEAD}"]
+    def start_ray(self, *more: object, ray: Path = BIN / "ray", is_head: bool = False) -> None:
+        """Starts a node of Ray, which joins that of the first node unless it is a head."""
+        role = ["--head", "--port=6379", "--include-dashboard=false"] if is_head else [f"--address={HEAD}"]
         address, store = f"--node-ip-address={NETWORK}.{self.number}", "--object-store-memory=150000000"
         for _ in range(3):  # on a busy machine, Ray's own patience may end
-            done = self.run(BIN / "ray", "start", *role, address, store, *more)
+            done = self.run(ray, "start", *role, address, store, *more)
             if done.returncode == 0:
                 return
             self.kill()
@@ -190,7 +190,7 @@ def ray_nodes(cpus: Sequence[int]) -> Iterator[Nodes]:
     """A cluster with so many CPUs for trials on each node; the first one is the head."""
     with namespaces(len(cpus)) as nodes:
         for node, num_cpus in zip(nodes.nodes, cpus, strict=True):
-            node.start_ray(f"--num-cpus={num_cpus}")
+            node.start_ray(f"--num-cpus={num_cpus}", is_head=node.number == 1)
         yield nodes
 
 

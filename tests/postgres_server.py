@@ -33,6 +33,11 @@ class Server:
     def url(self) -> str:
         return f"postgresql+psycopg://tester@127.0.0.1:{self.port}/postgres"
 
+    @property
+    def socket_url(self) -> str:
+        """Reaches it from other network namespaces, too."""
+        return f"postgresql+psycopg://tester@/postgres?host={self.folder}&port={self.port}"
+
     def start(self) -> None:
         """Returns once it answers."""
         where = ("-D", self.folder / "data", "-k", self.folder, "-h", "127.0.0.1", "-p", str(self.port))

@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ pytestmark = [
     pytest.mark.timeout(1500),
     pytest.mark.skipif(why_not() is not None, reason=str(why_not())),
 ]
+OTHER_RAY = os.environ.get("OTHER_RAY")
 WITHIN_S = 30 * float(os.environ.get("FAULTS_SLOWNESS", "1"))
 
 
@@ -68,5 +70,19 @@ def test_a_node_that_lacks_a_package_is_refused(nodes: Nodes) -> None:
     )
 
 
-def test_a_machine_without_a_node_of_ray_is_refused(nodes: Nodes) -> None:
-    assert "ray start" in refused(nodes.add(has_code=True), "--cluster", HEAD)
+def test_a_machine_that_is_not_a_node_of_the_cluster_is_refused(nodes: Nodes) -> None:
+    machine = nodes.add(has_code=True)
+    without = "this machine is not a node of the cluster. Make it one with `ray start --address="
+    assert without in refused(machine, "--cluster", HEAD)
+    assert "no Ray node runs on this machine" in refused(machine, "--cluster", "auto")
+    machine.start_ray(is_head=True)
+    assert without in refused(machine, "--cluster", HEAD), "it is a node of another cluster"
+
+
+@pytest.mark.skipif(OTHER_RAY is None, reason="OTHER_RAY: the `ray` of an environment with another version")
+def test_a_cluster_of_another_version_is_refused(nodes: Nodes) -> None:
+    assert OTHER_RAY is not None
+    machine = nodes.add(has_code=True)
+    machine.start_ray(ray=Path(OTHER_RAY), is_head=True)
+    line = refused(machine, "--cluster", f"{NETWORK}.{machine.number}:6379")
+    assert f"and this is Ray {metadata.version('ray')}. Use the same." in line

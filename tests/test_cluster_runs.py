@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import shutil
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from faults import PATIENCE_S, REPOSITORY, new_run, num_epochs, started, story, wait_until
-from namespaces import HEAD, Node, Nodes, ray_nodes, why_not
+from cluster_runs import ONE_AT_A_TIME, PROGRAM, assert_same, finished, on_cluster, story_on_one_machine, trial_node
+from faults import REPOSITORY, new_run, num_epochs, story, wait_until
+from namespaces import Nodes, ray_nodes, why_not
 
 from search import load_run
 
@@ -23,26 +22,6 @@ pytestmark = [
     pytest.mark.timeout(1500),
     pytest.mark.skipif(why_not() is not None, reason=str(why_not())),
 ]
-ONE_AT_A_TIME = ("--workers", 1)
-PROGRAM, WORKER = "tune_main.py", "ImplicitFunc.train"
-"""In the command lines of the driver and of a worker that trains."""
-
-
-@contextlib.contextmanager
-def on_cluster(node: Node, *arguments: object) -> Iterator[subprocess.Popen[str]]:
-    """The program on a node; its results are in the node's own folder."""
-    command = node.command(sys.executable, REPOSITORY / "tune_main.py", *arguments, "--cluster", HEAD)
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    try:
-        yield process
-    finally:
-        node.kill(text=PROGRAM)
-        process.communicate()
-
-
-def finished(process: subprocess.Popen[str]) -> None:
-    output, _ = process.communicate(timeout=PATIENCE_S)
-    assert process.returncode == 0, output
 
 
 def nodes_of(run_dir: Path) -> list[str]:
@@ -65,31 +44,7 @@ def search(nodes: Nodes, strike: Callable[[Path, subprocess.Popen[str]], None], 
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """The same run on this machine alone."""
-    folder = tmp_path_factory.mktemp("alone")
-    with started(folder, *new_run(folder)) as run:
-        code, output = run.wait()
-    assert code == 0, output
-    return story(folder / "results" / "tiny")
-
-
-def assert_same(one: dict[str, Any], other: dict[str, Any]) -> None:
-    """Trial by trial, so that a difference can be read."""
-    for trial, expected in zip(one["trials"], other["trials"], strict=False):
-        assert trial == expected
-    assert one == other
-
-
-def trial_node(nodes: Nodes) -> Node:
-    """The node that trains: its worker has the name of Tune's actor."""
-    found: list[Node] = []
-
-    def look() -> bool:
-        found[:] = [node for node in nodes.nodes if node.pids(WORKER)]
-        return bool(found)
-
-    wait_until(look)
-    return found[0]
+    return story_on_one_machine(tmp_path_factory.mktemp("alone"))
 
 
 def test_a_cluster_without_a_shared_disk_gives_the_same_run(undisturbed: dict[str, Any]) -> None:

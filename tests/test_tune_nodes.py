@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import platform
 import re
 import socket
-from types import SimpleNamespace
+from importlib import metadata
 from typing import Any
 
 import pytest
@@ -17,8 +18,8 @@ from search.errors import UserError
 from search.machine.machine import Machine, Workpiece
 from search.machine.slots import Slots
 from search.settings import SearchSettings
-from search.tune import cluster_probe, joined_cluster
-from search.tune.cluster_probe import cluster_problems
+from search.tune import joined_cluster
+from search.tune.cluster_probe import cluster_problems, version_problem
 from search.tune.joined_cluster import JoinedCluster
 from search.tune.nodes import Node, check_stores
 
@@ -134,29 +135,28 @@ def test_each_kind_is_measured_once_and_used_by_kind(living: list[Node], monkeyp
 
 
 @pytest.mark.parametrize(
-    ("answer", "message"),
+    ("changed", "message"),
     [
-        ({"Ray": "2.59.0", "Python": "same"}, r"the cluster runs Ray 2\.59\.0, and this is Ray "),
-        ({"Ray": "same", "Python": "3.11.99"}, r"the cluster runs Python 3\.11\.99, and this is Python "),
+        ({"ray_version": "2.59.0"}, r"^the cluster runs Ray 2\.59\.0, and this is Ray \S+\. Use the same\.$"),
+        (
+            {"python_version": "3.11.99"},
+            r"^the cluster runs Python 3\.11\.99, and this is Python \S+\. Use the",
+        ),
     ],
 )
-def test_other_versions_are_refused(monkeypatch: pytest.MonkeyPatch, answer: dict[str, str], message: str) -> None:
-    monkeypatch.setattr(cluster_probe, "metadata", SimpleNamespace(version=lambda name: "same"))
-    monkeypatch.setattr(cluster_probe, "platform", SimpleNamespace(python_version=lambda: "same"))
-    monkeypatch.setattr(cluster_probe, "_unreachable", lambda address: {})
-    monkeypatch.setattr(cluster_probe, "_ask", lambda address: answer)
-    (line,) = cluster_problems("h:1")
-    assert line.startswith("--cluster h:1: ")
-    assert re.search(message, line)
+def test_other_versions_are_refused(changed: dict[str, str], message: str) -> None:
+    same = {"ray_version": metadata.version("ray"), "python_version": platform.python_version()}
+    assert version_problem(same) is None
+    assert re.search(message, version_problem({**same, **changed}) or "")
 
 
 def test_a_closed_port_is_refused() -> None:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{listener.getsockname()[1]}"
-    (line,) = cluster_problems(address)
+    (line,) = cluster_problems(SearchSettings(run_name="run", cluster=address))
     assert f"{address} cannot be reached (Connection refused)" in line
-    assert cluster_problems(None) == []
+    assert cluster_problems(SearchSettings(run_name="run")) == []
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ def new_run_problems(settings: SearchSettings) -> list[str]:
         *temp_space_problems(),
         *tracker_problems(settings),
         *notify_problems(settings),
-        *cluster_problems(settings.cluster),
+        *cluster_problems(settings),
     ]
     try:
         read_space(settings)
@@ -50,7 +50,7 @@ def resume_problems(run_dir: Path, *, trust_folder: bool = False, cluster: str |
     except UserError as error:
         return [str(error)]
     problems = [*([] if trust_folder else _writable_by_others(run_dir)), *temp_space_problems()]
-    problems += cluster_problems(settings.cluster)
+    problems += cluster_problems(settings)
     try:
         with run_lock(run_dir):
             problems += tracker_problems(settings) or record_problems(run_dir, settings)

@@ -21,7 +21,7 @@ from search.machine.machine import Machine, Measurements, Workpiece, measure_mac
 from search.machine.slots import Slots
 from search.settings import SearchSettings
 from search.tune.cluster import RAY_SETTINGS, NodeDied
-from search.tune.nodes import Node, check_code, check_stores, living_nodes
+from search.tune.nodes import Node, check_code, check_resources, check_stores, living_nodes, trial_nodes
 from search.tune.process_guard import keep_signal_handlers, redirect_output
 
 _MEASURE_S = 300.0
@@ -35,21 +35,8 @@ class JoinedCluster:
     def __init__(self, settings: SearchSettings) -> None:
         """UserError if the cluster has not what the settings ask for, or a node cannot run the project's code."""
         self._settings = settings
-        kinds = sorted({node.kind for node in living_nodes()})
-        if settings.accelerator is not None and settings.accelerator not in kinds:
-            raise UserError(
-                f"--accelerator {settings.accelerator}: the cluster at {settings.cluster} has {', '.join(kinds)}."
-            )
-        nodes = self._trial_nodes()
-        gpus = sum(node.gpus for node in nodes)
-        if settings.gpus > gpus:
-            raise UserError(
-                f"--gpus {settings.gpus}: the cluster at {settings.cluster} has {gpus:g} GPUs. Ask for fewer or "
-                "start more nodes."
-            )
-        if not nodes:
-            raise UserError(f"--cluster {settings.cluster}: no node has a CPU core for trials. Start one: `ray start`.")
-        check_code(nodes)
+        check_resources(living_nodes(), str(settings.cluster), settings.gpus, settings.accelerator)
+        check_code(self._trial_nodes())
         self._num_slots = 0
         self._looked_at = -_LOOK_INTERVAL_S
 
@@ -102,12 +89,7 @@ class JoinedCluster:
 
     def _trial_nodes(self) -> list[Node]:
         """Those that trials may run on."""
-        return [
-            node
-            for node in living_nodes()
-            if (node.gpus if self._settings.gpus else node.cpus) >= 1
-            and self._settings.accelerator in (None, node.kind)
-        ]
+        return trial_nodes(living_nodes(), self._settings.gpus, self._settings.accelerator)
 
     def _measure(self, node: Node, piece: Workpiece) -> tuple[Machine, Measurements, list[str]]:
         is_gpu = self._settings.gpus > 0

@@ -45,10 +45,30 @@ class Node:
         return NodeAffinitySchedulingStrategy(self.node_id, soft=False)
 
 
-def living_nodes() -> list[Node]:
-    """The nodes that Ray takes for alive."""
-    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+def living_nodes(table: list[dict[str, Any]] | None = None) -> list[Node]:
+    """The nodes that Ray takes for alive. `table`: Ray's, for a process that has not joined a cluster."""
+    nodes: list[dict[str, Any]] = ray.nodes() if table is None else table  # type: ignore[no-untyped-call]
     return [_node_of(node) for node in nodes if node["Alive"]]
+
+
+def trial_nodes(nodes: Iterable[Node], gpus: int, accelerator: str | None) -> list[Node]:
+    """Those that trials may run on. `gpus`: of the whole run."""
+    return [node for node in nodes if (node.gpus if gpus else node.cpus) >= 1 and accelerator in (None, node.kind)]
+
+
+def check_resources(nodes: Sequence[Node], cluster: str, gpus: int, accelerator: str | None) -> None:
+    """UserError if the nodes have not what a run asks for."""
+    kinds = sorted({node.kind for node in nodes})
+    if accelerator is not None and accelerator not in kinds:
+        raise UserError(f"--accelerator {accelerator}: the cluster at {cluster} has {', '.join(kinds)}.")
+    usable = trial_nodes(nodes, gpus, accelerator)
+    num_gpus = sum(node.gpus for node in usable)
+    if gpus > num_gpus:
+        raise UserError(
+            f"--gpus {gpus}: the cluster at {cluster} has {num_gpus:g} GPUs. Ask for fewer or start more nodes."
+        )
+    if not usable:
+        raise UserError(f"--cluster {cluster}: no node has a CPU core for trials. Start one: `ray start`.")
 
 
 def kind_here() -> str:
