@@ -29,6 +29,13 @@ from model.split_images import ImageTensors, on_device
 from model.training import DivergedError, Training, train_epochs
 
 _NUM_IMAGES, _NUM_EPOCHS = 10_000, 8
+
+
+def _widths(**widths: int) -> dict[str, int]:
+    """The same width for all convolutions of a block."""
+    return {f"{block}_{part}": width for block, width in widths.items() for part in ("inner_width", "width")}
+
+
 _SGD = {"optimizer": "nesterov", "momentum": 0.9, "lr": 0.1, "warmup_fraction": 0.2}
 INGREDIENTS: Mapping[str, Mapping[str, Any]] = {
     "default": {},
@@ -41,6 +48,9 @@ INGREDIENTS: Mapping[str, Mapping[str, Any]] = {
     "random flip": {"alternating_flip": False},
     "no residual additions": {"residual": False},
     "max-pool after norm and activation": {"pool_order": "pool_last"},
+    "average pooling alone": {"head": "average"},
+    "black borders": {"crop_border": "black"},
+    "no dense convolution on the smallest map": {"output_num_convs": 1, **_widths(c2=104, c3=160)},
     "ReLU": {"activation": "relu"},
     "learned norm scales": {"frozen_norm_scale": False},
     "ghost norm, 2 parts": {"norm": "ghost"},
@@ -50,7 +60,8 @@ INGREDIENTS: Mapping[str, Mapping[str, Any]] = {
     "crop by 4 pixels": {"crop_padding": 4},
     "cutout of 8 pixels": {"cutout_size": 8},
     "all of c3 dilated": {"c3_kind": "dilated"},
-    "c2 less deep, wider": {"c2_num_convs": 2, "c2_inner_width": 120, "c2_width": 136},
+    "a convolution less in c2 and c3, wider": {"c2_num_convs": 2, "c3_num_convs": 2, **_widths(c2=128, c3=160)},
+    "batch 128": {"batch_size": 128},
 }
 """Changes of the default config, by name. The default, first, is what the others are compared with."""
 

@@ -44,8 +44,8 @@ class Draws:
 class Augmentation:
     """A recipe's augmentation for images of one size, `height` x `width` pixels.
 
-    Every pixel equals torchvision's crop from the zero-padded image, `hflip`, then `rotate` (nearest, fill 0) with the
-    same draws. The cutout (DeVries and Taylor 2017, arXiv 1708.04552) comes after the normalisation, so its 0 is the
+    Every pixel equals torchvision's crop from the padded image, `hflip`, then `rotate` (nearest, fill 0) with the same
+    draws. The cutout (DeVries and Taylor 2017, arXiv 1708.04552) comes after the normalisation, so its 0 is the
     mean colour. Angles come from at most 256 evenly spaced values in +-rotation_degrees: at 8 degrees on 32x32 images,
     neighbouring angles move a corner pixel by a fortieth of a pixel.
     """
@@ -53,6 +53,8 @@ class Augmentation:
     def __init__(self, recipe: Recipe, *, height: int, width: int, device: str = "cpu") -> None:
         self.height, self.width = height, width
         self.padding = recipe.crop_padding
+        is_reflected = recipe.crop_border == "reflected" and recipe.crop_padding > 0
+        self._reflected = [_reflected(size, recipe.crop_padding, device) for size in (height, width) if is_reflected]
         self.cutout_size = min(recipe.cutout_size, height, width)
         self.flip = recipe.flip
         self.angles = _angles(recipe.rotation_degrees, max_angles=_MAX_TABLE_ENTRIES // (height * width))
@@ -91,8 +93,12 @@ class Augmentation:
             return images
         num_images, padded_width = len(images), self.width + 2 * self.padding
         padded = images.new_zeros(num_images, self._num_rows, padded_width, 3)
-        inside = slice(self.padding, self.padding + self.height), slice(self.padding, self.padding + self.width)
-        padded[:, inside[0], inside[1]] = images
+        if self._reflected:
+            rows, columns = self._reflected
+            padded[:, : len(rows)] = images.index_select(1, rows).index_select(2, columns)
+        else:
+            inside = slice(self.padding, self.padding + self.height), slice(self.padding, self.padding + self.width)
+            padded[:, inside[0], inside[1]] = images
         first = torch.arange(num_images, device=images.device) * (self._num_rows * padded_width)
         first += draws.crop_y * padded_width + draws.crop_x
         source = self._views.index_select(0, draws.view).add_(first.to(self._views.dtype).unsqueeze(1))
@@ -154,6 +160,11 @@ def to_device(tensor: Tensor, device: str) -> Tensor:
     if device.startswith("cuda"):
         tensor = tensor.pin_memory()
     return tensor.to(device, non_blocking=True)
+
+
+def _reflected(size: int, padding: int, device: str) -> Tensor:
+    """int64 (size + 2 * padding,): the line of the image that each line of the padded one repeats."""
+    return torch.from_numpy(np.pad(np.arange(size), padding, mode="reflect")).to(device)
 
 
 def _angles(degrees: float, *, max_angles: int) -> tuple[float, ...]:

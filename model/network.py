@@ -47,14 +47,19 @@ class ConvUnit(nn.Module):
 class Network(nn.Module):
     """Normalised images (N, C, H, W) to logits (N, num_classes); built by `build_network`."""
 
-    def __init__(self, blocks: OrderedDict[str, nn.Module], classifier: nn.Conv2d) -> None:
+    def __init__(self, blocks: OrderedDict[str, nn.Module], classifier: nn.Conv2d, *, sees_maximum: bool) -> None:
         super().__init__()
         self.blocks = nn.Sequential(blocks)
         self.average_pool = nn.AdaptiveAvgPool2d(1)
         self.classifier = classifier
+        self.sees_maximum = sees_maximum
 
     def forward(self, images: Tensor) -> Tensor:
-        logits: Tensor = self.classifier(self.average_pool(self.blocks(images)))
+        maps = self.blocks(images)
+        pooled = self.average_pool(maps)
+        if self.sees_maximum:
+            pooled = (pooled + maps.amax((2, 3), keepdim=True)) / 2
+        logits: Tensor = self.classifier(pooled)
         return logits.flatten(1)
 
 
@@ -72,7 +77,8 @@ def build_network(config: NetworkConfig, num_classes: int, in_channels: int = 3)
     for plan in _plan_units(config, in_channels):
         units[plan.block].append(_build_unit(config, plan))
     blocks: OrderedDict[str, nn.Module] = OrderedDict((name, nn.Sequential(*units[name])) for name in BLOCK_NAMES)
-    network = Network(blocks, nn.Conv2d(config.output.width, num_classes, kernel_size=1))
+    classifier = nn.Conv2d(config.output.width, num_classes, kernel_size=1)
+    network = Network(blocks, classifier, sees_maximum=config.head == "average_and_max")
     seed_dropout(network, 0)
     return network
 
@@ -179,7 +185,7 @@ def _build_convs(config: NetworkConfig, plan: _UnitPlan) -> dict[str, nn.Conv2d]
             plan.in_channels, out_channels, kernel_size, padding=padding, dilation=dilation, groups=groups, bias=bias
         )
 
-    if plan.kind == "depthwise_separable":
+    if plan.kind == "depthwise_separable" or (plan.kind == "depthwise_separable_last" and plan.is_last):
         # Nothing lies between the two, so the pointwise bias covers both.
         depthwise = conv((3, 3), out_channels=plan.in_channels, groups=plan.in_channels, bias=False)
         return {"depthwise": depthwise, "pointwise": conv((1, 1), out_channels=plan.out_channels)}

@@ -9,7 +9,9 @@ from typing import Any, Literal
 
 from model.config_checks import check_range, check_types, unknown_key_message
 
-ConvKind = Literal["dense", "depthwise_separable", "spatially_separable", "dilated", "dilated_last"]
+ConvKind = Literal[
+    "dense", "depthwise_separable", "depthwise_separable_last", "spatially_separable", "dilated", "dilated_last"
+]
 BLOCK_NAMES = ("c1", "c2", "c3", "output")
 
 
@@ -19,8 +21,8 @@ class BlockConfig:
 
     kind: ConvKind = "dense"
     """dense: 3x3. dilated: 3x3 with dilation 2. dilated_last: dense, but the block's last has dilation 2.
-    depthwise_separable: depthwise 3x3, then pointwise 1x1. spatially_separable: (3, 1) then (1, 3), both dense over
-    channels; requires num_convs = 2."""
+    depthwise_separable: depthwise 3x3, then pointwise 1x1. depthwise_separable_last: dense, but the block's last is
+    depthwise separable. spatially_separable: (3, 1) then (1, 3), both dense over channels; requires num_convs = 2."""
     num_convs: int = 2
     """Convolutions after the squeeze, 1..4."""
     squeeze_width: int = 0
@@ -70,6 +72,8 @@ class NetworkConfig:
     convolution shrinks it."""
     residual: bool = False
     """Add a convolution's input to its output if both have the same shape."""
+    head: Literal["average", "average_and_max"] = "average"
+    """What the classifier sees of each channel's map: its average, or half of average plus maximum."""
     dropout: float = 0.0
     """Drop probability after every norm except the first of the network, 0 <= dropout < 1."""
 

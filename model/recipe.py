@@ -44,7 +44,9 @@ class Recipe:
     """Decay per step of a moving average of the parameters, which is then evaluated, 0 <= decay < 1; 0: off."""
 
     crop_padding: int = 4
-    """Pixels of zero padding before a random crop back to the image's size, 0..64; 0: off."""
+    """Pixels of padding before a random crop back to the image's size, 0..64; 0: off."""
+    crop_border: Literal["black", "reflected"] = "black"
+    """What the padding shows: black, or the image mirrored at its outermost pixels."""
     flip: bool = True
     """Mirror each image left to right with probability 1/2."""
     alternating_flip: bool = False

@@ -1,3 +1,5 @@
+from typing import Literal
+
 import numpy as np
 import pytest
 import torch
@@ -18,7 +20,8 @@ def moved_by_torchvision(
 ) -> torch.Tensor:
     """One uint8 (H, W, 3) image through torchvision's crop from the padded image, hflip and rotate."""
     height, width, _ = image.shape
-    moved: torch.Tensor = oracle.pad(image.permute(2, 0, 1), config.crop_padding)
+    mode = {"black": "constant", "reflected": "reflect"}[config.crop_border]
+    moved: torch.Tensor = oracle.pad(image.permute(2, 0, 1), config.crop_padding, padding_mode=mode)
     moved = oracle.crop(moved, y, x, height, width)
     if mirror:
         moved = oracle.hflip(moved)
@@ -28,18 +31,23 @@ def moved_by_torchvision(
 
 
 @pytest.mark.parametrize(
-    ("padding", "flip", "degrees", "size"),
+    ("padding", "border", "flip", "degrees", "size"),
     [
-        (4, True, 8.0, (32, 32)),
-        (0, False, 8.0, (32, 32)),
-        (0, True, 180.0, (32, 32)),
-        (3, True, 0.0, (32, 32)),
-        (0, True, 0.0, (32, 32)),
-        (5, False, 30.0, (17, 12)),
+        (4, "black", True, 8.0, (32, 32)),
+        (0, "black", False, 8.0, (32, 32)),
+        (0, "black", True, 180.0, (32, 32)),
+        (3, "black", True, 0.0, (32, 32)),
+        (0, "black", True, 0.0, (32, 32)),
+        (5, "black", False, 30.0, (17, 12)),
+        (2, "reflected", True, 0.0, (32, 32)),
+        (4, "reflected", True, 8.0, (17, 12)),
+        (0, "reflected", True, 0.0, (17, 12)),
     ],
 )
-def test_moved_pixels_equal_torchvisions(padding: int, flip: bool, degrees: float, size: tuple[int, int]) -> None:
-    config = Recipe(crop_padding=padding, flip=flip, rotation_degrees=degrees)
+def test_moved_pixels_equal_torchvisions(
+    padding: int, border: Literal["black", "reflected"], flip: bool, degrees: float, size: tuple[int, int]
+) -> None:
+    config = Recipe(crop_padding=padding, crop_border=border, flip=flip, rotation_degrees=degrees)
     images = random_images(300, *size)
     augmentation = Augmentation(config, height=size[0], width=size[1])
     draws = augmentation.draw(300, np.random.default_rng(3))
@@ -125,3 +133,12 @@ def test_augmenting_a_part_equals_the_part_of_the_whole() -> None:
 def test_large_images_take_fewer_angles_not_more_memory() -> None:
     augmentation = Augmentation(Recipe(rotation_degrees=8.0), height=224, width=224)
     assert len(augmentation.angles) == 83
+
+
+def test_a_border_wider_than_the_image_is_reflected_again_and_again() -> None:
+    images = torch.arange(3, dtype=torch.uint8).view(1, 1, 3, 1).expand(1, 2, 3, 3).contiguous()
+    augmentation = Augmentation(Recipe(crop_padding=5, crop_border="reflected", flip=False), height=2, width=3)
+    draws = augmentation.draw(1, np.random.default_rng(0))
+    first = type(draws)(*(torch.zeros(1, dtype=torch.int64) for _ in range(5)))
+    # 1 2 1 0 1 | 0 1 2 | 1 0 1 2 1
+    assert augmentation.move_pixels(images, first)[0, 0, :, 0].tolist() == [1, 0, 1]

@@ -1,37 +1,21 @@
-"""The seed network's layers, how configs become layers, and what networks compute."""
+"""The seed network's layers, and how configs become layers."""
 
-import copy
 from typing import Any
 
 import pytest
 import torch
+from small_networks import KINDS, blocks_of, network_of, small_config
 from torch import Tensor, nn
 
-from model.layers import Dropout, GhostBatchNorm, seed_dropout
-from model.network import ConvUnit, Network, build_network
-from model.network_config import SEED_NETWORK, BlockConfig, NetworkConfig
-
-
-def _network(config: NetworkConfig, num_classes: int = 10, *, seed: int = 0) -> Network:
-    torch.manual_seed(seed)
-    return build_network(config, num_classes)
-
-
-def _config(**changes: Any) -> NetworkConfig:
-    """A network of 8 channels, 2 convolutions a block, with norm and dropout."""
-    blocks = dict.fromkeys(("c1", "c2", "c3", "output"), BlockConfig(inner_width=8, width=8))
-    return NetworkConfig(**({"dropout": 0.1} | blocks | changes))
+from model.layers import Dropout, GhostBatchNorm
+from model.network import ConvUnit, Network
+from model.network_config import SEED_NETWORK, BlockConfig, ConvKind
 
 
 def _unit_layers(unit: nn.Module) -> list[str]:
     assert isinstance(unit, ConvUnit)
     names = [name for name, _ in unit.body.named_children()]
     return names + (["+"] if unit.is_residual else []) + (["pool"] if unit.pool is not None else [])
-
-
-def _blocks(network: Network) -> Any:
-    """The blocks, typed loosely so that tests can index units and layers."""
-    return network.blocks
 
 
 def _traced_outputs(network: Network, images: Tensor) -> list[tuple[str, tuple[int, ...], int]]:
@@ -49,7 +33,7 @@ def _traced_outputs(network: Network, images: Tensor) -> list[tuple[str, tuple[i
 
 
 def test_seed_network_has_the_notebooks_table() -> None:
-    network = _network(SEED_NETWORK)
+    network = network_of(SEED_NETWORK)
     conv, norm, dropout, pool = "Conv2d", "GhostBatchNorm", "Dropout", "MaxPool2d"
     assert _traced_outputs(network, torch.zeros(1, 3, 32, 32)) == [
         (conv, (32, 32, 32), 896),
@@ -89,8 +73,8 @@ def test_seed_network_has_the_notebooks_table() -> None:
 
 
 def test_seed_network_applies_relu_then_norm_then_dropout() -> None:
-    network = _network(SEED_NETWORK)
-    first, second, *rest = [_unit_layers(unit) for block in _blocks(network) for unit in block]
+    network = network_of(SEED_NETWORK)
+    first, second, *rest = [_unit_layers(unit) for block in blocks_of(network) for unit in block]
     assert first == ["conv", "activation", "norm"]
     assert second == ["conv", "activation", "norm", "dropout", "pool"]
     assert rest[-2:] == [["conv", "activation"]] * 2
@@ -112,9 +96,9 @@ def test_seed_network_applies_relu_then_norm_then_dropout() -> None:
     ],
 )
 def test_layers_follow_the_configured_order(norm_order: str, pool_order: str, expected: list[str]) -> None:
-    network = _network(_config(norm_order=norm_order, pool_order=pool_order))
+    network = network_of(small_config(norm_order=norm_order, pool_order=pool_order))
     without_pool = [name for name in expected if name != "pool"]
-    blocks = [[_unit_layers(unit) for unit in block] for block in _blocks(network)]
+    blocks = [[_unit_layers(unit) for unit in block] for block in blocks_of(network)]
     assert blocks[0] == [without_pool[:-1], expected]  # no dropout after the network's first norm
     assert blocks[1:3] == [[without_pool, expected]] * 2
     assert blocks[3] == [without_pool] * 2
@@ -124,8 +108,8 @@ def test_layers_follow_the_configured_order(norm_order: str, pool_order: str, ex
 
 @pytest.mark.parametrize(("pool_order", "pooled_unit_adds"), [("pool_last", True), ("pool_first", False)])
 def test_residual_additions_wherever_shapes_match(pool_order: str, pooled_unit_adds: bool) -> None:
-    network = _network(_config(residual=True, pool_order=pool_order, c1=BlockConfig(inner_width=3, width=8)))
-    units = [unit for block in _blocks(network) for unit in block]
+    network = network_of(small_config(residual=True, pool_order=pool_order, c1=BlockConfig(inner_width=3, width=8)))
+    units = [unit for block in blocks_of(network) for unit in block]
     middle = [True, pooled_unit_adds]  # 3 channels to 3, 3 to 8, then always 8 to 8
     assert [unit.is_residual for unit in units] == [True, False, *middle, *middle, True, True]
 
@@ -138,17 +122,17 @@ def test_residual_additions_wherever_shapes_match(pool_order: str, pooled_unit_a
     torch.testing.assert_close(network(images), network.classifier(x.mean(dim=(2, 3), keepdim=True)).flatten(1))
 
 
-@pytest.mark.parametrize("kind", ["dense", "dilated", "dilated_last", "depthwise_separable", "spatially_separable"])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("squeeze_width", [0, 4])
 def test_same_padding_keeps_the_maps_size_for_every_kind(kind: str, squeeze_width: int) -> None:
     block = BlockConfig(kind=kind, squeeze_width=squeeze_width, inner_width=8, width=12)  # type: ignore[arg-type]
-    network = _network(_config(c1=block, c2=block, c3=block, output=block))
+    network = network_of(small_config(c1=block, c2=block, c3=block, output=block))
     assert network.eval().blocks(torch.zeros(2, 3, 24, 32)).shape == (2, 12, 3, 4)
 
 
 def test_depthwise_separable_is_a_depthwise_then_a_pointwise_convolution_with_one_norm() -> None:
     block = BlockConfig(kind="depthwise_separable", squeeze_width=4, num_convs=1, width=12)
-    unit = _blocks(_network(_config(c2=block, output_norm=False, norm_order="activation_first"))).c2[1]
+    unit = blocks_of(network_of(small_config(c2=block, output_norm=False, norm_order="activation_first"))).c2[1]
     assert _unit_layers(unit) == ["depthwise", "pointwise", "activation", "norm", "dropout", "pool"]
     depthwise, pointwise = unit.body.depthwise, unit.body.pointwise
     assert (depthwise.groups, depthwise.kernel_size, depthwise.bias) == (4, (3, 3), None)
@@ -156,8 +140,21 @@ def test_depthwise_separable_is_a_depthwise_then_a_pointwise_convolution_with_on
     assert pointwise.bias is not None
 
 
+@pytest.mark.parametrize(
+    ("kind", "groups", "dilations"),
+    [("depthwise_separable_last", [1, 1, 8, 1], [1, 1, 1, 1]), ("dilated_last", [1, 1, 1], [1, 1, 2])],
+)
+def test_the_last_convolution_of_a_block_may_be_of_another_kind(
+    kind: ConvKind, groups: list[int], dilations: list[int]
+) -> None:
+    block = blocks_of(network_of(small_config(c2=BlockConfig(kind=kind, num_convs=3, inner_width=8, width=12)))).c2
+    convs = [module for module in block.modules() if isinstance(module, nn.Conv2d)]
+    assert [conv.groups for conv in convs] == groups
+    assert [conv.dilation[0] for conv in convs] == dilations
+
+
 def test_output_block_without_norm_has_biases_and_no_dropout() -> None:
-    units = list(_blocks(_network(_config(output_norm=False))).output)
+    units = list(blocks_of(network_of(small_config(output_norm=False))).output)
     assert [_unit_layers(unit) for unit in units] == [["conv", "activation"]] * 2
     assert all(unit.body.conv.bias is not None for unit in units)
 
@@ -172,78 +169,12 @@ def test_output_block_without_norm_has_biases_and_no_dropout() -> None:
     ],
 )
 def test_activations(activation: str, function: Any) -> None:
-    layer = _blocks(_network(_config(activation=activation))).c1[0].body.activation
+    layer = blocks_of(network_of(small_config(activation=activation))).c1[0].body.activation
     x = torch.linspace(-3, 3, 50)
     torch.testing.assert_close(layer(x), function(x))
 
 
 def test_batch_norm_ignores_splits_and_ghost_norm_has_them() -> None:
     for norm, expected in (("batch", 1), ("ghost", 4)):
-        network = _network(_config(norm=norm, norm_splits=4))
+        network = network_of(small_config(norm=norm, norm_splits=4))
         assert {m.num_splits for m in network.modules() if isinstance(m, GhostBatchNorm)} == {expected}
-
-
-def test_parameters_depend_on_torchs_seed_alone_and_training_leaves_its_generator_alone() -> None:
-    first, again, other = (_network(SEED_NETWORK, seed=seed).state_dict() for seed in (1, 1, 2))
-    assert all(torch.equal(first[name], again[name]) for name in first)
-    assert not torch.equal(first["classifier.weight"], other["classifier.weight"])
-    network = _network(SEED_NETWORK)
-    state = torch.get_rng_state()
-    network(torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))).sum().backward()
-    assert torch.equal(torch.get_rng_state(), state)
-
-
-def test_a_training_step_repeats_bit_for_bit_with_the_same_dropout_seed() -> None:
-    network = _network(_config(norm="ghost", norm_splits=2))
-    images = torch.randn(6, 3, 16, 16)
-    outputs = []
-    for seed in (5, 5, 6):
-        seed_dropout(network, seed)
-        outputs.append(network(images).detach())
-    assert torch.equal(outputs[0], outputs[1])
-    assert not torch.equal(outputs[0], outputs[2])
-
-
-def test_bf16_in_channels_last_computes_what_fp32_does() -> None:
-    config = _config(norm="ghost", norm_splits=2, residual=True, activation="silu", dropout=0.0)
-    plain, fast = _network(config), _network(config).to(memory_format=torch.channels_last)
-    images, labels = torch.randn(64, 3, 16, 16), torch.arange(64) % 10
-    expected = plain(images)
-    with torch.autocast("cpu", torch.bfloat16):
-        logits = fast(images.contiguous(memory_format=torch.channels_last)).float()
-    torch.autograd.backward(nn.functional.cross_entropy(logits, labels))
-    torch.autograd.backward(nn.functional.cross_entropy(expected, labels))
-    torch.testing.assert_close(logits, expected, atol=0.03, rtol=0.03)
-    ours, theirs = (torch.cat([p.grad.flatten() for p in n.parameters() if p.grad is not None]) for n in (fast, plain))
-    assert torch.cosine_similarity(ours, theirs, dim=0) > 0.99
-
-
-def test_other_image_channels_and_class_numbers() -> None:
-    network = build_network(_config(), 3, in_channels=1)
-    assert network.eval()(torch.zeros(2, 1, 16, 16)).shape == (2, 3)
-
-
-@pytest.mark.parametrize("config", [SEED_NETWORK, _config(residual=True, activation="gelu")], ids=["seed", "residual"])
-def test_evaluation_can_be_exported_with_a_free_batch_size(config: NetworkConfig) -> None:
-    network = _network(config).eval()
-    batch = torch.export.Dim("batch", min=1, max=1024)
-    exported = torch.export.export(network, (torch.randn(2, 3, 32, 32),), dynamic_shapes=({0: batch},))
-    images = torch.randn(5, 3, 32, 32)
-    torch.testing.assert_close(exported.module()(images), network(images))
-
-
-def test_a_network_can_be_copied_with_its_dropout_in_mid_stream() -> None:
-    network = _network(_config())
-    network(torch.randn(4, 3, 16, 16))
-    twin = copy.deepcopy(network)
-    images = torch.randn(4, 3, 16, 16)
-    assert torch.equal(network(images), twin(images))
-
-
-@pytest.mark.parametrize("padding", ["same", "seed"])
-@pytest.mark.parametrize("kind", ["dense", "dilated", "dilated_last", "depthwise_separable", "spatially_separable"])
-def test_every_parameter_has_a_gradient(padding: str, kind: str) -> None:
-    block = BlockConfig(kind=kind, squeeze_width=4, inner_width=4, width=4)  # type: ignore[arg-type]
-    network = _network(_config(padding=padding, residual=True, c2=block, c3=block, output=block))
-    network(torch.randn(4, 3, 24, 24)).sum().backward()
-    assert all(parameter.grad is not None for parameter in network.parameters())

@@ -44,6 +44,7 @@ def _random_config(seed: int) -> NetworkConfig:
         residual=draw.random() < 0.5,
         dropout=draw.choice((0.0, 0.1)),
         stem=draw.choice(("none", "whitening")),
+        head=draw.choice(("average", "average_and_max")),
     )
 
 
@@ -133,7 +134,7 @@ def test_seed_network() -> None:
 
 @pytest.mark.parametrize("config", [SEED_NETWORK, *map(_random_config, range(12))], ids=["seed", *map(str, range(12))])
 def test_receptive_field_equals_the_extent_of_a_gradient(config: NetworkConfig) -> None:
-    seen = profile_network(config.flat()).receptive_field
+    seen = profile_network(config.flat(), image_size=64).receptive_field
     assert seen is not None
     assert _receptive_field_by_gradient(config, image_size=2 * seen + 64) == seen
 
@@ -142,18 +143,20 @@ def test_receptive_field_equals_the_extent_of_a_gradient(config: NetworkConfig) 
 def test_layers_equal_those_of_a_forward_pass(seed: int) -> None:
     config = _random_config(seed)
     network = build_network(config, num_classes=7)
-    profile = profile_network(config.flat(), num_classes=7, image_size=40)
-    expected = _watched_layers(network, torch.zeros(1, 3, 40, 40))
+    profile = profile_network(config.flat(), num_classes=7, image_size=64)
+    expected = _watched_layers(network, torch.zeros(1, 3, 64, 64))
     assert [(row.name, row.output_shape, row.num_params) for row in profile.layers] == expected
     assert profile.num_params == sum(parameter.numel() for parameter in network.parameters())
     # No frozen scales here; a whitening layer counts as a frozen one.
     assert profile.num_params - profile.num_trainable_params == (28 * 24 if config.stem == "whitening" else 0)
     blocks = (config.c1, config.c2, config.c3, config.output)
-    assert profile.num_depthwise_separable == sum(
-        block.num_convs for block in blocks if block.kind == "depthwise_separable"
-    )
-    num_dilated = sum(block.num_convs for block in blocks if block.kind == "dilated")
-    assert profile.num_dilated == num_dilated + sum(block.kind == "dilated_last" for block in blocks)
+
+    def num_convs(kind: ConvKind, last: ConvKind) -> int:
+        every = sum(block.num_convs for block in blocks if block.kind == kind)
+        return every + sum(block.kind == last for block in blocks)
+
+    assert profile.num_depthwise_separable == num_convs("depthwise_separable", "depthwise_separable_last")
+    assert profile.num_dilated == num_convs("dilated", "dilated_last")
 
 
 def test_multiply_adds_of_grouped_convolutions_against_pytorchs_flop_counter() -> None:
