@@ -87,7 +87,7 @@ def started(
             text=True,
             start_new_session=True,
             preexec_fn=lambda: _use_cores(num_cores),
-            env={**os.environ, _MARK: mark, "RAY_worker_niceness": "0", **(environment or {})},
+            env={**os.environ, _MARK: mark, **(environment or {})},
         ),
         mark,
     )

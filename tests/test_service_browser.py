@@ -43,8 +43,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Service
     folder = tmp_path_factory.mktemp("lab")
     (folder / "results").mkdir()
     finished_run(folder / "results" / "earlier", num_trials=4)
-    with pytest.MonkeyPatch.context() as patch, served(folder) as (url, service):
-        patch.setenv("RAY_worker_niceness", "0")
+    with served(folder) as (url, service):
         wait_until(lambda: service.supervisor.summaries)
         yield url, service
 

@@ -50,8 +50,7 @@ class Killable:
     def start(self) -> None:
         """Starts it and waits until it answers."""
         words = [sys.executable, str(REPOSITORY / "tune_main.py"), "serve", "--port", "0"]
-        environment = {**os.environ, "RAY_worker_niceness": "0"}
-        self.process = subprocess.Popen(words, cwd=self._folder, env=environment, stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(words, cwd=self._folder, stdout=subprocess.PIPE, text=True)
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         self.client = Client(line.split()[-1])

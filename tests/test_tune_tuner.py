@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -54,7 +55,7 @@ def sleep(folder: Path, assignment: Mapping[str, Any], images: ImageTensors, pla
         while len(list(folder.glob("started-*"))) < SLOTS.num_concurrent:
             time.sleep(0.05)
     time.sleep(SLEEP_S * (1 + 2 * (number or 0)))
-    counts = {"num_train": len(images.train_indices), "num_val": len(images.val_indices)}
+    counts = {"num_train": len(images.train_indices), "num_val": len(images.val_indices), "nice": os.nice(0)}
     given = assignment.get("checkpoint")
     report({"steps": StepCount(1, 1, 2)})
     report(
@@ -103,6 +104,7 @@ def test_retrainings_run_side_by_side_on_the_workers_of_the_search(tmp_path: Pat
     assert len(workers) == 2
     for pair in (finals, winner):
         assert {reports[key]["worker"] for key in pair} == workers, "side by side, on workers that were kept"
+    assert {report["nice"] for report in reports.values()} == {os.nice(0)}, "workers have this process's priority"
     num_val = len(preparation.images.val_indices)
     sizes = {trial: (report["num_train"], report["num_val"]) for trial, report in reports.items()}
     assert {sizes[trial] for trial in (0, 1)} == {(50, num_val)}

@@ -58,6 +58,8 @@ def ray_cluster(slots: Slots, log_file: Path) -> Iterator[Path]:
     # most of them stay idle, that would cost more memory than it saves time.
     is_used = slots.cpus_per_trial <= 2 and not slots.gpus
     os.environ.update(RAY_preload_python_modules=_WORKER_MODULE if is_used else "")
+    # Ray would give workers a niceness of 15, with which one busy neighbour takes nearly all of a core from them.
+    os.environ.setdefault("RAY_worker_niceness", "0")
     # Ray's ports listen on all interfaces; only processes that inherit this token may use the cluster.
     os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     with private_folder() as folder, redirect_output(log_file):
