@@ -15,7 +15,8 @@ from typing import Any, Literal, NoReturn, get_args, get_origin
 from search.commands import COMMANDS, path, seconds
 from search.errors import UserError
 from search.options import Option
-from search.settings import OPTIONS, RUN, SearchSettings, kind_of
+from search.run_options import RUN
+from search.settings import OPTIONS, SearchSettings, kind_of
 
 
 class CommandLineParser(argparse.ArgumentParser):
@@ -89,7 +90,7 @@ def options_page() -> str:
     lines = [
         "# Options",
         "",
-        "Generated from `search/settings.py`: `python -m search.command_line > docs/options.md`.",
+        "Generated from `search/run_options.py`: `python -m search.command_line > docs/options.md`.",
         "",
         "*Fixed*: the value decides the scores, so a resumed run must have the same one.",
         "",

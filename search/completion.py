@@ -10,7 +10,8 @@ from argcomplete.completers import FilesCompleter
 
 from search.command_line import add_arguments, build_parser
 from search.commands import COMMANDS
-from search.settings import DATA_SETS, OPTIONS, kind_of
+from search.run_options import DATA_SETS
+from search.settings import OPTIONS, kind_of
 
 
 def answer_shell() -> None:

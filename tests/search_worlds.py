@@ -13,12 +13,12 @@ from typing import Any
 from ray.tune.schedulers import TrialScheduler
 
 from model.seeds import derive_seed
+from search.run_options import Scheduler
 from search.samplers.build import make_sampler
 from search.samplers.proposer import Proposer
 from search.schedulers.promotion import PromotionRule
 from search.schedulers.rungs import RungSettings, rungs_of
 from search.schedulers.steering import Steering
-from search.settings import Scheduler
 from search.space.parameter import Parameter
 from search.space.space import SearchSpace
 from search.study.record import NewTrial

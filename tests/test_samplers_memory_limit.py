@@ -16,8 +16,8 @@ from test_worker_trainable import TINY, images
 
 from model.engine import Engine
 from model.training import EpochMetrics, Training, train_epochs
+from search.run_options import Scheduler
 from search.samplers.memory_limit import MemoryLimit
-from search.settings import Scheduler
 from search.space.parameter import Parameter
 from search.space.space import SearchSpace
 from search.study.checkpoints import Checkpoints

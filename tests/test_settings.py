@@ -11,8 +11,9 @@ import pytest
 
 from search.errors import UserError
 from search.paths import from_here, sqlite_file
+from search.run_options import DATA_SETS, Scheduler
 from search.schedulers.rungs import reduction_factor_of
-from search.settings import DATA_SETS, OPTIONS, Scheduler, SearchSettings
+from search.settings import OPTIONS, SearchSettings
 
 
 @pytest.mark.parametrize(

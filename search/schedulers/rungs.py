@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 from typing import Protocol
 
-from search.settings import REDUCTION_FACTORS, Scheduler
+from search.run_options import Scheduler
+from search.settings import REDUCTION_FACTORS
 from search.study.record import TrialRecord, TrialStatus
 from search.study.study import RunStudy
 

@@ -15,8 +15,8 @@ from http.cookies import CookieError, SimpleCookie
 from pathlib import Path
 
 from search.errors import UserError
+from search.run_options import RUN_NAME_PATTERN
 from search.service.store import Store
-from search.settings import RUN_NAME_PATTERN
 
 ROLES = ("viewer", "member", "admin")
 """Each may do what those before it may: look; submit, and steer own runs; steer all, reorder and delete."""

@@ -17,10 +17,10 @@ from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
 
 from search.files import DISK_ERRORS
+from search.run_options import DATA_SETS
 from search.service.runs import Refused
 from search.service.store import Store
 from search.service.submission import DATASET_PATTERN
-from search.settings import DATA_SETS
 from search.text import size_text
 
 MAX_FILES = 2_000_000

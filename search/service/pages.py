@@ -13,6 +13,7 @@ from fastapi.responses import Response
 from starlette.concurrency import run_in_threadpool
 
 from search.errors import UserError
+from search.run_options import DATA_SETS
 from search.service.access import COOKIE, LOGIN_S
 from search.service.api import names_of
 from search.service.comparing import compared, curves
@@ -21,7 +22,6 @@ from search.service.forms import field_of, located_lines, request_of, shown_valu
 from search.service.rendering import back, rendered
 from search.service.runs import Refused
 from search.service.submission import ALLOWED
-from search.settings import DATA_SETS
 from search.study.wishes import ACTIONS
 
 router = APIRouter(include_in_schema=False)

@@ -11,13 +11,14 @@ from typing import Any
 
 from search.analysis.results import Run, load_run
 from search.files import write_atomically
+from search.run_options import RUN_NAME_PATTERN
 from search.service import children
 from search.service.access import Caller
 from search.service.bodies import RunView
 from search.service.store import RunEntry, RunState, Store
 from search.service.submission import Folders, arguments, settings_of, space_problems
 from search.service.supervisor import Supervisor
-from search.settings import RUN_NAME_PATTERN, SearchSettings
+from search.settings import SearchSettings
 from search.setup.control import control
 from search.setup.preflight import new_run_problems
 from search.study.wishes import Wish

@@ -12,7 +12,8 @@ from typing import Annotated, Any, Literal, get_origin
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from search.errors import SpaceError, UserError
-from search.settings import DATA_SETS, OPTIONS, RUN_NAME_PATTERN, SearchSettings, kind_of
+from search.run_options import DATA_SETS, RUN_NAME_PATTERN
+from search.settings import OPTIONS, SearchSettings, kind_of
 
 SPACE_MAX_BYTES = 100_000
 _PLAIN_TYPES = (int, float, bool)

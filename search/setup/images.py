@@ -9,7 +9,8 @@ import numpy as np
 from model.data import TrainingData, channel_statistics, given_split, stratified_split, stratified_subset
 from model.split_images import ImageArrays
 from search.errors import UserError
-from search.settings import DATA_SETS, SearchSettings
+from search.run_options import DATA_SETS
+from search.settings import SearchSettings
 
 VAL_FRACTION = 0.1
 MAX_VAL_FRACTION = 0.3

@@ -16,7 +16,8 @@ from search.errors import UserError
 from search.files import read_text, write_atomically
 from search.options import Option, problem_lines
 from search.paths import is_own_code, whole_path
-from search.settings import DATA_SETS, OPTIONS, SearchSettings, kind_of
+from search.run_options import DATA_SETS
+from search.settings import OPTIONS, SearchSettings, kind_of
 
 _TABLE = "settings"
 _HEAD = """\
