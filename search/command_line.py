@@ -63,26 +63,31 @@ def build_parser() -> CommandLineParser:
         groups[option.group].add_argument(
             f"--{option.flag}", type=reader, metavar=_metavar(name, option), dest=name, help=text
         )
-    groups[RUN].add_argument(
+    _add_starts(groups[RUN])
+    return parser
+
+
+def _add_starts(group: argparse._ArgumentGroup) -> None:
+    """The options of no field: they say how a run starts."""
+    group.add_argument(
         "--plan", action="store_true", help="forecast within a minute what the run would take here, and stop"
     )
-    groups[RUN].add_argument(
+    group.add_argument(
         "--config",
         type=path,
         metavar="FILE",
         help="take settings from a file that `init` wrote, or a run's run.toml; options on the command line win",
     )
-    groups[RUN].add_argument(
+    group.add_argument(
         "--resume",
         type=path,
         metavar="RUN_DIR",
         help="resume a run that was cut off; with --trials, extend it; with --dataset, say where its images are now; "
         "with --network, name its own network again",
     )
-    groups[RUN].add_argument(
+    group.add_argument(
         "--trust-folder", action="store_true", help="with --resume: although other users can write to the run's folder"
     )
-    return parser
 
 
 def options_page() -> str:

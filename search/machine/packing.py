@@ -6,7 +6,7 @@ import contextlib
 import math
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -117,19 +117,24 @@ def throughput_processes(
             answers = ask(num_trials, {**request, "config": whole, "num_train": batch_size, "seconds": 0.0}, deadline)
             if all("error" not in answer for answer in answers):
                 answers = ask(num_trials, {**request, "seconds": seconds}, deadline)
-            if any("error" in answer for answer in answers):
-                return Packing(num_trials=num_trials, cpus_per_trial=cpus_per_trial, images_per_s=0.0)
-            return Packing(
-                num_trials=num_trials,
-                cpus_per_trial=cpus_per_trial,
-                images_per_s=sum(answer["images_per_s"] for answer in answers),
-                image_s=statistics.median(answer["image_s"] for answer in answers),
-                slowdown=statistics.median(answer["slowdown"] for answer in answers),
-                memory_bytes=max(answer["memory_bytes"] for answer in answers),
-                seconds=seconds,
-            )
+            return _packing(answers, cpus_per_trial, seconds)
 
         yield measure
+
+
+def _packing(answers: Sequence[Mapping[str, Any]], cpus_per_trial: int, seconds: float) -> Packing:
+    """The measurement made of the answer of each process."""
+    if any("error" in answer for answer in answers):
+        return Packing(num_trials=len(answers), cpus_per_trial=cpus_per_trial, images_per_s=0.0)
+    return Packing(
+        num_trials=len(answers),
+        cpus_per_trial=cpus_per_trial,
+        images_per_s=sum(answer["images_per_s"] for answer in answers),
+        image_s=statistics.median(answer["image_s"] for answer in answers),
+        slowdown=statistics.median(answer["slowdown"] for answer in answers),
+        memory_bytes=max(answer["memory_bytes"] for answer in answers),
+        seconds=seconds,
+    )
 
 
 def choose_slots(
@@ -152,28 +157,33 @@ def choose_slots(
         raise UserError(
             f"--cpus-per-trial {settings.cpus_per_trial}: this machine has {num_cpus}. Ask for {num_cpus} or fewer."
         )
-    if engine.device_type == "cpu":
-        if settings.cpus_per_trial is not None or num_cpus == 1:
-            cpus = settings.cpus_per_trial or 1
-            return Slots(num_concurrent=num_cpus // cpus, cpus_per_trial=cpus, gpus_per_trial=0.0, gpus=0), []
-        candidates = cpu_candidates(num_cpus)
-    elif settings.trials_per_gpu is not None:
+    is_cpu = engine.device_type == "cpu"
+    if is_cpu and (settings.cpus_per_trial is not None or num_cpus == 1):
+        cpus = settings.cpus_per_trial or 1
+        return _cpu_slots(num_cpus // cpus, cpus), []
+    if not is_cpu and settings.trials_per_gpu is not None:
         return _gpu_slots(settings, settings.trials_per_gpu, num_cpus), []
-    else:
-        # Ray fills one GPU after the other, so with more slots than trials some GPUs would stay idle.
-        fair = math.ceil(settings.num_trials / settings.gpus)
-        candidates = gpu_candidates(num_cpus, settings.gpus, min(fair, MOST_PER_GPU))
+    candidates = cpu_candidates(num_cpus) if is_cpu else _fair_gpu_candidates(settings, num_cpus)
     with throughput_processes(
         config, engine, image_size, num_classes=num_classes, network=network, deadline=deadline
     ) as measure:
         best, tried = measure_packings(candidates, measure)
     num_trials, cpus_per_trial = best.num_trials, best.cpus_per_trial
     if time.monotonic() >= deadline:
-        num_trials, cpus_per_trial = candidates[-1] if engine.device_type == "cpu" else candidates[0]
+        num_trials, cpus_per_trial = candidates[-1] if is_cpu else candidates[0]
         tried = [packing for packing in tried if packing.images_per_s]
-    if engine.device_type != "cpu":
-        return _gpu_slots(settings, num_trials, num_cpus), tried
-    return Slots(num_concurrent=num_trials, cpus_per_trial=cpus_per_trial, gpus_per_trial=0.0, gpus=0), tried
+    slots = _cpu_slots(num_trials, cpus_per_trial) if is_cpu else _gpu_slots(settings, num_trials, num_cpus)
+    return slots, tried
+
+
+def _fair_gpu_candidates(settings: SearchSettings, num_cpus: int) -> list[tuple[int, int]]:
+    """Up to the trials that each GPU gets: Ray fills one after the other, and with more slots some would stay idle."""
+    fair = math.ceil(settings.num_trials / settings.gpus)
+    return gpu_candidates(num_cpus, settings.gpus, min(fair, MOST_PER_GPU))
+
+
+def _cpu_slots(num_concurrent: int, cpus_per_trial: int) -> Slots:
+    return Slots(num_concurrent=num_concurrent, cpus_per_trial=cpus_per_trial, gpus_per_trial=0.0, gpus=0)
 
 
 def _gpu_slots(settings: SearchSettings, trials_per_gpu: int, num_cpus: int) -> Slots:
