@@ -37,7 +37,7 @@ from search.schedulers.steering import Steering
 from search.settings import SearchSettings
 from search.setup.given_trials import describe_config
 from search.setup.images import split_images
-from search.setup.prepare import Preparation
+from search.setup.preparation import Preparation
 from search.space.network_space import network_space
 from search.space.space import SearchSpace
 from search.space.space_check import Limits

@@ -13,7 +13,7 @@ from search.machine.signals import StopRequest
 from search.report.page import LivePage
 from search.schedulers.steering import Steering
 from search.setup.document import read_document
-from search.setup.prepare import Preparation
+from search.setup.preparation import Preparation
 from search.setup.run_folder import RunFolder
 from search.study.record import TrialStatus, num_ended
 from search.study.study import EARLY_END_NOTE, RunStudy

@@ -35,7 +35,8 @@ from search.setup.images import check_images_are_there
 from search.setup.open_record import open_waiting
 from search.setup.own_network import network_of_run
 from search.setup.preflight import new_run_problems, resume_problems
-from search.setup.prepare import Preparation, prepare
+from search.setup.preparation import Preparation
+from search.setup.prepare import prepare
 from search.setup.run_folder import RunFolder, read_machine, read_settings
 from search.setup.survey_text import ReadImages, survey_lines
 from search.study.record import TrialStatus

@@ -20,7 +20,7 @@ from search.schedulers.rungs import rungs_of
 from search.schedulers.steering import Steering
 from search.schedulers.time_budget import Budget
 from search.schedulers.trial_clock import TrialClock
-from search.setup.prepare import Preparation
+from search.setup.preparation import Preparation
 from search.study.checkpoints import Checkpoints
 from search.study.finals import RetrainPlan
 from search.study.record import TrialId, num_ended

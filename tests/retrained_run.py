@@ -25,7 +25,7 @@ from search.retrain.stage import evaluate_retrained, note_winner
 from search.schedulers.retrain_queue import RetrainQueue
 from search.settings import SearchSettings
 from search.setup.images import split_images
-from search.setup.prepare import Preparation
+from search.setup.preparation import Preparation
 from search.study.record import NewTrial, TrialStatus
 from search.study.study import RunStudy
 

@@ -10,7 +10,7 @@ import torch
 from model.split_images import on_device
 from search.retrain.stage import retrain_splits
 from search.schedulers.retrain_queue import RetrainQueue
-from search.setup.prepare import Preparation
+from search.setup.preparation import Preparation
 from search.study.checkpoints import Checkpoints
 from search.worker.trainable import train_trial
 

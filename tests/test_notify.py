@@ -147,7 +147,7 @@ def test_a_url_that_cannot_work_is_refused_without_its_password(url: str, monkey
 
 
 def test_run_toml_and_the_command_keep_no_url(monkeypatch: pytest.MonkeyPatch) -> None:
-    from search.setup.prepare import _command
+    from search.setup.preparation import _command
 
     settings = settings_for("ntfy://user:password@host/topic")
     monkeypatch.setattr("sys.argv", ["tune_main.py", "--notify=ntfy://user:password@host/topic", "--trials", "3"])

@@ -27,7 +27,8 @@ from search.retrain.stage import evaluate_retrained, note_winner, retrain_splits
 from search.schedulers.retrain_queue import RetrainQueue
 from search.settings import SearchSettings
 from search.setup.images import split_images
-from search.setup.prepare import Preparation, prepare
+from search.setup.preparation import Preparation
+from search.setup.prepare import prepare
 from search.study.record import NewTrial, TrialStatus
 from search.study.retrain_record import RetrainRecord
 from search.study.study import RunStudy

@@ -26,7 +26,7 @@ from search.errors import RunFailed
 from search.retrain.stage import evaluate_retrained, note_winner, retrain_splits
 from search.schedulers.retrain_queue import RetrainQueue
 from search.settings import SearchSettings
-from search.setup.prepare import Preparation
+from search.setup.preparation import Preparation
 from search.study.finals import Finals
 from search.study.record import NewTrial
 from search.study.retrain_record import RetrainRecord

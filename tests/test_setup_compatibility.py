@@ -14,7 +14,8 @@ from search.machine.machine import Machine
 from search.machine.slots import Slots
 from search.settings import OPTIONS, SearchSettings
 from search.setup.compatibility import check_compatibility, note_compatibility
-from search.setup.prepare import Preparation, prepare
+from search.setup.preparation import Preparation
+from search.setup.prepare import prepare
 from search.setup.run_folder import RunFolder
 from search.space.space import SearchSpace
 from search.study.study import RunStudy

@@ -26,7 +26,8 @@ from search.machine.machine import Machine
 from search.machine.slots import Slots
 from search.settings import SearchSettings
 from search.setup.images import split_images
-from search.setup.prepare import Preparation, prepare
+from search.setup.preparation import Preparation
+from search.setup.prepare import prepare
 
 MACHINE = Machine(
     engine=Engine(num_threads=1), slots=Slots(num_concurrent=1, cpus_per_trial=1, gpus_per_trial=0.0, gpus=0)

@@ -13,7 +13,8 @@ from search.machine.machine_cache import reuse_line
 from search.machine.packing import Packing
 from search.machine.slots import Slots
 from search.settings import SearchSettings
-from search.setup.prepare import Preparation, prepare
+from search.setup.preparation import Preparation
+from search.setup.prepare import prepare
 
 SLOTS = Slots(num_concurrent=2, cpus_per_trial=1, gpus_per_trial=0.0, gpus=0)
 PACKING = Packing(num_trials=2, cpus_per_trial=1, images_per_s=100.0, slowdown=1.0)

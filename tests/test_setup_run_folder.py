@@ -17,7 +17,8 @@ from search.machine.machine import Machine
 from search.machine.slots import Slots
 from search.settings import SearchSettings
 from search.setup.document import read_document
-from search.setup.prepare import Preparation, prepare
+from search.setup.preparation import Preparation
+from search.setup.prepare import prepare
 from search.setup.run_folder import RunFolder, read_machine, read_settings
 from search.space.space import SearchSpace
 

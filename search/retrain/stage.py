@@ -30,7 +30,7 @@ from search.schedulers.retrain_queue import ALL_IMAGES, SPLIT_OF_FINALISTS, Retr
 from search.settings import SearchSettings
 from search.setup.floor import floor_of
 from search.setup.images import split_images
-from search.setup.prepare import Preparation
+from search.setup.preparation import Preparation
 from search.study.checkpoints import Checkpoints
 from search.study.finals import Finals
 from search.study.retrain_record import FINALIST, RetrainRecord, retrain_key, retrain_title

@@ -3,158 +3,28 @@
 from __future__ import annotations
 
 import math
-import shlex
-import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from model.config import TrainConfig, network_values
-from model.data import TrainingData
-from model.metrics import METRICS
-from model.network_source import BUILT_IN, NetworkSource, builder_of, completed
-from model.objective import Objective
-from model.profile import NetworkProfile, profile_network
+from model.network_source import NetworkSource, completed
 from model.split_images import ImageArrays
-from model.survey import ImageSurvey
 from search.machine.gpus import choose_device
-from search.machine.hardware import describe_hardware, describe_versions, num_cpus
-from search.machine.machine import Machine, Measurements, Workpiece, measure_machine
-from search.schedulers.rungs import rungs_of
+from search.machine.hardware import num_cpus
+from search.machine.machine import Machine, Measurements, measure_machine
 from search.settings import SearchSettings
-from search.setup.document import DataRecord, HardwareRecord, NetworkRecord, RunDocument
 from search.setup.few_images import few_images_notes, lengthened_for_few_images
-from search.setup.floor import Floor, floor_of
 from search.setup.given_trials import SEED_IMAGE_SIZE, describe_config, given_trials
 from search.setup.images import shortened_for_stand_in, split_images
 from search.setup.own_network import read_network
-from search.setup.retrain_size import RetrainCost, retrain_cost, with_retrain_size
+from search.setup.preparation import Preparation, workpiece
+from search.setup.retrain_size import with_retrain_size
 from search.setup.space_file import make_space, read_space
 from search.setup.survey_text import ReadImages, read_images, survey_warnings
 from search.space.space import SearchSpace
 from search.study.record import NewTrial
-from search.worker.trainable import TrialPlan
 
 if TYPE_CHECKING:
     from search.tune.joined_cluster import JoinedCluster
-NUMBERS_PER_PARAMETER = 4
-"""In memory: the weight, its gradient and the optimizer's two moments."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Preparation:
-    """Everything a run works with. `data` has training images only."""
-
-    settings: SearchSettings
-    network: NetworkSource = BUILT_IN
-    """What builds the networks of all trials."""
-    data: TrainingData
-    survey: ImageSurvey
-    """What was read, of all splits."""
-    images: ImageArrays
-    space: SearchSpace
-    machine: Machine
-    measurements: Measurements
-    """See `RunDocument`; empty if the machine was not measured."""
-    given_trials: list[NewTrial]
-    """The first trials: the seed config (on 32x32 images), then the space's default."""
-    warnings: list[str]
-    cluster: JoinedCluster | None = None
-    """Where trials run, if not on this machine alone."""
-
-    def num_slots(self) -> int:
-        """Trials that may run side by side now; the nodes of a cluster come and go."""
-        slots = self.machine.slots
-        return slots.num_concurrent if self.cluster is None else self.cluster.num_slots(slots)
-
-    @property
-    def retrain_cost(self) -> RetrainCost:
-        """What all retrainings take."""
-        return retrain_cost(self.settings, self.images, len(self.baselines), self.machine.slots.num_concurrent)
-
-    @property
-    def image_size(self) -> int:
-        """Side in pixels."""
-        return int(self.data.examples.images.shape[1])
-
-    @property
-    def data_record(self) -> DataRecord:
-        """The images, as run.toml describes them."""
-        return DataRecord.of(self.data, self.images, self.survey)
-
-    def document(self) -> RunDocument:
-        """The description of a run that starts now, by this process, on this machine."""
-        return RunDocument(
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
-            command=_command(self.settings),
-            warnings=tuple(self.warnings),
-            settings=self.settings,
-            network=NetworkRecord.of(self.network),
-            data=self.data_record,
-            engine=self.machine.engine,
-            slots=self.machine.slots,
-            engines=dict(self.machine.engines),
-            measurements=self.measurements,
-            versions=describe_versions(),
-            hardware=HardwareRecord(**describe_hardware()),
-        )
-
-    @property
-    def baselines(self) -> dict[int, NewTrial]:
-        """The given trials by number, which are retrained as well; empty with --no-baseline."""
-        return dict(enumerate(self.given_trials)) if self.settings.baseline else {}
-
-    @property
-    def val_floor(self) -> Floor:
-        """What guesses score on the validation images."""
-        counts = dict(zip(self.data.class_names, self.data_record.val_counts, strict=True))
-        return floor_of(counts, self.settings.metric)
-
-    @property
-    def chance_level(self) -> float:
-        """A score on the validation images that is lower may be a guess."""
-        return METRICS[self.settings.metric].chance_level(np.array(self.data_record.val_counts))
-
-    def trial_plan(self) -> TrialPlan:
-        """What all trials and retrainings have in common."""
-        return TrialPlan(
-            max_epochs=self.settings.max_epochs,
-            rung_epochs=rungs_of(self.settings),
-            engine=self.machine.engine,
-            objective=Objective(metric_name=self.settings.metric, class_weights=self.settings.class_weights),
-            network=self.network,
-        )
-
-    def describe(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        """Parameters, multiply-adds of an image and receptive field of a config."""
-        return describe_config(
-            config, above=self.settings.min_receptive_field, network=self.network, **self._images_kind
-        )
-
-    @property
-    def _images_kind(self) -> dict[str, int]:
-        return {"num_classes": self.images.num_classes, "image_size": self.image_size}
-
-    @property
-    def workpiece(self) -> Workpiece:
-        """A typical config."""
-        return _workpiece(self.network, self.space, self.images)
-
-    def profile(self, config: Mapping[str, Any]) -> NetworkProfile:
-        """The network of a flat config."""
-        return profile_network(network_values(config), build=builder_of(self.network), **self._images_kind)
-
-    def memory_need(self, config: Mapping[str, Any]) -> int:
-        """Numbers that training a config keeps in memory: activations of a batch, weights, gradients and moments.
-
-        Good for comparing configs only: libraries take memory as well.
-        """
-        profile = self.profile(config)
-        return int(config["batch_size"]) * profile.num_activations + NUMBERS_PER_PARAMETER * profile.num_params
 
 
 def prepare(
@@ -168,30 +38,20 @@ def prepare(
 ) -> Preparation:
     """Loads and checks everything, and measures the machine unless `kept` has the measurements of an earlier start.
 
-    `read`: the images of these settings, and `network`: what they name, if these were read before. `cluster`: measured
-    and used in place of this machine. `deadline` (by time.monotonic()) ends the measuring of slots; with one,
-    compilation is not tried. UserError, DataError or SpaceError before any work begins.
+    `read`, `network`: what the settings name, if it was read before. `cluster`: in place of this machine. `deadline`
+    (by time.monotonic()): ends the measuring of slots, and skips compilation. UserError, DataError or SpaceError.
     """
     device, warnings = choose_device(settings) if cluster is None else ("cuda" if settings.gpus else "cpu", [])
     asked = settings = settings.resolved()
     network, modules = (network, None) if network is not None else read_network(settings.network)
     space_text = read_space(settings)
     data, survey = read or read_images(settings)
-    settings = shortened_for_stand_in(settings, data, device)
-    settings = lengthened_for_few_images(settings, len(data.examples))
+    settings = lengthened_for_few_images(shortened_for_stand_in(settings, data, device), len(data.examples))
     images = split_images(settings, data)
     space = make_space(settings, space_text, images, network)
     network = completed(network, modules)
     warnings += few_images_notes(asked, settings, space, len(images.train_indices))
-    measurements: Measurements = {}
-    if cluster is not None:
-        cluster.check_memory(images.images.nbytes)
-        kept, measurements, more = cluster.measured(_workpiece(network, space, images), kept)
-        warnings += more
-    elif kept is None or kept.engine.device != device:
-        piece = _workpiece(network, space, images)
-        kept, measurements, more = measure_machine(settings, device, piece, deadline, num_cpus=num_cpus())
-        warnings += more
+    machine, measurements, more = _measured(settings, device, space, images, network, kept, cluster, deadline)
     first = _given_trials(settings, space, images, network)
     return Preparation(
         network=network,
@@ -200,12 +60,31 @@ def prepare(
         survey=survey,
         images=images,
         space=space,
-        machine=kept,
+        machine=machine,
         measurements=measurements,
         given_trials=first,
-        warnings=[*data.warnings, *survey_warnings(survey), *warnings],
+        warnings=[*data.warnings, *survey_warnings(survey), *warnings, *more],
         cluster=cluster,
     )
+
+
+def _measured(
+    settings: SearchSettings,
+    device: str,
+    space: SearchSpace,
+    images: ImageArrays,
+    network: NetworkSource,
+    kept: Machine | None,
+    cluster: JoinedCluster | None,
+    deadline: float,
+) -> tuple[Machine, Measurements, list[str]]:
+    """Engine and slots, what they were chosen by if that was now, and warnings."""
+    if cluster is not None:
+        cluster.check_memory(images.images.nbytes)
+        return cluster.measured(workpiece(network, space, images), kept)
+    if kept is not None and kept.engine.device == device:
+        return kept, {}, []
+    return measure_machine(settings, device, workpiece(network, space, images), deadline, num_cpus=num_cpus())
 
 
 def _given_trials(
@@ -222,18 +101,3 @@ def _given_trials(
     )
     has_seed_config = network.is_built_in and image_size == SEED_IMAGE_SIZE
     return given_trials(settings.seed, space, describe, has_seed_config=has_seed_config)
-
-
-def _workpiece(network: NetworkSource, space: SearchSpace, images: ImageArrays) -> Workpiece:
-    return Workpiece(
-        network=network,
-        config=TrainConfig.from_flat(space.typical_config()),
-        num_classes=images.num_classes,
-        image_size=int(images.images.shape[1]),
-    )
-
-
-def _command(settings: SearchSettings) -> str:
-    """The command line of this process, without what only it may know."""
-    secret = settings.notify
-    return shlex.join(["python", *(word.replace(secret, "...") if secret else word for word in sys.argv)])
