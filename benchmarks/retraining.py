@@ -139,11 +139,9 @@ def _stage(
     queue = RetrainQueue(settings, study, baselines)
     checkpoints = Checkpoints(settings.run_dir)
     scheduler = StudyScheduler(settings, study, queue, checkpoints)
-    proposer = Proposer(
-        preparation.space, study, 0, partial(make_sampler, seed=0, score_epochs=(settings.max_epochs,)), given=given
-    )
+    sampler = partial(make_sampler, seed=0, score_epochs=(settings.max_epochs,))
     search = StudySearcher(
-        proposer,
+        Proposer(preparation.space, study, 0, sampler, given=given),
         study,
         Steering(num_trials=len(given), num_slots=slots.num_concurrent),
         promotions=scheduler.promotions,
@@ -158,11 +156,7 @@ def _stage(
                 slots,
                 retrain_splits(preparation),
             ),
-            RunSearcher(
-                search,
-                queue,
-                on_search_end=lambda: times.append(time.perf_counter()),
-            ),
+            RunSearcher(search, queue, on_search_end=lambda: times.append(time.perf_counter())),
             scheduler,
             max_failures=0,
             scratch=scratch,

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from model.profile import profile_network
 from search.analysis.results import Run
 from search.analysis.summary import write_results
 from search.display.display import Display
 from search.errors import RunFailed, RunInterrupted, UserError
-from search.forecast.forecast import Forecast, Workload, make_forecast
+from search.forecast.forecast import Forecast, make_forecast
 from search.forecast.wording import brief_line, plan_lines, verdict
+from search.forecast.workload import workload_of
 from search.live_control import LiveControl
 from search.machine.gpus import limited_to_visible_gpus
 from search.machine.machine_cache import reuse_line
@@ -46,8 +45,6 @@ from search.text import percent
 from search.trial_stage import train_all
 from search.watchers import Watchers
 
-_NUM_TYPICAL_CONFIGS = 16
-"""Random configs whose size the forecast looks at."""
 _PACKING_SHARE = 0.8
 """Share of the time for a plan after which the slots are not measured any longer."""
 
@@ -79,7 +76,7 @@ def run_search(
         note_compatibility(study, preparation.settings, preparation.data_record, preparation.space)
         folder.write_new(preparation.document(), preparation.space, preparation.network)
         with ignore_forecast_errors(shown):
-            forecast = make_forecast(_workload(preparation, started=started))
+            forecast = make_forecast(workload_of(preparation, started=started))
             folder.write_forecast(forecast.table())
             shown.message(brief_line(forecast))
         return _run(preparation, study, shown, stop, started=started)
@@ -100,7 +97,7 @@ def plan_search(
         )
     _show_images(preparation, shown)
     try:
-        forecast = make_forecast(_workload(preparation, started=started))
+        forecast = make_forecast(workload_of(preparation, started=started))
     except (RuntimeError, ValueError) as error:
         raise RunFailed(f"no forecast: {error}") from None
     for line in plan_lines(forecast):
@@ -131,28 +128,31 @@ def resume_search(
     source = network_of_run(run_dir, read_document(run_dir), network)
     settings = read_settings(run_dir).changed(**{name: value for name, value in given.items() if value is not None})
     _refuse(notify_problems(settings))
-    folder = RunFolder(run_dir)
     with (
         StopRequest().installed() as stop,
-        folder.locked(),
+        RunFolder(run_dir).locked(),
         disk_errors(settings),
         cluster_of(settings, run_dir / "ray.log") as joined,
     ):
         study = open_waiting(settings, shown, stop, create=False)
         drop_old_cancels(study)
-        num_started = sum(record.status is not TrialStatus.REJECTED for record in study.trials())
-        if settings.num_trials < num_started:
-            raise UserError(f"--trials {num_trials}: this run has {num_started} already. Give that many or more.")
-        check_images_are_there(settings, was_given=dataset is not None)
-        if joined is None:
-            settings = limited_to_visible_gpus(settings, shown.warning)
+        _check_is_possible(settings, study, is_dataset_given=dataset is not None)
+        settings = settings if joined else limited_to_visible_gpus(settings, shown.warning)
         preparation = prepare(settings, kept=read_machine(run_dir, settings), cluster=joined, network=source)
         _show_images(preparation, shown)
         check_compatibility(study, preparation.settings, preparation.data_record, preparation.space)
-        folder.write_settings(preparation.settings, preparation.data_record)
+        RunFolder(run_dir).write_settings(preparation.settings, preparation.data_record)
         if num_trials is not None:
             control(run_dir, Wish(num_trials=num_trials))
         return _run(preparation, study, shown, stop)
+
+
+def _check_is_possible(settings: SearchSettings, study: RunStudy, *, is_dataset_given: bool) -> None:
+    """UserError if a resumed run has more trials already than it shall have, or if its images are gone."""
+    num_started = sum(record.status is not TrialStatus.REJECTED for record in study.trials())
+    if settings.num_trials < num_started:
+        raise UserError(f"--trials {settings.num_trials}: this run has {num_started} already. Give that many or more.")
+    check_images_are_there(settings, was_given=is_dataset_given)
 
 
 def _show_images(preparation: Preparation, display: Display) -> None:
@@ -189,31 +189,6 @@ def _run(
             interval = winner.images_interval or (winner.test.low, winner.test.high)
             notifier.tell("ended", f"test accuracy {percent(winner.test.mean)}", winner.test.mean, interval)
     return load_run(settings.run_dir, preparation.network)
-
-
-def _workload(preparation: Preparation, *, started: float) -> Workload:
-    """The facts for the forecast of a run that began at `started`, by time.monotonic()."""
-    space, rng = preparation.space, random.Random(0)
-    configs = [space.typical_config()]
-    for _ in range(_NUM_TYPICAL_CONFIGS):
-        config = space.draw(rng)
-        if all(excess <= 0 for excess in space.violations(config).values()):
-            configs.append(config)
-    probe = preparation.workpiece.probe
-    return Workload(
-        settings=preparation.settings,
-        engine=preparation.machine.engine,
-        slots=preparation.machine.slots,
-        measurements=preparation.measurements,
-        num_train=len(preparation.images.train_indices),
-        num_val=len(preparation.images.val_indices),
-        multiply_adds=[preparation.profile(config).multiply_adds for config in configs],
-        probe=probe,
-        probe_multiply_adds=profile_network(**vars(probe)).multiply_adds,
-        retrain_cost=preparation.retrain_cost,
-        memory_need=max(map(preparation.memory_need, configs)),
-        preparation_s=time.monotonic() - started,
-    )
 
 
 @contextlib.contextmanager

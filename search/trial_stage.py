@@ -109,11 +109,7 @@ class _Stage:
         settings, slots, watchers = self.preparation.settings, self.preparation.machine.slots, self.watchers
         watchers.control.on_change = self._show_steering
         if not is_searched:
-            watchers.display.message(
-                f"trials are ranked by their validation {METRICS[settings.metric].title}, single view: "
-                f"{self.preparation.val_floor.note}"
-            )
-            watchers.display.start_trials(self._search_progress())
+            self._begin_search()
         self._show_steering()
         with (
             watchers.stop.deferred(),
@@ -181,6 +177,13 @@ class _Stage:
         if not steering.is_search_over:
             settings = self.preparation.settings
             display.expect(steering.num_trials, expected_epochs(settings, steering.num_trials), steering.deadline)
+
+    def _begin_search(self) -> None:
+        display, title = self.watchers.display, METRICS[self.preparation.settings.metric].title
+        display.message(
+            f"trials are ranked by their validation {title}, single view: {self.preparation.val_floor.note}"
+        )
+        display.start_trials(self._search_progress())
 
     def _begin_retraining(self) -> None:
         """The search is over."""

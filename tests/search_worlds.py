@@ -137,14 +137,7 @@ def search(
     """
     rungs, steering = rungs or Rungs(), Steering(num_trials=num_trials, num_slots=num_workers)
     scheduler = StudyScheduler(rungs, study, starts_anew=True, steering=steering)
-    searcher = build_searcher(
-        SPACE,
-        study,
-        SEED,
-        given=given,
-        steering=steering,
-        promotions=scheduler.promotions,
-    )
+    searcher = build_searcher(SPACE, study, SEED, given=given, steering=steering, promotions=scheduler.promotions)
     rng = random.Random(order)
     ids = (f"trial-{index}" for index in count())
     running: dict[str, tuple[SimpleNamespace, Iterator[dict[str, Any]]]] = {}

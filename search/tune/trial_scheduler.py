@@ -73,12 +73,10 @@ class StudyScheduler(StateIsInStudy, FIFOScheduler):
         self._left: set[TrialId] = set()
         finish_interrupted_ends(study, settings.max_epochs)
         self._starts_anew = starts_anew
-        self.promotions = (
-            PromotionRule(settings, study, chance_level=chance_level, starts_anew=starts_anew)
-            if settings.scheduler == "promotion"
-            else None
-        )
+        self.promotions: PromotionRule | None = None
         """The rule that lets paused trials go on; None where trials are stopped instead."""
+        if settings.scheduler == "promotion":
+            self.promotions = PromotionRule(settings, study, chance_level=chance_level, starts_anew=starts_anew)
         self._rule = self.promotions or StoppingRule(settings, study, chance_level=chance_level)
         self._epochs_recorded = {record.number: record.epochs_trained for record in study.trials()}
         self._num_restarts: Counter[TrialId] = Counter()
