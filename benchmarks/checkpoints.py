@@ -21,9 +21,10 @@ import numpy as np
 import torch
 
 from benchmarks.conditions import write_result
+from benchmarks.no_images import no_images
 from model.checkpoint import Checkpoint
 from model.engine import Engine
-from model.split_images import ImageArrays, ImageTensors
+from model.split_images import ImageTensors
 from search.machine.slots import Slots
 from search.samplers.build import make_sampler
 from search.samplers.proposer import Proposer
@@ -78,7 +79,7 @@ def _measured(folder: Path) -> dict[str, float]:
     turns: list[float] = []
     with ray_cluster(_SLOTS, folder / "ray.log") as scratch:
         run_trials(
-            make_trainable(_send, _no_images(), plan, _SLOTS),
+            make_trainable(_send, no_images(), plan, _SLOTS),
             StudySearcher(proposer, study, Steering(num_trials=len(given), num_slots=len(given))),
             scheduler,
             max_failures=0,
@@ -105,19 +106,6 @@ def _send(assignment: Mapping[str, Any], images: ImageTensors, plan: TrialPlan, 
         time.sleep(_EPOCH_S)
         checkpoint = Checkpoint.of(epoch, tensors, {"epoch": epoch})
         report({"epoch": epoch, "val_score": 0.5, "checkpoint": checkpoint})
-
-
-def _no_images() -> ImageArrays:
-    return ImageArrays(
-        images=np.zeros((1, 8, 8, 3), np.uint8),
-        labels=np.zeros(1, np.int64),
-        train_indices=np.zeros(1, np.int64),
-        val_indices=np.zeros(0, np.int64),
-        mean=(0.5, 0.5, 0.5),
-        std=(0.25, 0.25, 0.25),
-        num_classes=2,
-        split_hash="none",
-    )
 
 
 if __name__ == "__main__":

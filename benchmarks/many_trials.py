@@ -21,15 +21,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from ray import tune
 from ray.tune import Callback
 
 from benchmarks.conditions import write_result
+from benchmarks.no_images import no_images
 from model.checkpoint import Checkpoint
 from model.engine import Engine
-from model.split_images import ImageArrays, ImageTensors
+from model.split_images import ImageTensors
 from search.machine.slots import Slots
 from search.samplers.build import make_sampler
 from search.samplers.proposer import Proposer
@@ -152,7 +152,7 @@ def _our_reports(folder: Path, load: _Load) -> list[_Reported]:
     plan = TrialPlan(max_epochs=load.epochs, rung_epochs=(), engine=Engine())
     with ray_cluster(_SLOTS, folder / "ray.log") as scratch:
         run_trials(
-            make_trainable(partial(_sleep, load=load), _no_images(), plan, _SLOTS),
+            make_trainable(partial(_sleep, load=load), no_images(), plan, _SLOTS),
             searcher,
             scheduler,
             max_failures=0,
@@ -170,19 +170,6 @@ def _sleep(assignment: Mapping[str, Any], images: ImageTensors, plan: TrialPlan,
             weights = {"weights": torch.zeros(int(load.checkpoint_mb * 1e6), dtype=torch.uint8)}
             metrics["checkpoint"] = Checkpoint.of(epoch, weights, {})
         report(metrics)
-
-
-def _no_images() -> ImageArrays:
-    return ImageArrays(
-        images=np.zeros((1, 8, 8, 3), np.uint8),
-        labels=np.zeros(1, np.int64),
-        train_indices=np.zeros(1, np.int64),
-        val_indices=np.zeros(0, np.int64),
-        mean=(0.5, 0.5, 0.5),
-        std=(0.25, 0.25, 0.25),
-        num_classes=2,
-        split_hash="none",
-    )
 
 
 if __name__ == "__main__":

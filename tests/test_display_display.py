@@ -5,10 +5,11 @@ from collections.abc import Callable
 
 import pytest
 from fabricated_run import finalist_record
+from trial_records import stopped_and_failed
 
 from search.display.display import Display
 from search.display.progress import Progress
-from search.study.record import NewTrial, RungDecision, TrialStatus
+from search.study.record import RungDecision, TrialStatus
 from search.study.study import RunStudy
 from search.worker.step_counts import StepCount
 
@@ -20,14 +21,7 @@ def metrics(epoch: int, accuracy: float) -> dict[str, object]:
 @pytest.fixture
 def study() -> RunStudy:
     """Trial 0 stopped at a rung, trial 1 failed, trial 2 running."""
-    study = RunStudy.in_memory()
-    for _ in range(3):
-        study.add_trial(NewTrial(config={}, seed=0))
-    study.record_epoch(0, epoch=1, score=0.25, metrics={})
-    study.record_rung(0, RungDecision(epoch=1, score=0.25, cutoff=0.5, num_scores=3, is_stopped=True))
-    study.finish(0, TrialStatus.STOPPED)
-    study.finish(1, TrialStatus.FAILED, error="ValueError: no such layer")
-    return study
+    return stopped_and_failed(num_trials=3)
 
 
 def shown(play: Callable[[Display], None]) -> str:

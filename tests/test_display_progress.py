@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 from search_worlds import SEED, SPACE, Rungs, build_searcher, score, training_epochs
+from trial_records import stopped_and_failed
 
 from benchmarks.search_quality.simulation import Step, simulate
 from search.display.progress import Counts, Progress
 from search.schedulers.expected_epochs import expected_epochs
 from search.schedulers.promotion import NUM_FINALISTS
 from search.schedulers.rungs import rungs_of
-from search.study.record import NewTrial, RungDecision, TrialStatus
 from search.study.study import RunStudy
 from search.tune.trial_scheduler import StudyScheduler
 from search.worker.step_counts import StepCount
@@ -26,13 +26,7 @@ def metrics(epoch: int, accuracy: float = 0.3) -> dict[str, Any]:
 @pytest.fixture
 def study() -> RunStudy:
     """Trial 0 stopped at a rung, trial 1 failed, trial 2 paused at epoch 1, trial 3 cut off between rungs."""
-    study = RunStudy.in_memory()
-    for _ in range(4):
-        study.add_trial(NewTrial(config={}, seed=0))
-    study.record_epoch(0, epoch=1, score=0.25, metrics={})
-    study.record_rung(0, RungDecision(epoch=1, score=0.25, cutoff=0.5, num_scores=3, is_stopped=True))
-    study.finish(0, TrialStatus.STOPPED)
-    study.finish(1, TrialStatus.FAILED, error="ValueError: no such layer")
+    study = stopped_and_failed(num_trials=4)
     study.record_epoch(2, epoch=1, score=0.5, metrics={})
     study.record_epoch(3, epoch=2, score=0.1, metrics={})
     return study

@@ -26,21 +26,26 @@ def tune(results_dir: Path, *arguments: object) -> subprocess.CompletedProcess[s
     return subprocess.run(command, cwd=results_dir, capture_output=True, text=True, timeout=600, check=False)
 
 
-@pytest.fixture(scope="module")
-def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run of 5 trials, started from a folder that is not the repository."""
-    folder = tmp_path_factory.mktemp("run")
+def finished_run(folder: Path, *arguments: object) -> Path:
+    """The folder of a tiny run with these options too; what it printed is in stdout.txt and stderr.txt."""
     (folder / "tiny.toml").write_text(TINY)
     done = tune(
         folder,
-        *("--dataset", "digits", "--image-size", 16, "--space", "tiny.toml", "--name", "tiny", "--no-baseline"),
-        *("--trials", 5, "--epochs", 4, "--grace-period", 1, "--reduction-factor", 2, "--seed", 7, "--gpus", 1),
-        *("--precision", "fp32", "--cpus-per-trial", 1, "--tensorboard"),
+        *("--dataset", "digits", "--image-size", 16, "--space", "tiny.toml", "--name", "tiny", "--seed", 7),
+        *("--epochs", 4, "--grace-period", 1, "--reduction-factor", 2, "--precision", "fp32", "--cpus-per-trial", 1),
+        *arguments,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     (folder / "stdout.txt").write_text(done.stdout)
     (folder / "stderr.txt").write_text(done.stderr)
     return folder / "results" / "tiny"
+
+
+@pytest.fixture(scope="module")
+def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of 5 trials, started from a folder that is not the repository."""
+    folder = tmp_path_factory.mktemp("run")
+    return finished_run(folder, "--trials", 5, "--no-baseline", "--gpus", 1, "--tensorboard")
 
 
 def test_every_promised_file_is_there(run_dir: Path) -> None:

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 from sklearn.metrics import log_loss
-from test_end_to_end import tune
-from tiny_space import TINY
+from test_end_to_end import finished_run
 
 from search import load_run
 from search.retrain.predictions import predictions_path, read_predictions
@@ -17,18 +16,11 @@ from search.retrain.predictions import predictions_path, read_predictions
 
 @pytest.fixture(scope="module")
 def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("run")
-    (folder / "tiny.toml").write_text(TINY)
-    done = tune(
-        folder,
-        *("--dataset", "digits", "--image-size", 16, "--space", "tiny.toml", "--name", "tiny", "--seed", 7),
-        *("--trials", 6, "--epochs", 4, "--grace-period", 1, "--reduction-factor", 2, "--precision", "fp32"),
-        *("--cpus-per-trial", 1, "--retrain-top", 2, "--retrain-seeds", 2, "--scheduler", "asha"),
+    return finished_run(
+        tmp_path_factory.mktemp("run"),
+        *("--trials", 6, "--retrain-top", 2, "--retrain-seeds", 2, "--scheduler", "asha"),
         *("--metric", "log_loss", "--class-weights", "balanced"),
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    (folder / "stdout.txt").write_text(done.stdout)
-    return folder / "results" / "tiny"
 
 
 def test_the_table_of_retrains_has_finals_winner_and_baseline(run_dir: Path) -> None:

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from killed import Killed
 from run_documents import make_document
 from search_worlds import SPACE, Rungs, search
 from watched_database import before_each_commit, in_database, lose_every_commit, torn_states
-from watched_storage import Killed, WatchedStorage, dies_after
+from watched_storage import WatchedStorage, dies_after
 
 from search.schedulers.asha import decide
 from search.schedulers.promotion import NUM_FINALISTS

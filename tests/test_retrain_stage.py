@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 from fabricated_run import finalist_record
+from killed import Killed
 from safetensors.torch import load_file
 from serial_retraining import train_serially
+from tiny_space import TINY
 
 import search.retrain.stage
 from model.engine import Engine
@@ -36,32 +38,13 @@ from search.study.study import RunStudy
 MACHINE = Machine(
     engine=Engine(num_threads=1), slots=Slots(num_concurrent=1, cpus_per_trial=1, gpus_per_trial=0.0, gpus=0)
 )
-SPACE = """
-c1_kind = "dense"
-c1_inner_width = 4
-c1_width = {kind = "int", low = 4, high = 8, default = 4}
-c2_kind = "depthwise_separable"
-c2_inner_width = 8
-c2_width = 8
-c3_kind = "dilated"
-c3_inner_width = 8
-c3_width = 8
-output_kind = "depthwise_separable"
-output_width = 8
-batch_size = 128
-lr = 0.1
-"""
 MAX_EPOCHS = 2
-
-
-class Killed(BaseException):
-    """Stands for SIGKILL: nothing that handles errors may catch it."""
 
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Preparation:
     folder = tmp_path_factory.mktemp("space")
-    (folder / "space.toml").write_text(SPACE)
+    (folder / "space.toml").write_text(TINY)
     settings = SearchSettings(
         run_name="run", dataset="digits", image_size=16, space=folder / "space.toml", max_epochs=MAX_EPOCHS,
         grace_period=1, search_examples=100, retrain_top=2, retrain_seeds=2, precision="fp32",

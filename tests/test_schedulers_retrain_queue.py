@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from fabricated_run import finalist_record
+from killed import Killed
 from retrained_run import PROFILE, TINY, completed_trials, preparation_of, some_digits
 from safetensors.torch import load_file
 from serial_retraining import train_serially
@@ -34,10 +35,6 @@ from search.study.study import RunStudy
 
 EPOCHS = 4
 WIDER = TINY.changed(c3_width=8)
-
-
-class Killed(BaseException):
-    """Stands for SIGKILL: nothing that handles errors may catch it."""
 
 
 @pytest.fixture(scope="module")

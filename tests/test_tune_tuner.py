@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -24,7 +25,7 @@ from search.retrain.stage import retrain_splits
 from search.schedulers.retrain_queue import RetrainQueue
 from search.settings import SearchSettings
 from search.study.checkpoints import Checkpoints
-from search.study.record import NewTrial
+from search.study.record import NewTrial, TrialId
 from search.study.study import RunStudy
 from search.tune.callbacks import CheckpointCallback, ReportCallback
 from search.tune.cluster import ray_cluster
@@ -40,6 +41,9 @@ register(sys.modules[__name__])
 
 SLOTS = Slots(num_concurrent=2, cpus_per_trial=1, gpus_per_trial=0.0, gpus=0)
 SLEEP_S = 0.5
+PLAN = TrialPlan(max_epochs=1, rung_epochs=(), engine=MACHINE.engine)
+CONFIG = {"x": 0.1, "y": 0.1, "kind": "a", "fixed": 3}
+GIVEN = [NewTrial(config=CONFIG, seed=number, profile=PROFILE) for number in range(2)]
 
 
 def checkpoint_of(*, epoch: int) -> Checkpoint:
@@ -66,38 +70,42 @@ def sleep(folder: Path, assignment: Mapping[str, Any], images: ImageTensors, pla
     )
 
 
+@dataclass
+class Told:
+    """What a search and its retrainings report: the last report and the last steps of each."""
+
+    reports: dict[TrialId, Mapping[str, Any]] = field(default_factory=dict)
+    steps: dict[TrialId, StepCount] = field(default_factory=dict)
+
+    def callback(self) -> ReportCallback:
+        return ReportCallback(
+            lambda trial, metrics: self.reports.update({trial: metrics}),
+            lambda _trial: None,
+            lambda trial, count: self.steps.update({trial: count}),
+        )
+
+
 def test_retrainings_run_side_by_side_on_the_workers_of_the_search(tmp_path: Path) -> None:
     settings = SearchSettings(
         run_name="run", results_dir=tmp_path, max_epochs=1, grace_period=1, search_examples=50, retrain_seeds=2
     )
     preparation = preparation_of(settings, some_digits(200))
-    config = {"x": 0.1, "y": 0.1, "kind": "a", "fixed": 3}
-    given = [NewTrial(config=config, seed=number, profile=PROFILE) for number in range(2)]
-    study = RunStudy.in_memory()
+    study, checkpoints = RunStudy.in_memory(), Checkpoints(tmp_path)
     queue = RetrainQueue(settings, study, {})
-    checkpoints = Checkpoints(tmp_path)
     checkpoints.write(1, checkpoint_of(epoch=7))
     scheduler = StudyScheduler(settings, study, queue, checkpoints)
-    plan = TrialPlan(max_epochs=1, rung_epochs=(), engine=MACHINE.engine)
-    reports: dict[int | str, Mapping[str, Any]] = {}
-    steps: dict[int | str, StepCount] = {}
+    told = Told()
     with ray_cluster(SLOTS, tmp_path / "ray.log") as scratch:
-        search = build_searcher(SPACE, study, SEED, given=given, num_trials=2, max_concurrent=2)
+        search = build_searcher(SPACE, study, SEED, given=GIVEN, num_trials=2, max_concurrent=2)
         run_trials(
-            make_trainable(partial(sleep, tmp_path), preparation.images, plan, SLOTS, retrain_splits(preparation)),
+            make_trainable(partial(sleep, tmp_path), preparation.images, PLAN, SLOTS, retrain_splits(preparation)),
             RunSearcher(search, queue, on_search_end=lambda: None),
             scheduler,
             max_failures=0,
             scratch=scratch,
-            callbacks=[
-                CheckpointCallback(checkpoints, scheduler),
-                ReportCallback(
-                    lambda trial, metrics: reports.update({trial: metrics}),
-                    lambda _trial: None,
-                    lambda trial, count: steps.update({trial: count}),
-                ),
-            ],
+            callbacks=[CheckpointCallback(checkpoints, scheduler), told.callback()],
         )
+    reports = told.reports
     finals, winner = ["finalist:0:0", "finalist:0:1"], ["retrain:winner:0", "retrain:winner:1"]
     assert list(reports)[:2] == [0, 1]
     workers = {report["worker"] for trial, report in reports.items() if isinstance(trial, int)}
@@ -117,4 +125,4 @@ def test_retrainings_run_side_by_side_on_the_workers_of_the_search(tmp_path: Pat
     assert kept is not None, "a retraining is tested from it"
     assert kept.content.tobytes() == checkpoint_of(epoch=1).content.tobytes()
     assert checkpoints.newest(0) is None, "the trial is over"
-    assert steps == dict.fromkeys(reports, StepCount(1, 1, 2))
+    assert told.steps == dict.fromkeys(reports, StepCount(1, 1, 2))

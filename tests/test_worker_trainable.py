@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from killed import Killed
 from own_nets import write_nets
 
 from model.config import TrainConfig
@@ -31,10 +32,6 @@ TINY = TrainConfig(
 )
 CLOCK = ("seconds", "images_per_s")
 ASSIGNMENT = {"trial_number": 7, "trial_seed": 5, "config": TINY.flat(), "epochs_recorded": 0}
-
-
-class Killed(BaseException):
-    """Stands for SIGKILL: nothing that handles errors may catch it."""
 
 
 def images() -> ImageTensors:

@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from killed import Killed
 from optuna.storages import InMemoryStorage
-
-
-class Killed(BaseException):
-    """Stands for SIGKILL: nothing that handles errors may catch it."""
 
 
 def _nothing() -> None:
