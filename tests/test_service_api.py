@@ -35,7 +35,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         finished_run(folder / "results" / name, num_trials=num_trials)
     with served(folder) as (url, service):
         hold_all_cores(service)
-        wait_until(lambda: len(service.supervisor.summaries) == 3)
+        wait_until(lambda: len(service.supervisor.summaries.of) == 3)
         yield url, service
 
 

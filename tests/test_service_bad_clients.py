@@ -49,7 +49,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         hold_all_cores(service)
         roles = {"ada": "member", "bob": "member", "eve": "viewer", "root": "admin"}
         tokens = {name: service.access.add_token(name, role) for name, role in roles.items()}
-        wait_until(lambda: service.supervisor.summaries)
+        wait_until(lambda: service.supervisor.summaries.of)
         yield Lab(url, service, tokens)
 
 

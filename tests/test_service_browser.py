@@ -44,7 +44,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Service
     (folder / "results").mkdir()
     finished_run(folder / "results" / "earlier", num_trials=4)
     with served(folder) as (url, service):
-        wait_until(lambda: service.supervisor.summaries)
+        wait_until(lambda: service.supervisor.summaries.of)
         yield url, service
 
 

@@ -36,7 +36,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with pytest.MonkeyPatch.context() as patch, served(folder) as (address, service):
         patch.setattr(guard, "BURST", 1e9)
         hold_all_cores(service)
-        wait_until(lambda: service.supervisor.summaries)
+        wait_until(lambda: service.supervisor.summaries.of)
         yield address
 
 

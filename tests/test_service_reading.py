@@ -99,7 +99,7 @@ def test_only_a_run_that_goes_on_has_time_left_and_its_budget_ends_it(tmp_path: 
     run = finished_run(tmp_path / "results" / "run", num_trials=3, time_budget_s=3600.0)
     assert summarize(run)["seconds_left"] > 200
     with served(tmp_path) as (_, service):
-        wait_until(lambda: service.supervisor.summaries)
+        wait_until(lambda: service.supervisor.summaries.of)
         assert service.runs.view("run").seconds_left is None
         hold_all_cores(service, "run")
         service.runs.store.change("run", started=time.time() - 3500)
@@ -115,7 +115,7 @@ def test_a_run_that_was_paused_when_it_ended_goes_on_when_it_is_continued(tmp_pa
     ask(study, action="pause")
     with served(tmp_path) as (_, service):
         hold_all_cores(service)
-        wait_until(lambda: service.supervisor.summaries)
+        wait_until(lambda: service.supervisor.summaries.of)
         service.runs.steer("run", Wish(action="continue"), Caller("ben", "admin"))
         assert service.runs.view("run").state == "waiting"
         assert [(one.wish.action, one.by) for one in service.runs.load("run").wishes] == [

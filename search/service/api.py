@@ -126,7 +126,7 @@ async def run_events(name: str, service: Asked) -> StreamingResponse:
     def read() -> dict[str, Any]:
         return service.runs.view(name).model_dump(mode="json")
 
-    return _events(service, lambda: service.supervisor.versions.get(name, 0), read)
+    return _events(service, lambda: service.supervisor.summaries.versions.get(name, 0), read)
 
 
 @router.get("/events", responses=_documented(503), response_class=StreamingResponse)
@@ -137,7 +137,7 @@ async def all_events(service: Asked) -> StreamingResponse:
         states = [view.state for view in service.runs.views()]
         return {state: states.count(state) for state in dict.fromkeys(states)}
 
-    return _events(service, lambda: sum(service.supervisor.versions.values()), read)
+    return _events(service, lambda: sum(service.supervisor.summaries.versions.values()), read)
 
 
 def _events(service: Any, version: Callable[[], object], read: Callable[[], Any]) -> StreamingResponse:

@@ -75,7 +75,7 @@ class Runs:
                 write_atomically(self.folders.space(entry.name), request.space)
             self.store.add(entry)
         self.supervisor.wake()
-        self.supervisor.changed(entry.name)
+        self.supervisor.summaries.changed(entry.name)
         return self.view(entry.name), True
 
     def _checked_settings(self, request: Any, caller: Caller) -> SearchSettings:
@@ -109,12 +109,12 @@ class Runs:
     def names(self) -> list[str]:
         """All runs, the newest first."""
         entries = {entry.name: entry.created for entry in self.store.runs()}
-        created = {name: one.get("created", 0.0) for name, one in self.supervisor.summaries.items()} | entries
+        created = {name: one.get("created", 0.0) for name, one in self.supervisor.summaries.of.items()} | entries
         return sorted(created, key=lambda name: (-created[name], name))
 
     def view(self, name: str, positions: Mapping[str, int] | None = None) -> RunView:
         """A run as the API gives it. Refused if there is none."""
-        entry, summary = self.store.run(name), self.supervisor.summaries.get(name)
+        entry, summary = self.store.run(name), self.supervisor.summaries.of.get(name)
         if entry is None and summary is None:
             raise Refused(404, "there is no such run.")
         return self._view(name, entry, summary or {}, self.positions() if positions is None else positions)
@@ -122,7 +122,7 @@ class Runs:
     def views(self, *, state: str | None = None, owner: str | None = None, text: str = "") -> list[RunView]:
         """All runs that match, the newest first."""
         entries, positions = {entry.name: entry for entry in self.store.runs()}, self.positions()
-        summaries = self.supervisor.summaries
+        summaries = self.supervisor.summaries.of
         views = [self._view(name, entries.get(name), summaries.get(name, {}), positions) for name in self.names()]
         return [
             one
@@ -164,7 +164,7 @@ class Runs:
         else:
             self._start_again(name, entry, wish, caller)
         self.supervisor.wake()
-        self.supervisor.changed(name)
+        self.supervisor.summaries.changed(name)
         return self.view(name)
 
     def _steer_waiting(self, entry: RunEntry, wish: Wish) -> None:
@@ -185,7 +185,7 @@ class Runs:
     def _start_again(self, name: str, entry: RunEntry | None, wish: Wish, caller: Caller) -> None:
         if wish.action not in (None, "continue") or wish.num_slots is not None or wish.time_budget_s is not None:
             raise Refused(409, "the run has ended. It can be continued, or given more trials.")
-        summary = self.supervisor.summaries.get(name, {})
+        summary = self.supervisor.summaries.of.get(name, {})
         started = int(summary.get("num_started", 0))
         if wish.num_trials is not None and wish.num_trials < started:
             raise Refused(422, f"this run has {started} trials already. Give that many or more.", field="num_trials")
@@ -208,7 +208,7 @@ class Runs:
         self.view(name)
         self.store.change(name, priority=priority)
         self.supervisor.wake()
-        self.supervisor.changed(name)
+        self.supervisor.summaries.changed(name)
         return self.view(name)
 
     def delete(self, name: str, caller: Caller) -> None:
