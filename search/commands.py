@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from search.paths import cluster_address
 from search.study.wishes import ACTIONS, Wish
 
 _SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
@@ -26,6 +27,13 @@ def seconds(text: str) -> float:
     if match is None or (match[2] or "s") not in _SECONDS:
         raise argparse.ArgumentTypeError(f"must be a time such as 90s, 45min or 2h; got {text!r}")
     return float(match[1]) * _SECONDS[match[2] or "s"]
+
+
+def _address_of_cluster(text: str) -> str | None:
+    try:
+        return cluster_address(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 NETWORK = {"metavar": "WHERE:NAME", "help": "the run's own network, as --network of the search"}
@@ -130,6 +138,11 @@ COMMANDS: dict[str, tuple[str, dict[str, dict[str, Any]]]] = {
                 "default": 4.0,
                 "metavar": "GB",
                 "help": "largest archive of a data set, packed and unpacked",
+            },
+            "--cluster": {
+                "type": _address_of_cluster,
+                "metavar": "HOST:6379",
+                "help": "a Ray cluster on which runs train, of which this machine is a node; auto finds it",
             },
             "--url": {
                 "metavar": "URL",

@@ -25,17 +25,19 @@ _TIME_TOLERANCE_S = 2.0
 
 
 def start(
-    arguments: Sequence[str], devices: Devices, *, log: Path, exit_file: Path, environment: Mapping[str, str]
+    arguments: Sequence[str], devices: Devices | None, *, log: Path, exit_file: Path, environment: Mapping[str, str]
 ) -> tuple[int, float]:
     """Starts tune_main.py, with more `environment`; returns the process's id and the Unix time of its start.
 
+    `devices` of this machine that it gets; None for a run whose trials train elsewhere.
     Call it from one thread only: a child inherits the CPU cores of the thread that starts it.
     """
     program = find_spec("tune_main")
     assert program is not None
     assert program.origin is not None
     words = ["/bin/sh", "-c", _SHELL, str(exit_file), sys.executable, program.origin, *arguments]
-    with log.open("ab") as output, _on_cores(devices.cores):
+    gpus = {} if devices is None else {"CUDA_VISIBLE_DEVICES": ",".join(devices.gpus)}
+    with log.open("ab") as output, _on_cores(() if devices is None else devices.cores):
         process = subprocess.Popen(
             words,
             stdin=subprocess.DEVNULL,
@@ -43,14 +45,14 @@ def start(
             stderr=subprocess.STDOUT,
             cwd=log.parent,
             start_new_session=True,
-            env={**os.environ, **environment, "CUDA_VISIBLE_DEVICES": ",".join(devices.gpus)},
+            env={**os.environ, **environment, **gpus},
         )
     return process.pid, psutil.Process(process.pid).create_time()
 
 
 @contextlib.contextmanager
 def _on_cores(cores: Sequence[int]) -> Iterator[None]:
-    if not hasattr(os, "sched_setaffinity"):
+    if not cores or not hasattr(os, "sched_setaffinity"):
         yield
         return
     own = os.sched_getaffinity(0)

@@ -13,6 +13,7 @@ from filelock import FileLock, Timeout
 
 from search.errors import UserError
 from search.service.access import Access, Caller
+from search.service.cluster import Cluster
 from search.service.data_sets import DataSets
 from search.service.events import Events
 from search.service.figures import Figures
@@ -39,7 +40,7 @@ class Service:
 @contextlib.contextmanager
 def opened_service(
     folders: Folders,
-    devices: Devices,
+    place: Devices | Cluster,
     *,
     needs_tokens: bool,
     max_upload_bytes: int,
@@ -54,7 +55,7 @@ def opened_service(
             raise UserError(f"another service works on {folders.results}. Use that one, or stop it.") from None
         with lock:
             events = Events()
-            supervisor = Supervisor(store, folders, devices, on_change=events.notify, word=word, patience_s=patience_s)
+            supervisor = Supervisor(store, folders, place, on_change=events.notify, word=word, patience_s=patience_s)
             access = Access(store, needs_tokens=needs_tokens)
             data_sets = DataSets(folders.datasets, store, max_bytes=max_upload_bytes)
             supervisor.start()

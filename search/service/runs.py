@@ -99,11 +99,11 @@ class Runs:
         devices = self.supervisor.devices
         num_gpus, num_cores = len(devices.gpus), len(devices.cores)
         if request.gpus > num_gpus:
-            raise Refused(422, f"this machine has {num_gpus} GPUs for runs; got {request.gpus}.", field="gpus")
+            raise Refused(422, f"there are {num_gpus} GPUs for runs here; got {request.gpus}.", field="gpus")
         share = max(1, num_cores * request.gpus // num_gpus) if request.gpus else num_cores
         cores = int(request.cores or share)
         if cores > num_cores:
-            raise Refused(422, f"this machine has {num_cores} CPU cores for runs; got {cores}.", field="cores")
+            raise Refused(422, f"there are {num_cores} CPU cores for runs here; got {cores}.", field="cores")
         return cores
 
     def names(self) -> list[str]:

@@ -16,6 +16,7 @@ from search.machine.gpus import num_gpus
 from search.notify import NOTIFY, Messenger
 from search.service.access import Access, is_loopback
 from search.service.app import make_app
+from search.service.cluster import Cluster
 from search.service.context import opened_service, store_of
 from search.service.events import Events
 from search.service.queue import Devices
@@ -55,7 +56,7 @@ def serve(options: argparse.Namespace, say: Callable[[str], None]) -> int:
     with (
         opened_service(
             folders,
-            _devices(),
+            _devices() if options.cluster is None else Cluster(options.cluster),
             needs_tokens=needs_tokens,
             max_upload_bytes=max_upload_bytes,
             word=Word(Messenger(_notify_url(options.notify), say), address),

@@ -9,7 +9,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from search.errors import UserError
 from search.service import children
+from search.service.cluster import Cluster
 from search.service.queue import Devices, decayed, in_order, next_to_start
 from search.service.store import RunEntry, RunState, Store
 from search.service.submission import Folders
@@ -32,14 +34,17 @@ class Supervisor(threading.Thread):
         self,
         store: Store,
         folders: Folders,
-        devices: Devices,
+        place: Devices | Cluster,
         *,
         on_change: Callable[[], None],
         word: Word,
         patience_s: tuple[float, ...] = PATIENCE_S,
     ) -> None:
         super().__init__(name="supervisor", daemon=True)
-        self.store, self.folders, self.devices, self._word = store, folders, devices, word
+        """`place`: where runs train, the devices of this machine or a cluster."""
+        self.store, self.folders, self._word = store, folders, word
+        self.cluster = place if isinstance(place, Cluster) else None
+        self._own_devices = place if isinstance(place, Devices) else None
         self.summaries = Summaries(store, folders, on_change=on_change)
         self.last_tick = time.monotonic()
         self._patience_s = patience_s
@@ -81,15 +86,23 @@ class Supervisor(threading.Thread):
                 self._settle(entry)
                 if not self.store.active_runs():
                     self._word.queue_empty(entry)
-        while (due := self._due()) is not None:
-            self._start(*due)
+        self._start_due()
         self.summaries.look(entry.name for entry in running)
+
+    @property
+    def devices(self) -> Devices:
+        """All for runs; a cluster's nodes come and go."""
+        if self.cluster is not None:
+            return self.cluster.total
+        assert self._own_devices is not None
+        return self._own_devices
 
     def free(self) -> Devices:
         """Devices that no run holds."""
-        return self.devices.without(
+        unheld = self.devices.without(
             entry.devices for entry in self.store.active_runs() if entry.state is RunState.RUNNING
         )
+        return unheld if self.cluster is None else self.cluster.fitting(unheld)
 
     def usage(self) -> dict[str, float]:
         """Device seconds of each owner that still count."""
@@ -116,23 +129,32 @@ class Supervisor(threading.Thread):
         self.store.remove(name)
         self.summaries.forget(name)
 
-    def _due(self) -> tuple[RunEntry, Devices] | None:
-        return next_to_start(self.queue(), self.free(), time.time())
+    def _start_due(self) -> None:
+        if self.cluster is not None and self.queue():
+            try:
+                self.cluster.look()
+            except UserError as error:
+                _LOG.error("%s", error)
+        while (due := next_to_start(self.queue(), self.free(), time.time())) is not None:
+            self._start(*due)
 
     def _start(self, entry: RunEntry, devices: Devices) -> None:
         run_dir, log = self.folders.run(entry.name), self.folders.log(entry.name)
-        if (run_dir / "run.toml").exists():
+        is_new = not (run_dir / "run.toml").exists()
+        if is_new:
+            words = list(entry.arguments)
+        else:
             words = ["--resume", str(run_dir)]
             words += [] if entry.num_trials is None else [f"--trials={entry.num_trials}"]
-        else:
-            words = list(entry.arguments)
+        if self.cluster is not None:
+            words += self.cluster.words(entry, is_new=is_new)
         held = {"gpus": devices.gpus, "cores": devices.cores}
         self.folders.exit_code(entry.name).unlink(missing_ok=True)
         # Written first: a service that dies between the two finds the process, or starts it again.
         self.store.change(entry.name, state=RunState.RUNNING, devices=held, pid=None, started=time.time(), ended=None)
         pid, start = children.start(
             words,
-            devices,
+            devices if self.cluster is None else None,
             log=log,
             exit_file=self.folders.exit_code(entry.name),
             environment=self._word.environment(entry),
