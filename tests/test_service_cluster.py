@@ -117,7 +117,7 @@ def test_runs_wait_until_they_fit_and_train_on_other_nodes() -> None:
             assert first["state"] == "finished"
             assert second["started"] >= first["ended"]
         finally:
-            service.kill()
+            head.kill(text="tune_main.py")
             service.communicate()
         for name in ("first", "second"):
             run = load_run(head.folder / "results" / name)
