@@ -90,9 +90,11 @@ def located_lines(error: UserError) -> list[dict[str, Any]]:
     ]
 
 
-def shown_value(value: Any) -> str:
-    """A value of a request as it is typed."""
-    return {True: "on", False: ""}[value] if isinstance(value, bool) else str(value)
+def shown_value(name: str, value: Any) -> str:
+    """A value of a request as it is typed; of a switch, whether it turns the default around."""
+    if isinstance(value, bool):
+        return "on" if value != SearchSettings.model_fields[name].default else ""
+    return str(value)
 
 
 def _value(name: str, text: str) -> Any:

@@ -105,7 +105,7 @@ def delete_form(request: Request, name: str, service: Asked, caller: Member) -> 
 def submit_page(request: Request, service: Asked, caller: Member, like: str = "") -> Response:
     """The form for a new run, filled in as an earlier one."""
     entry = service.runs.store.run(like) if like else None
-    values = {} if entry is None else {key: shown_value(value) for key, value in entry.request.items()}
+    values = {} if entry is None else {key: shown_value(key, value) for key, value in entry.request.items()}
     return _submit_page(request, service, values | {"run_name": ""}, [])
 
 
