@@ -143,6 +143,18 @@ def test_an_archive_is_taken_in_as_inspect_reads_it(data_sets: DataSets, tmp_pat
 
 
 @pytest.mark.slow
+def test_of_two_uploads_of_a_name_the_second_changes_nothing(data_sets: DataSets, tmp_path: Path) -> None:
+    write_image_folder(tmp_path / "photos", num_images=12)
+    with uploaded(data_sets, "photos") as first, uploaded(data_sets, "photos") as second:
+        for folder in (first, second):
+            archive_of(tmp_path / "photos", folder / "archive")
+        taken = data_sets.take_in("photos", "ada", first)
+        with pytest.raises(Refused, match="photos already"):
+            data_sets.take_in("photos", "bob", second)
+    assert data_sets.listed() == [taken]
+
+
+@pytest.mark.slow
 def test_an_archive_without_images_is_refused_with_inspects_words(data_sets: DataSets, tmp_path: Path) -> None:
     with uploaded(data_sets, "empty") as folder:
         zip_of(folder / "archive", ("cat/readme.txt", b"no image"), ("dog/readme.txt", b"no image"))

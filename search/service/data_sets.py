@@ -86,12 +86,12 @@ class DataSets:
             unpacked = found[0]  # an archive of one folder
         with self._inspecting:  # one at a time: it takes memory and cores from the runs
             survey = _inspect(unpacked)
-        self._store.execute("INSERT OR REPLACE INTO datasets VALUES (?, ?, ?)", name, owner, "\n".join(survey))
         unpacked.chmod(0o755)
         try:
             unpacked.rename(self._folder / name)
         except OSError:
             raise Refused(409, f"there is a data set {name} already. Give another name.") from None
+        self._store.execute("INSERT OR REPLACE INTO datasets VALUES (?, ?, ?)", name, owner, "\n".join(survey))
         return {"name": name, "owner": owner, "survey": survey}
 
 
