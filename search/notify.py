@@ -143,7 +143,7 @@ class Notifier:
             self._best = score
             low, high = proportion_interval(round(accuracy * num_val), num_val)
             self._found = accuracy, (low, high)
-            words = f"trial {record.number} has validation accuracy {_accuracy(accuracy, low, high)}, the best so far"
+            words = f"trial {record.number} is the best so far: validation accuracy {_accuracy(accuracy, low, high)}"
             self.tell("new_best", words)
 
     def close(self) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from search.analysis.results import Run
 from search.analysis.summary import write_results
+from search.analysis.verdict import ConfigResult
 from search.display.display import Display
 from search.errors import RunFailed, RunInterrupted, UserError
 from search.forecast.forecast import Forecast, make_forecast
@@ -19,7 +20,7 @@ from search.live_control import LiveControl
 from search.machine.gpus import limited_to_visible_gpus
 from search.machine.machine_cache import reuse_line
 from search.machine.signals import StopRequest
-from search.notify import notifying
+from search.notify import Notifier, notifying
 from search.report.page import LivePage
 from search.report.plots import PlottedRun, load_run
 from search.retrain.stage import evaluate_retrained
@@ -41,7 +42,7 @@ from search.setup.survey_text import ReadImages, survey_lines
 from search.study.record import TrialStatus
 from search.study.study import RunStudy
 from search.study.wishes import Wish, drop_old_cancels, wishes_of
-from search.text import percent
+from search.text import score_text
 from search.trial_stage import train_all
 from search.watchers import Watchers
 
@@ -186,9 +187,16 @@ def _run(
             with ignore_forecast_errors(display):
                 judge_forecast(load_run(settings.run_dir), time.monotonic() - started, display)
         if (winner := load_run(settings.run_dir).result.winner) is not None:
-            interval = winner.images_interval or (winner.test.low, winner.test.high)
-            notifier.tell("ended", f"test accuracy {percent(winner.test.mean)}", winner.test.mean, interval)
+            tell_end(notifier, winner)
     return load_run(settings.run_dir, preparation.network)
+
+
+def tell_end(notifier: Notifier, winner: ConfigResult) -> None:
+    """Sends word of the test: the run's metric in words, and always the accuracy, whose interval others lack."""
+    score = score_text(winner.metric, winner.test.mean, winner.accuracy)
+    interval = winner.images_interval or (winner.test.low, winner.test.high)
+    is_accuracy = winner.metric.name == "accuracy"
+    notifier.tell("ended", f"test {winner.metric.title} {score}", winner.accuracy, interval if is_accuracy else None)
 
 
 @contextlib.contextmanager

@@ -11,12 +11,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from test_analysis_metric import run_of
 from webhooks import Received, webhook_receiver
 
 import tune_main
 from search import SearchSettings
 from search.errors import RunFailed
 from search.notify import notifying
+from search.run import tell_end
 from search.setup.extras import notify_problems
 from search.study.record import NewTrial, TrialStatus
 from search.study.study import RunStudy
@@ -107,6 +109,23 @@ def test_a_better_trial_is_told_whatever_the_metric_and_with_what_cuts_the_run_o
     told = [json.loads(body) for _headers, body in receiver[1]]
     assert [(one["event"], one["accuracy"]) for one in told] == [("new_best", 0.5), ("cut_off", 0.5)]
     assert told[0]["interval"] == told[1]["interval"]
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "log_loss"])
+def test_the_end_is_told_in_the_runs_metric_with_the_accuracy(
+    receiver: tuple[str, Received], tmp_path: Path, metric: str
+) -> None:
+    winner = run_of(tmp_path / "run", metric).result.winner
+    assert winner is not None
+    assert winner.accuracy is not None
+    with notifying(settings_for(receiver[0]), pytest.fail) as notifier:
+        tell_end(notifier, winner)
+    facts = json.loads(receiver[1][0][1])
+    percent = f"{100 * winner.accuracy:.2f} %"
+    loss = f"test log loss {-winner.test.mean:.4f} (accuracy {percent})"
+    assert facts["words"] == (f"test accuracy {percent}" if metric == "accuracy" else loss)
+    assert facts["accuracy"] == winner.accuracy
+    assert (facts["interval"] is None) == (metric != "accuracy")
 
 
 def test_what_ends_a_run_early_is_told(receiver: tuple[str, Received]) -> None:
