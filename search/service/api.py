@@ -30,8 +30,6 @@ REPORT_POLICY = (
 _CSV_TYPE, _PARQUET_TYPE = "text/csv; charset=utf-8", "application/vnd.apache.parquet"
 router = APIRouter(prefix="/api")
 TableFormat = Literal["json", "csv", "parquet"]
-
-
 _BINARY = {"requestBody": {"required": True, "content": {"application/octet-stream": {"schema": {"format": "binary"}}}}}
 
 

@@ -9,8 +9,6 @@ from search.service.store import RunEntry
 
 HALF_LIFE_S = 86_400.0
 """After a day, an hour of a GPU counts half."""
-
-
 LONGEST_WAIT_S = 600.0
 """More than any wait after a death."""
 
