@@ -28,7 +28,7 @@ class TrainConfig:
 
     @classmethod
     def from_flat(cls, values: Mapping[str, Any]) -> TrainConfig:
-        """The inverse of `flat`. What is no key of a recipe belongs to the network.
+        """The inverse of `flat`. Keys that the recipe does not have belong to the network.
 
         Missing keys of the recipe take their defaults; ValueError names a bad value of it.
         """

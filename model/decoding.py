@@ -147,7 +147,7 @@ def _read_rgb(encoded: EncodedImage) -> tuple[Image.Image, str]:
     try:
         with Image.open(content) as image:
             image.load()
-            with contextlib.suppress(Exception):  # a damaged tag is no tag
+            with contextlib.suppress(Exception):  # a damaged tag counts as none
                 ImageOps.exif_transpose(image, in_place=True)
             return _to_rgb(image), image.mode
     except _Unreadable:

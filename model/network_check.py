@@ -99,7 +99,7 @@ def _check_parameters(build: Builder, network: nn.Module) -> None:
         raise NetworkError(f"{where}has no parameters to train")
     for name, value in network.state_dict().items():
         if not isinstance(value, Tensor):
-            raise NetworkError(f"{where}has a state that is no tensor and cannot be saved: {name}")
+            raise NetworkError(f"{where}has a state that is not a tensor and cannot be saved: {name}")
 
 
 def _check_repeats(trial: _Trial) -> None:

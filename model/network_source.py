@@ -138,7 +138,7 @@ def _attribute(source: NetworkSource) -> Any:
         names = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
         raise NetworkError(f"has no `{source.attribute}`. It has: {', '.join(names) or 'no function'}")
     if not callable(found):
-        raise NetworkError(f"`{source.attribute}` is no function; it is {type(found).__name__}")
+        raise NetworkError(f"`{source.attribute}` is not a function; it is {type(found).__name__}")
     return found
 
 

@@ -140,7 +140,7 @@ def _as_png(value: list[Any], path: Path) -> bytes:
     is_image = pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] in (3, 4))
     if not is_image or not 0 <= pixels.min() <= pixels.max() <= 255:
         raise DataError(
-            f"{shown(path)}: an array of shape {pixels.shape} is no image. Store (H, W) or (H, W, 3) numbers of "
+            f"{shown(path)}: an array of shape {pixels.shape} is not an image. Store (H, W) or (H, W, 3) numbers of "
             "0..255, or encoded images."
         )
     buffer = io.BytesIO()

@@ -38,7 +38,7 @@ def _check_model_is_ours() -> None:
     """ImportError if a user's own model.py comes first on Python's path."""
     ours, found = Path(__file__).resolve().parent.parent / "model", find_spec("model")
     places = [] if found is None else found.submodule_search_locations or [str(found.origin)]
-    # A worker on a Ray cluster gets each package in a folder of its own.
+    # A worker on a Ray cluster gets each package in a separate folder.
     if ours.is_dir() and ours not in [Path(place).resolve() for place in places]:
         raise ImportError(
             f"{', '.join(places) or 'nothing'} is imported as `model` and hides convladder's own {ours}. "

@@ -22,7 +22,7 @@ def answer_shell() -> None:
 def _parser() -> argparse.ArgumentParser:
     """All that may stand on the command line: the options of a search, or a command and its own."""
     parser = build_parser()
-    # Looked at before the commands: these add a word that is no option.
+    # Read before the commands are added: their names are not options.
     for action in parser._actions:
         if action.dest in OPTIONS and get_origin(kind := kind_of(action.dest)) is Literal:
             action.choices = get_args(kind)

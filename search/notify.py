@@ -65,7 +65,9 @@ def make_sender(url: str) -> Send:
     if service is not None:
         return lambda title, text, _facts: _check(service.notify(body=text, title=title))
     if not url.startswith(("http://", "https://")):
-        raise ValueError("is no URL of Apprise, such as ntfy://TOPIC, nor http:// or https://. See docs/steering.md")
+        raise ValueError(
+            "is neither a URL of Apprise, such as ntfy://TOPIC, nor http:// or https://. See docs/steering.md"
+        )
     secret = os.environ.get(_SECRET)
     if not secret:
         raise ValueError(f"is a webhook, and its messages are signed: set {_SECRET} to a secret that its receiver has")
@@ -73,7 +75,7 @@ def make_sender(url: str) -> Send:
 
 
 class Messenger:
-    """Sends word in a thread of its own. A failure is one warning and disturbs nothing."""
+    """Sends word in a separate thread. A failure is one warning and disturbs nothing."""
 
     def __init__(self, url: str | None, warn: Callable[[str], None]) -> None:
         """`url` None sends nothing. ValueError as for `make_sender`."""

@@ -109,6 +109,6 @@ def _sqlite_parts(url: str) -> URL | None:
 
     try:
         parts = make_url(url)
-    except (ArgumentError, ValueError):  # the latter of a port that is no number
+    except (ArgumentError, ValueError):  # the latter for a port that is not a number
         return None
     return parts if parts.get_backend_name() == "sqlite" else None

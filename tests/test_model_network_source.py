@@ -94,7 +94,7 @@ def test_the_built_in_networks_are_a_builder() -> None:
             r"^cannot be imported: my_nets\.py:2: ModuleNotFoundError: .*",
         ),
         ("def make(): ...\n", "build", r"^has no `build`\. It has: make$"),
-        ("build = 3\n", "build", r"`build` is no function; it is int"),
+        ("build = 3\n", "build", r"`build` is not a function; it is int"),
         ("SPACE = 3\ndef build(): ...\n", "build", "SPACE must be a dict"),
     ],
 )

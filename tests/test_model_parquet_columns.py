@@ -43,7 +43,7 @@ def test_an_array_that_is_no_image_is_refused_with_its_shape(tmp_path: Path) -> 
     column = pa.array([random_image().reshape(-1).tolist() for _ in range(4)])
     for split in ("train", "test"):
         pq.write_table(pa.table({"image": column, "label": [0, 0, 1, 1]}), tmp_path / f"{split}.parquet")
-    with pytest.raises(DataError, match=r"an array of shape \(192,\) is no image\. Store \(H, W\)"):
+    with pytest.raises(DataError, match=r"an array of shape \(192,\) is not an image\. Store \(H, W\)"):
         load_train(tmp_path)
 
 

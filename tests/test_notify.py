@@ -177,4 +177,6 @@ def test_run_toml_and_the_command_keep_no_url(monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_bad_url_ends_with_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert tune_main.main(["--notify", "carrier-pigeon", "--results-dir", str(tmp_path)]) == 2
-    assert capsys.readouterr().err.startswith("tune_main.py: error: --notify carrier-pigeon:... is no URL of Apprise")
+    assert capsys.readouterr().err.startswith(
+        "tune_main.py: error: --notify carrier-pigeon:... is neither a URL of Apprise"
+    )

@@ -65,4 +65,4 @@ def test_where_no_word_can_go_is_refused_before_anything_is_served(
     monkeypatch.setenv("CONVLADDER_NOTIFY", "")
     words = ["serve", "--results-dir", str(tmp_path), "--port", "0", "--notify", "carrier-pigeon"]
     assert tune_main.main(words) == 2
-    assert "--notify carrier-pigeon:... is no URL of Apprise" in capsys.readouterr().err
+    assert "--notify carrier-pigeon:... is neither a URL of Apprise" in capsys.readouterr().err

@@ -103,7 +103,7 @@ class Display:
             self._progress.wait(trial)
 
     def expect(self, num_trials: int, expected_epochs: float, deadline: float | None = None) -> None:
-        """So many trials or retrainings there are in all: other numbers than expected."""
+        """Corrects how many trials or retrainings and epochs there are in all."""
         if self._progress is not None:
             self._progress.num_trials = num_trials
             self._progress.expected_epochs = expected_epochs

@@ -101,7 +101,7 @@ class Progress:
         self.paused[trial] = self.epochs.get(trial, 0)
 
     def employ(self, num_workers: int, now: float | None = None) -> None:
-        """From now on so many trials train side by side; none while the run is paused."""
+        """Sets how many trials train side by side; none while the run is paused."""
         moment = _now(now)
         if self.started is not None:
             self.worker_s += (moment - self.started) * self.num_workers

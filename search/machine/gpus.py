@@ -72,7 +72,7 @@ def choose_gpu_engine(
     probe: Probe = SEED_PROBE,
     **choose: Any,
 ) -> tuple[Engine, list[dict[str, Any]], list[str]]:
-    """`choose_engine` in a process of its own, with warnings about memory that others use and about engines that
+    """`choose_engine` in a separate process, with warnings about memory that others use and about engines that
     cannot train an own network.
 
     This process then holds no memory on a GPU, and a GPU that takes one process at a time is free for a trial.

@@ -114,7 +114,7 @@ class RetrainQueue:
 
     @property
     def num_tasks(self) -> int:
-        """All retrainings of the run; until the winner is known, at most so many."""
+        """All retrainings of the run; an upper bound until the winner is known."""
         return len(self.tasks) if self._is_won else self._plan.num_trainings(len(self._baselines))
 
     def suggest(self) -> dict[str, Any] | None:

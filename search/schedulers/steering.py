@@ -85,7 +85,7 @@ class Steering:
             self._set_paused(wish.action == "pause")
 
     def grow(self, num_slots: int) -> None:
-        """So many trials fit now, as on a cluster that a node joined. Trials of lost nodes wait for others."""
+        """Allows more trials, as when a node has joined the cluster. Trials of lost nodes wait for other nodes."""
         if self.most_slots is None or num_slots <= self.most_slots:
             return
         if self.num_slots == self.most_slots:

@@ -51,7 +51,7 @@ class Access:
         self._needs_tokens = needs_tokens
 
     def add_token(self, name: str, role: str) -> str:
-        """A new token, which is shown once; UserError if the name is taken or is no name."""
+        """A new token, which is shown once; UserError if the name is taken or not allowed."""
         if role not in ROLES:
             raise UserError(f"--role must be one of {', '.join(ROLES)}; got {role!r}.")
         if not RUN_NAME_PATTERN.fullmatch(name):

@@ -1,4 +1,4 @@
-"""Processes of runs: started in sessions of their own on their devices, found again, and their ends."""
+"""Processes of runs: each started in its own session on its devices, found again, and how it ended."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ class DataSets:
     def take_in(self, name: str, owner: str, incoming: Path) -> dict[str, object]:
         """Unpacks `archive` in the folder of an upload, checks it as the command line does, and keeps it.
 
-        Refused, with a line for each problem, if it is no archive, leaves its folder, is too large or has no images.
+        Refused, with a line for each problem, if it is not an archive, leaves its folder, is too large or lacks images.
         """
         assert self._folder is not None
         unpacked = incoming / "images"
@@ -162,7 +162,7 @@ def _inside(folder: Path, name: str) -> Path:
 
 
 def _inspect(folder: Path) -> list[str]:
-    """What the command line says of a folder of images; Refused with its errors. A process of its own reads them."""
+    """What the command line says of a folder of images; Refused with its errors. A separate process reads them."""
     program = find_spec("tune_main")
     assert program is not None
     assert program.origin is not None

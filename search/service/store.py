@@ -101,7 +101,7 @@ class Store:
             self._database.close()
 
     def execute(self, statement: str, *values: Any) -> list[sqlite3.Row]:
-        """One statement in a transaction of its own."""
+        """One statement in its own transaction."""
         with self._lock:
             return self._database.execute(statement, values).fetchall()
 

@@ -104,7 +104,7 @@ class SearchSpace:
 
 
 def parse_toml(text: str) -> dict[str, Any]:
-    """The entries of a space file by key, those under [network] as well; SpaceError for what is no TOML."""
+    """The entries of a space file by key, those under [network] as well; SpaceError for text that is not TOML."""
     entries, network = parse_tables(text)
     return {**entries, **network}
 
