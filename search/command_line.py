@@ -83,7 +83,7 @@ def _add_starts(group: argparse._ArgumentGroup) -> None:
         type=path,
         metavar="RUN_DIR",
         help="resume a run that was cut off; with --trials, extend it; with --dataset, say where its images are now; "
-        "with --network, name its own network again",
+        "with --network, name its own network again; with --cluster, say where it goes on",
     )
     group.add_argument(
         "--trust-folder", action="store_true", help="with --resume: although other users can write to the run's folder"
@@ -103,8 +103,8 @@ def options_page() -> str:
         "`tune_main.py init` writes and each run keeps as run.toml; options on the command line win. `--plan` "
         "forecasts a run instead of starting it. `--resume RUN_DIR` resumes a run "
         "and takes only `--trials`, `--dataset` (where the same images are now), `--network` (an own network has to be "
-        "named again, because a run's folder never says what code to run), `--notify` and `--trust-folder` (on a disk "
-        "where every file is writable by everyone).",
+        "named again, because a run's folder never says what code to run), `--notify`, `--cluster` (where the run goes "
+        "on; `local` for this machine) and `--trust-folder` (on a disk where every file is writable by everyone).",
         "",
         'For completion by Tab in bash and zsh: `eval "$(.venv/bin/activate-global-python-argcomplete --dest=-)"`, '
         "for good in `~/.bashrc` or, after `compinit`, in `~/.zshrc`.",
