@@ -192,11 +192,11 @@ def _run(
 
 
 def tell_end(notifier: Notifier, winner: ConfigResult) -> None:
-    """Sends word of the test: the run's metric in words, and always the accuracy, whose interval others lack."""
+    """Sends word of the test in the run's metric, with the accuracy beside it. Only the accuracy has an interval."""
     score = score_text(winner.metric, winner.test.mean, winner.accuracy)
     interval = winner.images_interval or (winner.test.low, winner.test.high)
-    is_accuracy = winner.metric.name == "accuracy"
-    notifier.tell("ended", f"test {winner.metric.title} {score}", winner.accuracy, interval if is_accuracy else None)
+    has_interval = winner.metric.name == "accuracy" and None not in interval
+    notifier.tell("ended", f"test {winner.metric.title} {score}", winner.accuracy, interval if has_interval else None)
 
 
 @contextlib.contextmanager
