@@ -69,10 +69,7 @@ def serve(options: argparse.Namespace, say: Callable[[str], None]) -> int:
                 "python tune_main.py serve token add NAME --role admin"
             )
         say(f"convladder serves {folders.results} on http://{options.host}:{listening.getsockname()[1]}/")
-        if service.access.is_open:
-            say("Only you can use it. For others: python tune_main.py serve token add NAME")
-        elif needs_tokens:
-            say("Tokens travel unencrypted: put a reverse proxy with TLS before it. See docs/service.md.")
+        _say_who_may_use_it(service.access, needs_tokens, say)
         say("Ctrl-C ends the service; runs go on.")
         config = uvicorn.Config(
             make_app(service, root_path=urlsplit(address).path),
@@ -84,6 +81,13 @@ def serve(options: argparse.Namespace, say: Callable[[str], None]) -> int:
         )
         Server(config, service.events).run(sockets=[listening])
     return 0
+
+
+def _say_who_may_use_it(access: Access, needs_tokens: bool, say: Callable[[str], None]) -> None:
+    if access.is_open:
+        say("Only you can use it. For others: python tune_main.py serve token add NAME")
+    elif needs_tokens:
+        say("Tokens travel unencrypted: put a reverse proxy with TLS before it. See docs/service.md.")
 
 
 def _devices() -> Devices:
