@@ -109,7 +109,7 @@ class Runs:
     def names(self) -> list[str]:
         """All runs, the newest first."""
         entries = {entry.name: entry.created for entry in self.store.runs()}
-        created = {name: one.get("created", 0.0) for name, one in self.supervisor.summaries.of.items()} | entries
+        created = {name: one.get("created", 0.0) for name, one in self.supervisor.summaries.of.copy().items()} | entries
         return sorted(created, key=lambda name: (-created[name], name))
 
     def view(self, name: str, positions: Mapping[str, int] | None = None) -> RunView:

@@ -25,7 +25,7 @@ class Summaries:
 
     def __init__(self, store: Store, folders: Folders, *, on_change: Callable[[], None]) -> None:
         self.of: dict[str, dict[str, Any]] = {}
-        """By a run's name."""
+        """By a run's name. Other threads go through a copy, because it grows meanwhile."""
         self.versions: dict[str, int] = {}
         """Counts the changes of each run."""
         self._store, self._folders, self._on_change = store, folders, on_change
