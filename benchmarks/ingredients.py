@@ -42,6 +42,7 @@ INGREDIENTS: Mapping[str, Mapping[str, Any]] = {
     "Muon's momentum 0.9, rate 0.045": {"momentum": 0.9, "muon_lr": 0.045},
     "Muon's momentum 0.9, rate 0.02": {"momentum": 0.9, "muon_lr": 0.02},
     "Muon's rate 0.035": {"muon_lr": 0.035},
+    "Muon's rate 0.14": {"muon_lr": 0.14},
     "Nesterov SGD": _SGD,
     "AdamW": {"optimizer": "adamw"},
     "a learned first layer": {"stem": "none", "c1_num_convs": 2, "c1_inner_width": 24},
@@ -61,7 +62,8 @@ INGREDIENTS: Mapping[str, Mapping[str, Any]] = {
     "cutout of 8 pixels": {"cutout_size": 8},
     "all of c3 dilated": {"c3_kind": "dilated"},
     "a convolution less in c2 and c3, wider": {"c2_num_convs": 2, "c3_num_convs": 2, **_widths(c2=128, c3=160)},
-    "batch 128": {"batch_size": 128},
+    "a second convolution at full resolution": {"c1_num_convs": 2, "c1_inner_width": 32},
+    "batch 256": {"batch_size": 256, "muon_lr": 0.1, "adamw_lr": 7e-3},
 }
 """Changes of the default config, by name. The default, first, is what the others are compared with."""
 
