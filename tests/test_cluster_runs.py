@@ -36,10 +36,16 @@ def search(nodes: Nodes, strike: Callable[[Path, subprocess.Popen[str]], None], 
     head = nodes.nodes[0]
     with on_cluster(head, *new_run(head.folder, *more)) as process:
         run_dir = head.folder / "results" / "tiny"
-        wait_until(lambda: num_epochs(run_dir) >= 5 or process.poll() is not None)
+        wait_for_epochs(process, run_dir)
         strike(run_dir, process)
         finished(process)
     return run_dir
+
+
+def wait_for_epochs(process: subprocess.Popen[str], run_dir: Path) -> None:
+    """Until a run is in the middle of its search."""
+    wait_until(lambda: num_epochs(run_dir) >= 5 or process.poll() is not None)
+    assert process.poll() is None, process.communicate()[0]
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +90,7 @@ def test_a_node_that_joins_gets_trials() -> None:
         def strike(_run_dir: Path, _process: subprocess.Popen[str]) -> None:
             nodes.add().start_ray("--num-cpus=1")
 
-        run_dir = search(nodes, strike, "--trials", 12)
+        run_dir = search(nodes, strike, "--trials", 60)
         assert set(nodes_of(run_dir)) == {"node-2", "node-3"}
         assert (load_run(run_dir).trials.status != "failed").all()
 
@@ -94,7 +100,7 @@ def test_another_node_goes_on_after_the_driver_was_killed(undisturbed: dict[str,
         head, _, third = nodes.nodes
         with on_cluster(head, *new_run(head.folder, *ONE_AT_A_TIME)) as process:
             run_dir = head.folder / "results" / "tiny"
-            wait_until(lambda: num_epochs(run_dir) >= 5 or process.poll() is not None)
+            wait_for_epochs(process, run_dir)
             head.kill(text=PROGRAM)
         copy = third.folder / "results" / "tiny"
         shutil.copytree(run_dir, copy)
