@@ -95,13 +95,22 @@ class StudyScheduler(StateIsInStudy, FIFOScheduler):
             trial.config["checkpoint"] = ray.put(newest)
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
-        """Also goes through the reports whose checkpoints have been written; Ray asks at every turn of its loop."""
+        """The trial for a free worker. First goes through the reports whose checkpoints have been written."""
+        controller = tune_controller._tune_controller
         for trial, writing, result in list(self._held.values()):
             if writing.done():
                 del self._held[trial.trial_id]
                 writing.result()
-                tune_controller._tune_controller._execute_action(trial, self._decide(trial, result))
-        return super().choose_trial_to_run(tune_controller)
+                controller._execute_action(trial, self._decide(trial, result))
+        trials: list[Trial] = tune_controller.get_trials()
+        for trial in trials:
+            if trial.status == Trial.PENDING:
+                worker = controller._trial_to_actor.get(trial)
+                # Given a free worker, a trial loses its own. Where trials end faster than a worker starts, the
+                # workers of a node that joined would never be ready.
+                if worker is None or not controller._actor_manager.is_actor_started(worker):
+                    return trial
+        return None
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         """Records the report and answers CONTINUE or STOP; NOOP while its checkpoint is being written."""
