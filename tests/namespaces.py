@@ -72,8 +72,8 @@ class Node:
             **(environment or {}),
         }
         given = [f"{name}={value}" for name, value in settings.items() if value]
-        inside = ["nsenter", f"--target={self.init}", "--mount", "--net", "--uts", "--pid", f"--wd={DISK}"]
-        return [*inside, "env", "-u", "PYTHONPATH", *given, *map(str, words)]
+        inside = ["nsenter", f"--target={self.init}", "--mount", "--net", "--uts", "--pid"]
+        return [*inside, "env", f"--chdir={DISK}", "-u", "PYTHONPATH", *given, *map(str, words)]
 
     def run(self, *words: object, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
         """Runs a command inside to its end; stdout and stderr together."""
