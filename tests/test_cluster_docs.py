@@ -14,7 +14,7 @@ pytestmark = [
     pytest.mark.timeout(1500),
     pytest.mark.skipif(why_not() is not None, reason=str(why_not())),
 ]
-SHORT = "--trials 3 --epochs 2 --grace-period 1 --no-baseline --max-params 50000"
+SHORT = "--trials 3 --epochs 2 --grace-period 1 --no-baseline"
 """What the user does not type."""
 
 
