@@ -28,7 +28,7 @@ from model.evaluation import evaluate
 from model.split_images import ImageTensors, on_device
 from model.training import DivergedError, Training, train_epochs
 
-_NUM_IMAGES, _NUM_EPOCHS = 10_000, 8
+NUM_IMAGES, _NUM_EPOCHS = 10_000, 8
 
 
 def _widths(**widths: int) -> dict[str, int]:
@@ -80,7 +80,7 @@ def main() -> None:
         options.error(f"--only: unknown ingredients {', '.join(unknown)}. Known: {', '.join(INGREDIENTS)}.")
     journal = Journal(
         arguments.out,
-        {"epochs": _NUM_EPOCHS, "images": _NUM_IMAGES, "threads": arguments.threads},
+        {"epochs": _NUM_EPOCHS, "images": NUM_IMAGES, "threads": arguments.threads},
         lambda: {"conditions": conditions()},
     )
     names = [name for name in INGREDIENTS if name == "default" or not arguments.only or name in arguments.only]
@@ -94,7 +94,7 @@ def main() -> None:
 def train_all(jobs: Sequence[tuple[str, int]], journal: Journal, dataset: str, engine: Engine) -> None:
     """Train each (ingredient, seed) and keep it."""
     data = load_training_data(dataset, image_size=None, seed=0, data_dir=Path("data"))
-    arrays = recorded_images(data, num_train=_NUM_IMAGES, num_val=_NUM_IMAGES, seed=0)
+    arrays = recorded_images(data, num_train=NUM_IMAGES, num_val=NUM_IMAGES, seed=0)
     default = default_space(arrays).default_config()
     assert default is not None
     images = on_device(arrays, torch.device("cpu"))

@@ -1,6 +1,6 @@
 from typing import Any
 
-from benchmarks.ingredients import INGREDIENTS, table
+from benchmarks.ingredients import INGREDIENTS, NUM_IMAGES, table
 from model.config import CONFIG_KEYS, TrainConfig
 from model.profile import limit_violations
 from search.space.network_space import network_space
@@ -10,7 +10,7 @@ LIMITS: dict[str, Any] = {"max_params": 1_000_000, "min_receptive_field": 44, "n
 
 
 def test_each_change_of_the_default_is_another_config_within_the_limits() -> None:
-    default = network_space(None, Limits(**LIMITS)).default_config()
+    default = network_space(None, Limits(**LIMITS), num_train=NUM_IMAGES).default_config()
     assert default is not None
     for name, changes in INGREDIENTS.items():
         assert changes.keys() <= set(CONFIG_KEYS), name
