@@ -55,13 +55,13 @@ def run_search(
 ) -> PlottedRun:
     """The whole job: searches, retrains the best config, tests it, and leaves everything in `settings.run_dir`.
 
-    `read`: the images of these settings, if they were read before.
+    `read`: the images of these settings, if they were checked and read before.
     UserError before any work begins if the settings ask for something impossible; RunInterrupted after a signal and
     RunFailed if the disk, the database or Ray fails. Everything recorded so far is kept.
     """
     shown = display or Display()
     started = time.monotonic()
-    _refuse(new_run_problems(settings))
+    _refuse(new_run_problems(settings) if read is None else [])
     folder = RunFolder(settings.run_dir)
     with (
         StopRequest().installed() as stop,
@@ -91,7 +91,7 @@ def plan_search(
     Skips measurements that would not end before `deadline`, by time.monotonic(). `read` as in `run_search`.
     """
     shown, started = display or Display(), time.monotonic()
-    _refuse(new_run_problems(settings))
+    _refuse(new_run_problems(settings) if read is None else [])
     with cluster_of(settings, Path(os.devnull)) as cluster:
         preparation = prepare(
             settings, read=read, cluster=cluster, deadline=started + _PACKING_SHARE * (deadline - started)
