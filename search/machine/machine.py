@@ -19,13 +19,10 @@ from model.shipped_modules import user_place
 from search.errors import UserError
 from search.machine import hardware
 from search.machine.gpus import choose_gpu_engine
-from search.machine.machine_cache import cache_key, keep_measured, read_measured
+from search.machine.machine_cache import Measurements, cache_key, keep_measured, read_measured
 from search.machine.packing import choose_slots
 from search.machine.slots import Slots
 from search.settings import SearchSettings
-
-Measurements = dict[str, list[dict[str, Any]]]
-"""What engine and slots were chosen by; see `RunDocument`."""
 
 
 @dataclass(frozen=True, kw_only=True)

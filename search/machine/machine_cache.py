@@ -26,6 +26,7 @@ MAX_SLOWDOWN = 1.15
 """Wall time over computing time; more means that other programs slowed the measurement down."""
 _REUSED = "reused"
 Measurements = dict[str, list[dict[str, Any]]]
+"""What engine and slots were chosen by; see `RunDocument`."""
 
 
 class MeasuredMachine(BaseModel):

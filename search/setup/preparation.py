@@ -20,7 +20,8 @@ from model.profile import NetworkProfile, profile_network
 from model.split_images import ImageArrays
 from model.survey import ImageSurvey
 from search.machine.hardware import describe_hardware, describe_versions
-from search.machine.machine import Machine, Measurements, Workpiece
+from search.machine.machine import Machine, Workpiece
+from search.machine.machine_cache import Measurements
 from search.schedulers.rungs import rungs_of
 from search.settings import SearchSettings
 from search.setup.document import DataRecord, HardwareRecord, NetworkRecord, RunDocument

@@ -10,7 +10,8 @@ from model.network_source import NetworkSource, completed
 from model.split_images import ImageArrays
 from search.machine.gpus import choose_device
 from search.machine.hardware import num_cpus
-from search.machine.machine import Machine, Measurements, measure_machine
+from search.machine.machine import Machine, measure_machine
+from search.machine.machine_cache import Measurements
 from search.settings import SearchSettings
 from search.setup.few_images import few_images_notes, lengthened_for_few_images
 from search.setup.given_trials import SEED_IMAGE_SIZE, describe_config, given_trials

@@ -17,7 +17,8 @@ import ray
 
 import model
 from search.errors import RunFailed, UserError
-from search.machine.machine import Machine, Measurements, Workpiece, measure_machine
+from search.machine.machine import Machine, Workpiece, measure_machine
+from search.machine.machine_cache import Measurements
 from search.machine.slots import Slots
 from search.settings import SearchSettings
 from search.tune.cluster import RAY_SETTINGS, NodeDied
