@@ -118,7 +118,7 @@ def make_live(folders: Folders, count: int) -> list[RunStudy]:
                 cores=0,
                 state=RunState.RUNNING,
                 pid=this.pid,
-                process_start=this.create_time(),
+                process_start=this.create_time() - psutil.boot_time(),
             )
         )
     store.close()

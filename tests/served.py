@@ -77,7 +77,7 @@ def hold_all_cores(service: Service, name: str = "busy") -> None:
             state=RunState.RUNNING,
             devices={"gpus": [], "cores": [0, 1]},
             pid=this.pid,
-            process_start=this.create_time(),
+            process_start=this.create_time() - psutil.boot_time(),
         )
     )
 

@@ -21,8 +21,6 @@ from search import load_run
 from search.errors import UserError
 from search.service import Client
 from search.service.context import Service
-from search.study.record import NewTrial
-from search.study.study import open_study
 
 Server = tuple[str, Service]
 
@@ -199,20 +197,9 @@ def test_events_come_when_a_run_changes(client: Client) -> None:
     client.delete("watched")
 
 
-def test_a_run_that_goes_on_is_followed_as_its_record_grows(tmp_path: Path) -> None:
-    (tmp_path / "results").mkdir()
-    run = finished_run(tmp_path / "results" / "grows", num_trials=3)
-    with served(tmp_path) as (url, service):
-        hold_all_cores(service, "grows")
-        client = Client(url)
-        wait_until(lambda: client.run("grows")["num_started"] == 3)
-        epochs = client.run("grows")["epochs"]
-        study = open_study(run.settings.changed(results_dir=tmp_path / "results"), create=False)
-        number = study.add_trial(NewTrial(config={}, seed=1))
-        for epoch in (1, 2):
-            study.record_epoch(number, epoch=epoch, score=0.5, metrics={})
-            wait_until(lambda so_far=epochs + epoch: client.run("grows")["epochs"] == so_far)
-        assert client.run("grows")["num_started"] == 4
+def test_a_body_that_is_no_json_is_told_how_to_be_sent(server: Server) -> None:
+    answer = requests.post(f"{server[0]}/api/runs", data='{"num_trials": 3}', timeout=20)
+    assert "Content-Type: application/json" in answer.json()["errors"][0]["message"]
 
 
 def test_metrics_count_runs_and_devices(server: Server) -> None:

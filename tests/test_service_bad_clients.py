@@ -221,3 +221,15 @@ def test_a_caller_that_guesses_is_told_to_wait_and_others_are_served(lab: Lab, m
     assert answer.status_code == 429
     assert answer.headers["retry-after"] == "1"
     assert lab.client("bob").run("done")["state"] == "finished"
+
+
+def test_the_buttons_of_the_queue_are_for_admins(lab: Lab) -> None:
+    lab.client("ada").submit(run_name="sooner", cores=1)
+    place = "/runs/sooner/priority"
+    assert lab.ask("ada", "POST", place, data={"step": "sooner"}, allow_redirects=False).status_code == 403
+    assert "sooner-sooner" not in lab.ask("ada", "GET", "/devices").text
+    assert "sooner-sooner" in lab.ask("root", "GET", "/devices").text
+    for step, priority in (("sooner", 1), ("later", 0), ("later", -1), ("sideways", -1)):
+        assert lab.ask("root", "POST", place, data={"step": step}).status_code == 200
+        assert lab.client("eve").run("sooner")["priority"] == priority
+    lab.client("ada").delete("sooner")

@@ -15,6 +15,7 @@ from fastapi.responses import FileResponse, Response, StreamingResponse
 from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 
+from model.examples import DataError
 from search.report.page import REWRITE_INTERVAL_S
 from search.service.bodies import Problems, RunPage, RunView, State
 from search.service.comparing import MAX_COMPARED, compared
@@ -179,7 +180,10 @@ async def predict(name: str, request: Request, service: Asked) -> dict[str, floa
         run = service.runs.load(name)
         with tempfile.NamedTemporaryFile() as file:
             Path(file.name).write_bytes(image)
-            [row] = run.predict([Path(file.name)])
+            try:
+                [row] = run.predict([Path(file.name)])
+            except DataError as error:
+                raise Refused(422, str(error).replace(file.name, "the body")) from None
         return {name: float(value) for name, value in zip(run.class_names, row, strict=True)}
 
     return await run_in_threadpool(answer)

@@ -7,17 +7,18 @@ import contextlib
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable
-from typing import Any
+from typing import Any, get_args
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
 from model.examples import DataError
 from search.errors import UserError
 from search.service import api, pages, rendering
-from search.service.bodies import validation_errors
+from search.service.bodies import State, validation_errors
 from search.service.context import Service, service_of
 from search.service.guard import MAX_BODY_BYTES, Guard
 from search.service.runs import Refused
@@ -91,7 +92,7 @@ def _add_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(DataError, user_error)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, http_error)
-    for kind in (OSError, sqlite3.Error):
+    for kind in (OSError, sqlite3.Error, SQLAlchemyError):
         app.add_exception_handler(kind, disk_error)
 
 
@@ -103,7 +104,7 @@ def _health(request: Request) -> PlainTextResponse:
 
 def _metrics(request: Request) -> PlainTextResponse:
     service = service_of(request)
-    counts: dict[str, int] = dict.fromkeys(("waiting", "running", "finished", "cancelled", "failed", "unfinished"), 0)
+    counts: dict[str, int] = dict.fromkeys(get_args(State), 0)
     for view in service.runs.views():
         counts[view.state] += 1
     free, devices = service.supervisor.free(), service.supervisor.devices

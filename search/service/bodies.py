@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 from search.options import problem_lines
 from search.service.queue import Devices
 
-State = Literal["waiting", "running", "finished", "cancelled", "failed", "unfinished"]
+State = Literal["waiting", "running", "finished", "cancelled", "failed", "unfinished", "unreadable"]
 
 
 class RunView(BaseModel):
@@ -23,7 +23,8 @@ class RunView(BaseModel):
     owner: str = ""
     """Empty for a run that somebody started without the service."""
     state: State
-    """cancelled: ended on request; unfinished: a run from elsewhere that was cut off. Both can be continued."""
+    """cancelled: ended on request; unfinished: a run from elsewhere that was cut off. Both can be continued.
+    unreadable: damaged, or of another version; `verdict` says which."""
     created: float | None = None
     started: float | None = None
     ended: float | None = None
@@ -100,6 +101,9 @@ def validation_errors(problems: Iterable[Any]) -> list[dict[str, Any]]:
         located = {**problem, "loc": tuple(place)}
         if problem["type"] == "extra_forbidden":
             errors.append({"message": f"`{place[0]}` is not known, or may not be chosen here.", "field": str(place[0])})
+            continue
+        if not place and problem["type"] == "model_attributes_type":
+            errors.append({"message": "the body must be a JSON object, sent with `Content-Type: application/json`."})
             continue
         found = problem_lines([located], lambda at: f"`{at[0]}`" if at else "the body", lambda _at: ())
         errors += [{"message": f"{line}.", **({"field": str(place[0])} if place else {})} for line in found]

@@ -21,13 +21,13 @@ from search.setup.run_lock import is_locked
 _SHELL = '"$@"; code=$?; echo $code >"$0.new" && mv "$0.new" "$0"'
 _LAST_BYTES = 8192
 _TIME_TOLERANCE_S = 2.0
-"""psutil computes a process's start from the clock, which may be set."""
+"""The machine's start is known to a second, and is read twice."""
 
 
 def start(
     arguments: Sequence[str], devices: Devices | None, *, log: Path, exit_file: Path, environment: Mapping[str, str]
 ) -> tuple[int, float]:
-    """Starts tune_main.py, with more `environment`; returns the process's id and the Unix time of its start.
+    """Starts tune_main.py, with more `environment`; returns the process's id and its start as `_start_of` gives it.
 
     `devices` of this machine that it gets; None for a run whose trials train elsewhere.
     Call it from one thread only: a child inherits the CPU cores of the thread that starts it.
@@ -47,7 +47,7 @@ def start(
             start_new_session=True,
             env={**os.environ, **environment, **gpus},
         )
-    return process.pid, psutil.Process(process.pid).create_time()
+    return process.pid, _start_of(process.pid)
 
 
 @contextlib.contextmanager
@@ -63,12 +63,17 @@ def _on_cores(cores: Sequence[int]) -> Iterator[None]:
         os.sched_setaffinity(0, own)
 
 
+def _start_of(pid: int) -> float:
+    """Seconds from the machine's start to the process's: setting the clock, which moves both, does not change it."""
+    return psutil.Process(pid).create_time() - psutil.boot_time()
+
+
 def is_alive(pid: int | None, process_start: float | None, run_dir: Path) -> bool:
     """Whether a run's process lives, or another one works on its folder."""
     if pid is not None and process_start is not None:
         with contextlib.suppress(psutil.Error):
             process = psutil.Process(pid)
-            is_same = abs(process.create_time() - process_start) < _TIME_TOLERANCE_S
+            is_same = abs(_start_of(pid) - process_start) < _TIME_TOLERANCE_S
             if is_same and process.status() != psutil.STATUS_ZOMBIE:
                 return True
             if is_same:
@@ -82,7 +87,7 @@ def find(exit_file: Path) -> dict[str, Any]:
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
             if str(exit_file) in process.cmdline()[:5]:
-                return {"pid": process.pid, "process_start": process.create_time()}
+                return {"pid": process.pid, "process_start": _start_of(process.pid)}
     return {}
 
 

@@ -22,7 +22,7 @@ import requests
 from search.errors import UserError
 
 TIMEOUT_S = 60.0
-_OVER = ("finished", "cancelled", "failed", "unfinished")
+_OVER = ("finished", "cancelled", "failed", "unfinished", "unreadable")
 _POLL_S = 2.0
 
 

@@ -65,7 +65,9 @@ class DataSets:
         """A new folder beside the data sets for an upload; the caller removes it. Refused if the name is taken."""
         if self._folder is None:
             raise Refused(409, "this service was started without --datasets-dir, so it takes no data sets.")
-        if not DATASET_PATTERN.fullmatch(name) or name in DATA_SETS:
+        if name in DATA_SETS:
+            raise Refused(409, f"{name} is a data set that the program brings. Give another name.")
+        if not DATASET_PATTERN.fullmatch(name):
             raise Refused(422, "a data set's name must be letters, digits, dots, dashes, underscores or spaces.")
         if (self._folder / name).exists():
             raise Refused(409, f"there is a data set {name} already. Give another name.")

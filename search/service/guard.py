@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import time
 from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any
@@ -68,7 +69,12 @@ class Guard:
         scope["root_path"] = self._root_path  # whether the proxy leaves it in the path or not
         headers = {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
         path = _path(scope)
-        refusal = self._refusal(scope, headers, path)
+        try:
+            refusal = self._refusal(scope, headers, path)
+        except sqlite3.Error as error:
+            refusal = refused(
+                503, f"the service's record cannot be used now ({error}). Try again.", {"Retry-After": "1"}
+            )
         if refusal is not None:
             await refusal(scope, receive, _with_headers(send))
             return

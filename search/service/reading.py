@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ NUM_CURVE_POINTS = 60
 MAX_ROWS = 500
 """Trials in the table of a page; the API gives all."""
 _FILES = ("run.toml", "study.db", "summary.md")
-_SHAPE = "2"
+_SHAPE = "3"
 """Of what `summarize` returns; raise it, and kept summaries are made again."""
 
 
@@ -102,9 +103,20 @@ def _row(record: TrialRecord, metric: Metric) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def of_now(summary: Mapping[str, Any], state: str, started: float | None) -> dict[str, Any]:
+    """What holds only while a run goes on: the time left, which its budget may cut short, and how it is steered."""
+    if state != "running":
+        return {"seconds_left": None, "steering": None}
+    left, budget = summary.get("seconds_left"), summary.get("time_budget_s")
+    was_paused = any("pause" in wish["words"] for wish in summary.get("wishes", ()))  # that time is not counted
+    if left is None or budget is None or started is None or was_paused:
+        return {}
+    return {"seconds_left": min(left, max(0.0, started + budget - time.time()))}
+
+
 def unreadable(error: Exception) -> dict[str, Any]:
     """The summary of a run that cannot be read, such as one of another version."""
-    return {"verdict": (str(error) or type(error).__name__).splitlines()[0]}
+    return {"state": "unreadable", "verdict": (str(error) or type(error).__name__).splitlines()[0]}
 
 
 def _value(metric: Metric, score: float | None) -> float | None:

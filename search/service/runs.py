@@ -15,6 +15,7 @@ from search.run_options import RUN_NAME_PATTERN
 from search.service import children
 from search.service.access import Caller
 from search.service.bodies import RunView
+from search.service.reading import of_now
 from search.service.store import RunEntry, RunState, Store
 from search.service.submission import Folders, arguments, settings_of, space_problems
 from search.service.supervisor import Supervisor
@@ -23,7 +24,7 @@ from search.setup.control import control
 from search.setup.preflight import new_run_problems
 from search.study.wishes import Wish
 
-NUM_LOG_LINES = 30
+NUM_LOG_LINES = 15
 ARTIFACTS = (
     "report.html", "summary.md", "trials.csv", "trials.parquet", "epochs.parquet", "retrains.csv", "space.toml",
     "best_config.toml", "model.safetensors", "model.onnx", "model.pt2",
@@ -139,18 +140,19 @@ class Runs:
     ) -> RunView:
         if entry is None:
             is_over = summary.get("test_result") is not None
-            state = "finished" if is_over else "running" if self.supervisor.is_running(name) else "unfinished"
-            return RunView(**{**summary, "name": name, "state": state, **_of_now(summary, state, None)})
+            is_running = not is_over and self.supervisor.is_running(name)
+            state = "finished" if is_over else "running" if is_running else summary.get("state", "unfinished")
+            return RunView(**{**summary, "name": name, "state": state, **of_now(summary, state, None)})
         request = entry.request
         kept = {
             **{key: getattr(entry, key) for key in _ENTRY_FIELDS},
             "devices": entry.devices or {"gpus": (), "cores": ()},
             "queue_position": positions.get(name),
-            "dataset": summary.get("dataset") or request.get("dataset", "digits"),
+            "dataset": request.get("dataset") or summary.get("dataset", "digits"),
             "num_trials": summary.get("num_trials") or request.get("num_trials", 20),
         }
         state = str(entry.state)
-        return RunView(**{**summary, **kept, "state": state, **_of_now(summary, state, entry.started)})
+        return RunView(**{**summary, **kept, "state": state, **of_now(summary, state, entry.started)})
 
     def steer(self, name: str, wish: Wish, caller: Caller) -> RunView:
         """Passes a wish on to a run that goes on, starts one again that has ended, or takes one from the queue."""
@@ -186,6 +188,8 @@ class Runs:
         if wish.action not in (None, "continue") or wish.num_slots is not None or wish.time_budget_s is not None:
             raise Refused(409, "the run has ended. It can be continued, or given more trials.")
         summary = self.supervisor.summaries.of.get(name, {})
+        if wish.num_trials is None and self.view(name).state == "finished":
+            raise Refused(409, "the run has finished. It can be given more trials.")
         started = int(summary.get("num_started", 0))
         if wish.num_trials is not None and wish.num_trials < started:
             raise Refused(422, f"this run has {started} trials already. Give that many or more.", field="num_trials")
@@ -237,14 +241,3 @@ class Runs:
         if not caller.may_steer(view.owner):
             owner = view.owner or "somebody who did not use the service"
             raise Refused(403, f"the run is {owner}'s. Only the owner or an admin may do this.")
-
-
-def _of_now(summary: Mapping[str, Any], state: str, started: float | None) -> dict[str, Any]:
-    """What holds only while a run goes on: the time left, which its budget may cut short, and how it is steered."""
-    if state != "running":
-        return {"seconds_left": None, "steering": None}
-    left, budget = summary.get("seconds_left"), summary.get("time_budget_s")
-    was_paused = any("pause" in wish["words"] for wish in summary.get("wishes", ()))  # that time is not counted
-    if left is None or budget is None or started is None or was_paused:
-        return {}
-    return {"seconds_left": min(left, max(0.0, started + budget - time.time()))}

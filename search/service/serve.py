@@ -52,6 +52,12 @@ def serve(options: argparse.Namespace, say: Callable[[str], None]) -> int:
         return 0
     needs_tokens = not is_loopback(options.host)
     address = (options.url or f"http://{options.host}:{options.port}").rstrip("/")
+    with store_of(folders) as store:
+        if needs_tokens and not Access(store, needs_tokens=True).tokens():
+            raise UserError(
+                f"--host {options.host}: other machines could use this service, so they need tokens. Make one first: "
+                "python tune_main.py serve token add NAME --role admin"
+            )
     max_upload_bytes = int(options.max_upload_gb * 1e9)
     with (
         opened_service(
@@ -63,11 +69,6 @@ def serve(options: argparse.Namespace, say: Callable[[str], None]) -> int:
         ) as service,
         _listening(options.host, options.port) as listening,
     ):
-        if needs_tokens and not service.access.tokens():
-            raise UserError(
-                f"--host {options.host}: other machines could use this service, so they need tokens. Make one first: "
-                "python tune_main.py serve token add NAME --role admin"
-            )
         say(f"convladder serves {folders.results} on http://{options.host}:{listening.getsockname()[1]}/")
         _say_who_may_use_it(service.access, needs_tokens, say)
         say("Ctrl-C ends the service; runs go on.")
@@ -133,6 +134,8 @@ def _change_tokens(folders: Folders, words: list[str], role: str, say: Callable[
         match words:
             case ["token", "add", name]:
                 say(access.add_token(name, role))
+                if "admin" not in access.tokens().values():
+                    say("From now on everybody needs a token, you too: serve token add NAME --role admin")
             case ["token", "remove", name]:
                 access.remove_token(name)
             case ["token", "list"]:

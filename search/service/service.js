@@ -3,6 +3,7 @@
 (() => {
   const INTERVAL_MS = 2000;
   const FIGURES_MS = 5000;
+  const AGAIN_MS = 5000;
 
   // At most one call in each interval, the last one never lost.
   const throttled = (call, interval) => {
@@ -22,6 +23,7 @@
 
   const refresh = async () => {
     const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
+    if (answer.redirected) location.assign(answer.url); // the login has ended
     if (!answer.ok || answer.redirected) return;
     const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
     const parts = document.querySelectorAll("[data-live], [data-live-with]");
@@ -48,6 +50,12 @@
   const watch = (address, ...calls) => {
     const events = new EventSource(address);
     events.onmessage = () => calls.forEach((call) => call());
+    // The browser tries again after a lost connection, but not after an error, such as a proxy's of a service that restarts.
+    events.onerror = () => {
+      if (events.readyState !== EventSource.CLOSED) return;
+      calls.forEach((call) => call());
+      setTimeout(() => watch(address, ...calls), AGAIN_MS);
+    };
   };
 
   const live = document.querySelector("[data-live]");

@@ -32,6 +32,10 @@ CREATE TABLE IF NOT EXISTS datasets (name TEXT PRIMARY KEY, owner TEXT NOT NULL,
 """
 
 
+BUSY_TIMEOUT_S = 1.0
+"""How long a write waits for other programs; requests wait with it."""
+
+
 class RunState(StrEnum):
     """Where a run stands for the service."""
 
@@ -87,9 +91,11 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         self._lock = threading.RLock()
-        self._database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        self._database = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=BUSY_TIMEOUT_S)
         self._database.row_factory = sqlite3.Row
         with self._lock:
+            # Whoever else writes into the file holds no reader up.
+            self._database.execute("PRAGMA journal_mode = WAL")
             # The queue must survive a power cut.
             self._database.execute("PRAGMA synchronous = FULL")
             self._database.execute("PRAGMA foreign_keys = ON")

@@ -56,13 +56,16 @@ class Supervisor(threading.Thread):
                 store.change(entry.name, **found)
 
     def run(self) -> None:
-        """Until `stop`. An error, such as a full disk, is logged and tried again."""
+        """Until `stop`. An error, such as a full disk, is logged once and tried again."""
+        said = ""
         self._used_until = time.monotonic()
         while not self._end.is_set():
             try:
                 self.tick()
             except Exception as error:
-                _LOG.error("%s: %s", type(error).__name__, error)
+                said, before = f"{type(error).__name__}: {error}", said
+                if said != before:
+                    _LOG.error("%s", said)
             self.last_tick = time.monotonic()
             self._wake.wait(TICK_S)
             self._wake.clear()

@@ -35,6 +35,8 @@ WHERE num_facts < 5
 def database_advice(run_dir: Path, reason: str) -> str:
     """What to do about a record that cannot be read, in one line."""
     path, backup = run_dir / "study.db", run_dir / "study.backup.db"
+    if "locked" in reason:
+        return f"{path} is in use by another program ({reason}). Close that, or try again."
     if backup.is_file():
         return f"{path} is damaged ({reason}). Restore the last good copy: cp {backup} {path}"
     return f"{path} is damaged ({reason}) and there is no {backup.name} yet. Restore it from your own copy."

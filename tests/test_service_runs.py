@@ -1,0 +1,90 @@
+"""One run in a service: it grows, takes up wishes, answers images; what cannot be read is said."""
+
+from __future__ import annotations
+
+import getpass
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("fastapi", reason="the extra [service] is not installed")
+
+import requests
+from PIL import Image
+from retrained_run import make_retrained_run
+from served import finished_run, hold_all_cores, served, wait_until
+
+from search import load_run
+from search.errors import UserError
+from search.service import Client
+from search.setup.run_lock import run_lock
+from search.study.record import NewTrial
+from search.study.study import open_study
+
+
+def test_a_run_that_goes_on_is_followed_as_its_record_grows(tmp_path: Path) -> None:
+    (tmp_path / "results").mkdir()
+    run = finished_run(tmp_path / "results" / "grows", num_trials=3)
+    with served(tmp_path) as (url, service):
+        hold_all_cores(service, "grows")
+        client = Client(url)
+        wait_until(lambda: client.run("grows")["num_started"] == 3)
+        epochs = client.run("grows")["epochs"]
+        study = open_study(run.settings.changed(results_dir=tmp_path / "results"), create=False)
+        number = study.add_trial(NewTrial(config={}, seed=1))
+        for epoch in (1, 2):
+            study.record_epoch(number, epoch=epoch, score=0.5, metrics={})
+            wait_until(lambda so_far=epochs + epoch: client.run("grows")["epochs"] == so_far)
+        assert client.run("grows")["num_started"] == 4
+
+
+def test_a_wish_to_a_run_that_goes_on_is_in_its_record(tmp_path: Path) -> None:
+    (tmp_path / "results").mkdir()
+    run_dir = finished_run(tmp_path / "results" / "grows", num_trials=3).run_dir
+    with served(tmp_path) as (url, service), run_lock(run_dir):
+        hold_all_cores(service, "grows")
+        view = Client(url).control("grows", "pause", num_trials=9)
+        wait_until(lambda: Client(url).run("grows")["wishes"])
+    [asked] = load_run(run_dir).wishes
+    assert (asked.wish.words, asked.by, view["state"]) == ("9 trials, pause", getpass.getuser(), "running")
+
+
+def test_a_network_answers_an_image(tmp_path: Path) -> None:
+    (tmp_path / "results").mkdir()
+    run = make_retrained_run(tmp_path / "results" / "trained")
+    image = tmp_path / "one.png"
+    Image.new("L", (8, 8), 200).save(image)
+    with served(tmp_path) as (url, service):
+        wait_until(lambda: service.supervisor.summaries.of)
+        answer = Client(url).predict("trained", image)
+        with pytest.raises(UserError, match="the body cannot be read as an image"):
+            Client(url).predict("trained", Path(__file__))
+    assert list(answer) == list(run.class_names)
+    assert list(answer.values()) == pytest.approx(list(run.predict([image])[0]))
+
+
+def test_a_run_of_another_version_is_unreadable_and_says_why(tmp_path: Path) -> None:
+    (tmp_path / "results" / "old").mkdir(parents=True)
+    (tmp_path / "results" / "old" / "run.toml").write_text('created = "2025-01-01"\n')
+    with served(tmp_path) as (url, service):
+        wait_until(lambda: service.supervisor.summaries.of)
+        view = Client(url).run("old")
+        assert view["state"] == "unreadable"
+        assert "another version" in view["verdict"]
+        assert "another version" in requests.get(f"{url}/runs/old", timeout=20).text
+
+
+def test_a_run_that_has_finished_is_given_more_trials_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "results").mkdir()
+    finished_run(tmp_path / "results" / "done", num_trials=3)
+    with served(tmp_path) as (url, service):
+        hold_all_cores(service)
+        wait_until(lambda: service.supervisor.summaries.of)
+        client = Client(url)
+        for action in ("continue", "pause", "stop", "cancel"):
+            with pytest.raises(UserError, match="more trials"):
+                client.control("done", action)
+        with pytest.raises(UserError, match="3 trials already"):
+            client.control("done", num_trials=2)
+        assert client.control("done", num_trials=4)["state"] == "waiting"
+        assert client.control("done", "cancel")["state"] == "cancelled"
