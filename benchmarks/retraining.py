@@ -88,7 +88,7 @@ def _sleep(assignment: Mapping[str, Any], images: ImageTensors, plan: TrialPlan,
     epoch_s = assignment["config"]["seconds"] / plan.max_epochs
     for epoch in range(1, plan.max_epochs + 1):
         time.sleep(epoch_s)
-        report({"epoch": epoch, "val_score": 0.5, "train_loss": 1.0, "seconds": epoch_s})
+        report({"epoch": epoch, "val_score": 0.5, "val_accuracy": 0.5, "train_loss": 1.0, "seconds": epoch_s})
 
 
 def _after_all_started(
