@@ -63,7 +63,19 @@ def test_time_left_is_the_epochs_left_at_the_pace_so_far() -> None:
     assert progress.seconds_left(now=10.0) == pytest.approx(18 * 5 / 2)
     progress.deadline = 30.0
     assert progress.seconds_left(now=10.0) == 20.0
-    assert progress.seconds_left(now=40.0) == 0.0
+
+
+def test_after_the_deadline_what_runs_and_a_first_full_training_are_left() -> None:
+    progress = Progress(9, 9, 40.0, rung_epochs=(1, 3), num_workers=2, deadline=20.0)
+    for epoch in (1, 2):
+        for trial in (0, 1):
+            progress.report(trial, {**metrics(epoch), "training_epochs": 3}, now=5.0 + 5.0 * epoch)
+    # From 5.0 to 20.0, each epoch took 7.5 s. Both trials train to their rung at 3.
+    assert progress.seconds_left(now=20.0) == pytest.approx(7.5 * 1)
+    progress.num_finalists = 3  # then one of them trains to the end, anew
+    assert progress.seconds_left(now=20.0) == pytest.approx(7.5 * (1 + 9))
+    progress.report(0, {**metrics(3), "training_epochs": 9}, now=20.0)
+    assert progress.seconds_left(now=20.0) == pytest.approx(15.0 * 2 / 5 * 6), "it has begun"
 
 
 def test_certain_epochs_count_even_if_more_was_trained_than_expected() -> None:

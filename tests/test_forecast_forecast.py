@@ -9,12 +9,13 @@ import pytest
 
 from model.engine import Engine
 from model.probe import SEED_PROBE
-from search.forecast.forecast import HIGH, LOW, START_S, Workload, make_forecast
+from search.forecast.forecast import HIGH, LOW, START_S, Forecast, Workload, make_forecast
 from search.forecast.wording import brief_line, plan_lines, verdict
 from search.machine.slots import Slots
 from search.schedulers.expected_epochs import expected_epochs
 from search.settings import SearchSettings
 from search.setup.retrain_size import RetrainCost
+from search.text import duration
 
 SLOTS = Slots(num_concurrent=2, cpus_per_trial=1, gpus_per_trial=0.0, gpus=0)
 
@@ -50,12 +51,41 @@ def test_time_is_epochs_times_images_times_the_measured_speed(tmp_path: Path) ->
     assert forecast.device_s == pytest.approx(2 * (forecast.search_s + forecast.retrain_s))
 
 
-def test_larger_configs_take_longer_and_a_budget_limits_the_whole(tmp_path: Path) -> None:
+def test_larger_configs_take_longer(tmp_path: Path) -> None:
     plain = make_forecast(workload(tmp_path))
     larger = make_forecast(workload(tmp_path, multiply_adds=[10_000_000, 20_000_000]))
     assert larger.search_s == pytest.approx(plain.search_s * (1 + 2**0.7) / 2)
-    budget = SearchSettings(run_name="run", results_dir=tmp_path, num_trials=20, time_budget_s=60.0)
-    assert make_forecast(workload(tmp_path, settings=budget)).wall_s == 60.0
+
+
+def with_budget(tmp_path: Path, time_budget_s: float, **values: Any) -> Forecast:
+    settings = SearchSettings(
+        run_name="run", results_dir=tmp_path, num_trials=20, time_budget_s=time_budget_s, **values
+    )
+    return make_forecast(workload(tmp_path, settings=settings))
+
+
+def test_a_budget_limits_the_whole(tmp_path: Path) -> None:
+    forecast = with_budget(tmp_path, 300.0)
+    assert (forecast.wall_s, forecast.over_budget_s) == (300.0, 0.0)
+    assert forecast.low_s == pytest.approx(LOW * 300.0)
+    assert forecast.search_s == pytest.approx(300.0 - 4 - START_S * 1.5 - 40 * 3.0)
+    assert "exceeds" not in brief_line(forecast)
+    assert with_budget(tmp_path, 1e6).wall_s == pytest.approx(make_forecast(workload(tmp_path)).wall_s)
+
+
+@pytest.mark.parametrize(("scheduler", "first_rung"), [("promotion", 3), ("asha", 0)])
+@pytest.mark.parametrize("time_budget_s", [5.0, 60.0])
+def test_a_budget_does_not_shorten_what_is_trained_in_any_case(
+    tmp_path: Path, time_budget_s: float, scheduler: str, first_rung: int
+) -> None:
+    """Preparation and start, a trial to the end, and the retraining; an epoch takes 3 s."""
+    forecast = with_budget(tmp_path, time_budget_s, scheduler=scheduler)
+    least_s = 4 + START_S * 1.5 + (first_rung + 25 + 40) * 3.0
+    assert forecast.wall_s == pytest.approx(least_s)
+    assert forecast.over_budget_s == pytest.approx(least_s - time_budget_s)
+    assert forecast.low_s < forecast.wall_s < forecast.high_s
+    for text in (brief_line(forecast), "\n".join(plan_lines(forecast))):
+        assert f"the time budget of {duration(time_budget_s)} by {duration(least_s - time_budget_s)}" in text
 
 
 def test_a_search_takes_at_least_as_long_as_one_training(tmp_path: Path) -> None:

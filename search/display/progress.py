@@ -166,17 +166,23 @@ class Progress:
         # The longest running trial may be the last one, with all other workers idle.
         longest = max((self._to_next_stop(trial, done) for trial, done in self.underway.items()), default=0.0)
         rounds = max(self.epochs_left / self.num_workers, longest)
-        return max(0.0, min(rounds * worker_s_per_epoch, self.deadline - moment))
+        # What runs goes on after the deadline and, with finalists, one trial trains to the end.
+        least = longest + (self.max_epochs if self._num_missing_finalists(most=1) else 0)
+        return max(0.0, min(rounds * worker_s_per_epoch, max(self.deadline - moment, least * worker_s_per_epoch)))
 
     def _certain_epochs(self) -> float:
         """Epochs to the next rung of running and new trials, and to the end of the finalists that are missing."""
         underway = self.underway
         first_stop = min((*self.rung_epochs, self.max_epochs))
         num_new = max(0, self.num_trials - self.counts.started)
-        to_next_stop = [self._to_next_stop(trial, done) for trial, done in underway.items()]
-        to_end = sum(done + left >= self.max_epochs for done, left in zip(underway.values(), to_next_stop, strict=True))
-        num_missing = min(self.num_finalists, self.num_trials) - self.finished[TrialStatus.COMPLETED] - to_end
-        return num_new * first_stop + sum(to_next_stop) + max(0, num_missing) * self.max_epochs
+        to_next_stop = sum(self._to_next_stop(trial, done) for trial, done in underway.items())
+        num_missing = self._num_missing_finalists(most=self.num_trials)
+        return num_new * first_stop + to_next_stop + num_missing * self.max_epochs
+
+    def _num_missing_finalists(self, *, most: int) -> int:
+        """Full-length trials that have not begun, if the search ends with at most so many."""
+        to_end = sum(done + self._to_next_stop(trial, done) >= self.max_epochs for trial, done in self.underway.items())
+        return max(0, min(self.num_finalists, most) - self.finished[TrialStatus.COMPLETED] - to_end)
 
     def _to_next_stop(self, trial: TrialId, done: float) -> float:
         """Epochs from here to the end of the trial's training."""

@@ -15,7 +15,7 @@ from model.engine import Engine
 from model.engine_choice import measure_step
 from model.probe import Probe
 from search.machine.slots import Slots
-from search.schedulers.expected_epochs import expected_epochs
+from search.schedulers.expected_epochs import expected_epochs, least_epochs
 from search.settings import SearchSettings
 from search.setup.disk_space import run_bytes
 from search.setup.retrain_size import RetrainCost
@@ -76,6 +76,8 @@ class Forecast:
     wall_s: float
     low_s: float
     high_s: float
+    over_budget_s: float
+    """Seconds by which the run exceeds its time budget, because what it trains in any case takes longer; else 0."""
     device_s: float
     """Seconds of all GPUs together, or of all CPU cores if no GPU is used."""
     disk_bytes: int
@@ -104,15 +106,17 @@ def make_forecast(work: Workload) -> Forecast:
     """The forecast; takes no time unless nothing was measured yet, and then a few training steps."""
     settings, slots, speed = work.settings, work.slots, _speed(work)
     epochs = expected_epochs(settings, settings.num_trials)
-    typical = max(1, work.multiply_adds[0])
-    cost = sum((max(1, one) / typical) ** COST_POWER for one in work.multiply_adds) / len(work.multiply_adds)
-    num_images = work.num_train + EVALUATION_SHARE * work.num_val
     # The last trials run at the same time, so a search takes at least as long as one full training.
     search_epochs = max(epochs / slots.num_concurrent, settings.max_epochs)
-    search_s = search_epochs * num_images * speed.image_s * cost * speed.slowdown
-    retrain_s = work.retrain_cost.wall_epochs * num_images * speed.image_s * cost * speed.slowdown
-    wall_s = work.preparation_s + START_S * speed.slowdown + search_s + retrain_s
+    epoch_s = _epoch_s(work, speed)
+    retrain_s = work.retrain_cost.wall_epochs * epoch_s
+    certain_s = work.preparation_s + START_S * speed.slowdown + retrain_s
+    unlimited_s = certain_s + search_epochs * epoch_s
+    # The budget starts no more trials, but one trains to the end whatever that takes, and the retraining follows.
+    least_s = certain_s + min(search_epochs, least_epochs(settings)) * epoch_s
     limit_s = settings.time_budget_s or float("inf")
+    wall_s, high_s = (min(factor * unlimited_s, max(limit_s, factor * least_s)) for factor in (1.0, HIGH))
+    search_s = wall_s - certain_s
     busy_s = slots.num_concurrent * slots.cpus_per_trial * (search_s + retrain_s)
     return Forecast(
         num_trials=settings.num_trials,
@@ -124,15 +128,24 @@ def make_forecast(work: Workload) -> Forecast:
         retrain_epochs=work.retrain_cost.epochs,
         search_s=search_s,
         retrain_s=retrain_s,
-        wall_s=min(wall_s, limit_s),
-        low_s=min(LOW * wall_s, limit_s),
-        high_s=min(HIGH * wall_s, limit_s),
+        wall_s=wall_s,
+        low_s=LOW * wall_s,
+        high_s=high_s,
+        over_budget_s=max(0.0, wall_s - limit_s),
         device_s=slots.gpus * (search_s + retrain_s) if slots.gpus else busy_s,
         disk_bytes=run_bytes(num_unfinished=settings.num_trials, num_params=settings.max_params, epochs=epochs),
         free_disk_bytes=_free_disk(settings),
         memory_bytes=round(slots.num_concurrent * _trial_bytes(work, speed)),
         slowdown=speed.slowdown,
     )
+
+
+def _epoch_s(work: Workload, speed: Speed) -> float:
+    """Wall time of a trial's epoch, the mean over the configs."""
+    typical = max(1, work.multiply_adds[0])
+    cost = sum((max(1, one) / typical) ** COST_POWER for one in work.multiply_adds) / len(work.multiply_adds)
+    num_images = work.num_train + EVALUATION_SHARE * work.num_val
+    return num_images * speed.image_s * cost * speed.slowdown
 
 
 def _speed(work: Workload) -> Speed:

@@ -17,7 +17,7 @@ def brief_line(forecast: Forecast) -> str:
     return (
         f"forecast: {duration(forecast.wall_s)} ({_span(forecast.low_s, forecast.high_s)}) for {forecast.num_trials} "
         f"trials with about {forecast.epochs:.0f} epochs in all, {_places(forecast)}, then {forecast.retraining}"
-        f"{_busy(forecast)}"
+        f"{_busy(forecast)}{_over_budget(forecast)}"
     )
 
 
@@ -30,7 +30,7 @@ def plan_lines(forecast: Forecast) -> list[str]:
         f"about {forecast.epochs:.0f} epochs in trials, then {forecast.retraining}, which costs as much as "
         f"{forecast.retrain_epochs:.0f} more",
         f"wall time {duration(forecast.wall_s)} ({_span(forecast.low_s, forecast.high_s)}): search "
-        f"{duration(forecast.search_s)}, retraining {duration(forecast.retrain_s)}",
+        f"{duration(forecast.search_s)}, retraining {duration(forecast.retrain_s)}{_over_budget(forecast)}",
         f"{forecast.device_s / 3600:.2g} {device} hours; disk up to {size_text(forecast.disk_bytes)} of "
         f"{size_text(forecast.free_disk_bytes)} free; {memory} of the trials about {size_text(forecast.memory_bytes)}",
         f"Speeds come from a short measurement on this machine{_busy(forecast)}.",
@@ -54,6 +54,15 @@ def _busy(forecast: Forecast) -> str:
     if forecast.slowdown < BUSY:
         return ""
     return f"; other programs slow this machine down by a factor of {forecast.slowdown:.1f}"
+
+
+def _over_budget(forecast: Forecast) -> str:
+    if not forecast.over_budget_s:
+        return ""
+    return (
+        f"; this exceeds the time budget of {duration(forecast.wall_s - forecast.over_budget_s)} by "
+        f"{duration(forecast.over_budget_s)}, because one full training and the retraining take as long"
+    )
 
 
 def _places(forecast: Forecast) -> str:

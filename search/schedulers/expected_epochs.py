@@ -18,6 +18,12 @@ def expected_epochs(settings: RungSettings, num_trials: int) -> float:
     return _asha_epochs(settings, num_trials)
 
 
+def least_epochs(settings: RungSettings) -> int:
+    """Epochs of the one trial that trains to the end, however early time runs out; with promotion it starts anew."""
+    first_rungs = rungs_of(settings)[:1] if settings.scheduler == "promotion" else ()
+    return sum(first_rungs) + settings.max_epochs
+
+
 def _asha_epochs(settings: RungSettings, num_trials: int) -> float:
     """The sum over rungs of the trials that are expected to get there, times the epochs from the rung before."""
     factor = reduction_factor_of(settings)
