@@ -107,9 +107,9 @@ def _refuse_other_options(given: Mapping[str, object], others: list[str]) -> Non
 
 def _search(settings: SearchSettings) -> Run:
     # Imported late: torch and pandas take seconds. Bad options must be refused at once, and bad images before that.
-    from search.setup.survey_text import read_images
+    from search.setup.survey_text import read_and_say
 
-    read = read_images(settings)
+    read = read_and_say(settings, _say)
     from search.run import run_search
 
     return run_search(settings, read=read)
@@ -123,12 +123,12 @@ def _resume(run_dir: Path, given: Mapping[str, Any], *, trust_folder: bool) -> R
 
 def _plan(settings: SearchSettings) -> None:
     started = time.monotonic()
-    print(f"forecasting the run on this machine; this takes at most {PLAN_LIMIT_S:.0f} s", flush=True)
+    _say(f"forecasting the run on this machine; this takes at most {PLAN_LIMIT_S:.0f} s")
     try:
         with time_limit(PLAN_LIMIT_S):
-            from search.setup.survey_text import read_images
+            from search.setup.survey_text import read_and_say
 
-            read = read_images(settings)
+            read = read_and_say(settings, _say)
             from search.run import plan_search
 
             plan_search(settings, deadline=started + PLAN_LIMIT_S, read=read)
@@ -136,6 +136,11 @@ def _plan(settings: SearchSettings) -> None:
         raise RunFailed(
             f"no forecast: this machine is too busy for one within {PLAN_LIMIT_S:.0f} s. Try again later."
         ) from None
+
+
+def _say(line: str) -> None:
+    """Prints a line at once, also into a file."""
+    print(line, flush=True)
 
 
 def _what_is_kept(run_dir: Path, network: str | None) -> str:

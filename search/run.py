@@ -38,7 +38,7 @@ from search.setup.preflight import new_run_problems, resume_problems
 from search.setup.preparation import Preparation
 from search.setup.prepare import prepare
 from search.setup.run_folder import RunFolder, read_machine, read_settings
-from search.setup.survey_text import ReadImages, survey_lines
+from search.setup.survey_text import ReadImages, read_and_say
 from search.study.record import TrialStatus
 from search.study.study import RunStudy
 from search.study.wishes import Wish, drop_old_cancels, wishes_of
@@ -55,7 +55,7 @@ def run_search(
 ) -> PlottedRun:
     """The whole job: searches, retrains the best config, tests it, and leaves everything in `settings.run_dir`.
 
-    `read`: the images of these settings, if they were checked and read before.
+    `read`: the images of these settings, if they were checked, read and told of before.
     UserError before any work begins if the settings ask for something impossible; RunInterrupted after a signal and
     RunFailed if the disk, the database or Ray fails. Everything recorded so far is kept.
     """
@@ -72,8 +72,9 @@ def run_search(
         study = open_waiting(settings, shown, stop)
         if study.num_trials:
             raise UserError(f"--storage already holds a run named {settings.run_name}. Give another --name.")
-        preparation = prepare(settings, read=read, cluster=cluster)
-        _show_images(preparation, shown)
+        read = read or read_and_say(settings, shown.message)
+        preparation = prepare(settings, read=read, cluster=cluster, say=shown.message)
+        _show_warnings(preparation, shown)
         note_compatibility(study, preparation.settings, preparation.data_record, preparation.space)
         folder.write_new(preparation.document(), preparation.space, preparation.network)
         with ignore_forecast_errors(shown):
@@ -94,9 +95,13 @@ def plan_search(
     _refuse(new_run_problems(settings) if read is None else [])
     with cluster_of(settings, Path(os.devnull)) as cluster:
         preparation = prepare(
-            settings, read=read, cluster=cluster, deadline=started + _PACKING_SHARE * (deadline - started)
+            settings,
+            read=read or read_and_say(settings, shown.message),
+            cluster=cluster,
+            deadline=started + _PACKING_SHARE * (deadline - started),
+            say=shown.message,
         )
-    _show_images(preparation, shown)
+    _show_warnings(preparation, shown)
     try:
         forecast = make_forecast(workload_of(preparation, started=started))
     except (RuntimeError, ValueError) as error:
@@ -139,8 +144,15 @@ def resume_search(
         drop_old_cancels(study)
         _check_is_possible(settings, study, is_dataset_given=dataset is not None)
         settings = settings if joined else limited_to_visible_gpus(settings, shown.warning)
-        preparation = prepare(settings, kept=read_machine(run_dir, settings), cluster=joined, network=source)
-        _show_images(preparation, shown)
+        preparation = prepare(
+            settings,
+            read=read_and_say(settings, shown.message),
+            kept=read_machine(run_dir, settings),
+            network=source,
+            cluster=joined,
+            say=shown.message,
+        )
+        _show_warnings(preparation, shown)
         check_compatibility(study, preparation.settings, preparation.data_record, preparation.space)
         RunFolder(run_dir).write_settings(preparation.settings, preparation.data_record)
         if num_trials is not None:
@@ -156,10 +168,8 @@ def _check_is_possible(settings: SearchSettings, study: RunStudy, *, is_dataset_
     check_images_are_there(settings, was_given=is_dataset_given)
 
 
-def _show_images(preparation: Preparation, display: Display) -> None:
-    """What was read, then everything that should be known before trusting the run."""
-    for line in survey_lines(preparation.data.name, preparation.survey):
-        display.message(line)
+def _show_warnings(preparation: Preparation, display: Display) -> None:
+    """Everything that should be known before trusting the run."""
     for warning in preparation.warnings:
         display.warning(warning)
     if (reused := reuse_line(preparation.measurements)) is not None:

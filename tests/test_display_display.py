@@ -163,6 +163,30 @@ def test_retrainings_are_shown_as_trials_are(terminal: Terminal) -> None:
     assert "of retraining left" in text
 
 
+def test_a_log_says_now_and_then_where_the_trials_stand(study: RunStudy, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, stream = {"now": 0.0}, io.StringIO()
+    monkeypatch.setattr("time.monotonic", lambda: clock["now"])
+    display = Display(stream)
+    display.start_trials(Progress(3, 9, 20.0, rung_epochs=(1, 3)))
+
+    def tick(*moments: float) -> None:
+        for clock["now"] in moments:
+            display.tick()
+
+    tick(0.0, 100.0, 170.0)
+    assert stream.getvalue() == ""
+    display.report(2, metrics(1, 0.75))
+    clock["now"] = 180.0
+    display.end(study.trial(0))
+    tick(190.0, 300.0, 359.0)
+    (end,) = stream.getvalue().splitlines()
+    assert "trial 0 stopped" in end
+    tick(360.0, 370.0, 400.0)
+    _, line = stream.getvalue().splitlines()
+    assert "2/3 started, 1 running, 0 paused, 1 finished" in line
+    assert "75.00 % (trial 2, epoch 1)" in line
+
+
 def test_what_people_asked_for_stands_above_the_trials(terminal: Terminal) -> None:
     display = Display(terminal)
     display.start_trials(Progress(3, 9, 20.0))

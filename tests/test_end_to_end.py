@@ -122,7 +122,13 @@ def test_missing_gpu_is_told_on_the_screen_and_in_the_summary(run_dir: Path) -> 
 
 def test_the_forecast_is_told_first_and_judged_last(run_dir: Path) -> None:
     output = (run_dir.parent.parent / "stdout.txt").read_text()
-    assert output.index("forecast: ") < output.index("trial 0 ") < output.index("The forecast was ")
+    assert output.count("read digits: ") == 1
+    assert (
+        output.index("read digits: ")
+        < output.index("forecast: ")
+        < output.index("trial 0 ")
+        < output.index("The forecast was ")
+    )
     assert "The forecast was " in (run_dir / "summary.md").read_text()
     run = load_run(run_dir)
     forecast = run.document.forecast

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,13 @@ SLOTS = Slots(num_concurrent=2, cpus_per_trial=1, gpus_per_trial=0.0, gpus=0)
 PACKING = Packing(num_trials=2, cpus_per_trial=1, images_per_s=100.0, slowdown=1.0)
 
 
-def prepared(image_size: int) -> Preparation:
-    return prepare(SearchSettings(run_name="r", dataset="digits", image_size=image_size))
+def prepared(image_size: int, say: Callable[[str], None]) -> Preparation:
+    return prepare(SearchSettings(run_name="r", dataset="digits", image_size=image_size), say=say)
 
 
 def test_a_second_run_does_not_measure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     measured: list[int] = []
+    said: list[list[str]] = [[], [], []]
 
     def choose_slots(*_given: Any, image_size: int, **_others: Any) -> tuple[Slots, list[Packing]]:
         measured.append(image_size)
@@ -34,8 +36,9 @@ def test_a_second_run_does_not_measure(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(machine_module, "choose_slots", choose_slots)
     monkeypatch.setattr(machine_module, "choose_engine", lambda *_, **__: (Engine(), [{"slowdown": 1.0}]))
-    first, second, other = prepared(16), prepared(16), prepared(8)
+    first, second, other = (prepared(size, lines.append) for size, lines in zip((16, 16, 8), said, strict=True))
     assert measured == [16, 8]
+    assert [len(lines) for lines in said] == [1, 0, 1], "only what takes time is announced"
     assert second.machine == first.machine
     assert [reuse_line(one.measurements) is None for one in (first, second, other)] == [True, False, True]
     assert second.document().measurements["packing"] == first.document().measurements["packing"]

@@ -11,6 +11,7 @@ import pytest
 import search.run
 import tune_main
 from search.display.display import Display
+from search.errors import RunFailed
 from search.settings import SearchSettings
 
 
@@ -103,11 +104,28 @@ def test_a_plan_that_takes_too_long_is_ended(
     code = tune_main.main(["--plan", "--dataset", "digits", "--results-dir", str(tmp_path / "results")])
     assert time.monotonic() - start < 10
     out, err = capsys.readouterr()
-    assert out == "forecasting the run on this machine; this takes at most 0 s\n"
+    first, second, *_ = out.splitlines()
+    assert first == "forecasting the run on this machine; this takes at most 0 s"
+    assert second.startswith("read digits: ")
     assert code == 1
     assert "no forecast: this machine is too busy for one within 0 s. Try again later." in err
     assert not (tmp_path / "results").exists()
     assert signal.getsignal(signal.SIGALRM) == handler
+
+
+def test_the_images_are_told_of_before_the_run_prepares_anything_else(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said_before: list[str] = []
+
+    def run_search(_settings: SearchSettings, *, read: object) -> None:
+        said_before.append(capsys.readouterr().out)
+        raise RunFailed("enough")
+
+    monkeypatch.setattr(search.run, "run_search", run_search)
+    assert tune_main.main(["--dataset", "digits", "--results-dir", str(tmp_path / "results")]) == 1
+    [said] = said_before
+    assert said.startswith("read digits: ")
 
 
 def test_a_failed_forecast_does_not_end_the_run() -> None:

@@ -120,8 +120,10 @@ def test_each_kind_is_measured_once_and_used_by_kind(living: list[Node], monkeyp
 
     monkeypatch.setattr(JoinedCluster, "_measure", measure)
     cluster = JoinedCluster(settings(gpus=6))
-    machine, rows, warnings = cluster.measured(PIECE, None)
+    said: list[str] = []
+    machine, rows, warnings = cluster.measured(PIECE, None, said.append)
     assert measured == ["A100", "H100"]
+    assert [kind in line for kind, line in zip(measured, said, strict=True)] == [True, True]
     assert machine.engines == {kind: dataclasses.replace(found[kind][0], num_threads=2) for kind in found}
     # The share that both kinds bear; 3 trials on the A100s for lack of cores.
     assert machine.slots == Slots(num_concurrent=7, cpus_per_trial=2, gpus_per_trial=0.5, gpus=6)
@@ -129,7 +131,7 @@ def test_each_kind_is_measured_once_and_used_by_kind(living: list[Node], monkeyp
     assert warnings == ["A100: little memory", "H100: little memory"]
     living.append(node(5, cpus=8, gpus=1, kind="T4"))
     found["T4"] = (Engine(device="cuda"), 1.0, 4)
-    again, _, _ = cluster.measured(PIECE, machine)
+    again, _, _ = cluster.measured(PIECE, machine, said.append)
     assert measured == ["A100", "H100", "T4"], "what was measured before is kept"
     assert again.engines.keys() == found.keys()
 

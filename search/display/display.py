@@ -21,6 +21,8 @@ from search.text import duration, score_text
 from search.worker.step_counts import StepCount
 
 REFRESH_INTERVAL_S = 0.5
+LOG_INTERVAL_S = 180.0
+"""Without a panel, where it stands is said after this time without another line."""
 
 
 class Display:
@@ -34,16 +36,17 @@ class Display:
         self._live: Live | None = None
         self._progress: Progress | None = None
         self._last_drawn = 0.0
+        self._last_said = time.monotonic()
         self._is_stopping = False
         self._steering: str | None = None
 
     def message(self, text: str) -> None:
         """Prints one line."""
-        self._console.print(Text(text))
+        self._print(Text(text))
 
     def warning(self, text: str) -> None:
         """Prints one line that stands out."""
-        self._console.print(Text(f"WARNING: {text}", style="bold yellow"))
+        self._print(Text(f"WARNING: {text}", style="bold yellow"))
 
     def stopping(self) -> None:
         """Says once that the run was asked to stop."""
@@ -68,9 +71,14 @@ class Display:
         self._live = self._progress = None
 
     def tick(self) -> None:
-        """Redraws the panel if it is due."""
+        """Redraws the panel, or says where the trials stand, if that is due."""
         now = time.monotonic()
-        if self._live is not None and self._progress is not None and now - self._last_drawn >= REFRESH_INTERVAL_S:
+        if self._progress is None:
+            return
+        if self._live is None:
+            if now - self._last_said >= LOG_INTERVAL_S:
+                self.message("; ".join(filter(None, (self._steering, _headline(self._progress)))))
+        elif now - self._last_drawn >= REFRESH_INTERVAL_S:
             self._last_drawn = now
             self._live.update(_panel(self._progress, self._steering), refresh=True)
 
@@ -118,10 +126,12 @@ class Display:
         self.tick()
 
     def _say_end(self, text: str, progress: Progress) -> None:
-        left = progress.seconds_left()
-        left_text = "" if left is None else f", about {duration(left)} of {progress.stage} left"
-        self.message(f"[{_counter(progress)}] {text}{left_text}")
+        self.message(f"[{_counter(progress)}] {text}{_time_left(progress)}")
         self.tick()
+
+    def _print(self, text: Text) -> None:
+        self._console.print(text)
+        self._last_said = time.monotonic()
 
 
 def _counter(progress: Progress) -> str:
@@ -131,6 +141,11 @@ def _counter(progress: Progress) -> str:
         f"{counts.started}/{progress.num_trials} started, {counts.running} running, {counts.paused} paused, "
         f"{counts.finished} finished; {done:.0f} of about {done + progress.epochs_left:.0f} epochs"
     )
+
+
+def _time_left(progress: Progress) -> str:
+    left = progress.seconds_left()
+    return "" if left is None else f", about {duration(left)} of {progress.stage} left"
 
 
 def _ending(record: TrialRecord, progress: Progress) -> str:
@@ -177,16 +192,20 @@ def _panel(progress: Progress, steering: str | None) -> Group:
             score_text(metric, metrics.get("val_score"), metrics.get("val_accuracy")),
             "-" if speed is None else f"{speed:,.0f}",
         )
-    best = "none yet"
+    headline = f"{_headline(progress)}. Ctrl-C stops and keeps everything."
+    return Group(*([Text(steering, style="bold yellow")] if steering else []), Text(headline), table)
+
+
+def _headline(progress: Progress) -> str:
+    """Where all trials stand."""
+    best, metric = "none yet", progress.metric
     if progress.best is not None:
         score, trial, epoch = progress.best
         name = f"trial {trial}" if isinstance(trial, int) else retrain_title(trial)
         notes = "; ".join(filter(None, (f"{name}, epoch {epoch}", progress.floor_note)))
         best = f"{score_text(metric, score)} ({notes})"
     ends = ", ".join(f"{count} {status}" for status, count in sorted(progress.finished.items()))
-    headline = (
+    return (
         f"{_counter(progress)}{f' ({ends})' if ends else ''}; best validation {metric.title} {best}, "
-        f"{progress.images_per_s:,.0f} images/s, {duration(progress.seconds_left())} of {progress.stage} left. "
-        "Ctrl-C stops and keeps everything."
+        f"{progress.images_per_s:,.0f} images/s{_time_left(progress)}"
     )
-    return Group(*([Text(steering, style="bold yellow")] if steering else []), Text(headline), table)

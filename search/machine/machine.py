@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -59,11 +59,17 @@ class Workpiece:
 
 
 def measure_machine(
-    settings: SearchSettings, device: str, piece: Workpiece, deadline: float, *, num_cpus: int
+    settings: SearchSettings,
+    device: str,
+    piece: Workpiece,
+    deadline: float,
+    *,
+    num_cpus: int,
+    say: Callable[[str], None] = lambda _line: None,
 ) -> tuple[Machine, Measurements, list[str]]:
     """Engine and slots, what they were chosen by, and warnings. UserError if the device cannot train the network.
 
-    `num_cpus`: cores to use.
+    `num_cpus`: cores to use. `say`: for a line before the measuring begins.
     """
     asked = settings.model_dump(mode="json", include={"precision", "cpus_per_trial"})
     job = {"config": piece.config.flat(), "network": piece.network.sha256, "image_size": piece.image_size}
@@ -72,6 +78,7 @@ def measure_machine(
     key = cache_key(**job, **asked) if is_cached else None
     if key is not None and (found := read_measured(key)) is not None:
         return Machine(engine=found.engine, slots=found.slots), found.reused(), []
+    say("measuring how fast this machine trains")
     choose = {"num_threads": num_cpus, "steps_per_training": STEPS_PER_TRAINING if math.isinf(deadline) else 0}
     if device == "cpu":
         engine, engine_rows, warnings = _choose_cpu_engine(settings, piece, choose)

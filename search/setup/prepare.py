@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ from model.network_source import NetworkSource, completed
 from model.split_images import ImageArrays
 from search.machine.gpus import choose_device
 from search.machine.hardware import num_cpus
-from search.machine.machine import Machine, measure_machine
+from search.machine.machine import Machine, Workpiece, measure_machine
 from search.machine.machine_cache import Measurements
 from search.settings import SearchSettings
 from search.setup.few_images import few_images_notes, lengthened_for_few_images
@@ -36,11 +37,13 @@ def prepare(
     network: NetworkSource | None = None,
     cluster: JoinedCluster | None = None,
     deadline: float = math.inf,
+    say: Callable[[str], None] = lambda _line: None,
 ) -> Preparation:
     """Loads and checks everything, and measures the machine unless `kept` has the measurements of an earlier start.
 
     `read`, `network`: what the settings name, if it was read before. `cluster`: in place of this machine. `deadline`
-    (by time.monotonic()): ends the measuring of slots, and skips compilation. UserError, DataError or SpaceError.
+    (by time.monotonic()): ends the measuring of slots, and skips compilation. `say`: for a line before the machine is
+    measured. UserError, DataError or SpaceError.
     """
     device, warnings = choose_device(settings) if cluster is None else ("cuda" if settings.gpus else "cpu", [])
     asked = settings = settings.resolved()
@@ -52,7 +55,10 @@ def prepare(
     space = make_space(settings, space_text, images, network)
     network = completed(network, modules)
     warnings += few_images_notes(asked, settings, space, len(images.train_indices))
-    machine, measurements, more = _measured(settings, device, space, images, network, kept, cluster, deadline)
+    if cluster is not None:
+        cluster.check_memory(images.images.nbytes)
+    piece = workpiece(network, space, images)
+    machine, measurements, more = _measured(settings, device, piece, kept, cluster, deadline, say)
     first = _given_trials(settings, space, images, network)
     return Preparation(
         network=network,
@@ -72,20 +78,18 @@ def prepare(
 def _measured(
     settings: SearchSettings,
     device: str,
-    space: SearchSpace,
-    images: ImageArrays,
-    network: NetworkSource,
+    piece: Workpiece,
     kept: Machine | None,
     cluster: JoinedCluster | None,
     deadline: float,
+    say: Callable[[str], None],
 ) -> tuple[Machine, Measurements, list[str]]:
     """Engine and slots, what they were chosen by if that was now, and warnings."""
     if cluster is not None:
-        cluster.check_memory(images.images.nbytes)
-        return cluster.measured(workpiece(network, space, images), kept)
+        return cluster.measured(piece, kept, say)
     if kept is not None and kept.engine.device == device:
         return kept, {}, []
-    return measure_machine(settings, device, workpiece(network, space, images), deadline, num_cpus=num_cpus())
+    return measure_machine(settings, device, piece, deadline, num_cpus=num_cpus(), say=say)
 
 
 def _given_trials(

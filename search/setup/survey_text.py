@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from model.data import TrainingData
 from model.survey import ImageSurvey, load_and_survey
@@ -29,6 +29,14 @@ def read_images(settings: SearchSettings) -> ReadImages:
         data_dir=settings.data_dir,
         skip_unreadable=settings.skip_unreadable,
     )
+
+
+def read_and_say(settings: SearchSettings, say: Callable[[str], None]) -> ReadImages:
+    """As `read_images`; says what was read."""
+    data, survey = read_images(settings)
+    for line in survey_lines(data.name, survey):
+        say(line)
+    return data, survey
 
 
 def survey_lines(name: str, survey: ImageSurvey) -> list[str]:

@@ -9,7 +9,7 @@ import math
 import os
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +41,13 @@ class JoinedCluster:
         self._num_slots = 0
         self._looked_at = -_LOOK_INTERVAL_S
 
-    def measured(self, piece: Workpiece, kept: Machine | None) -> tuple[Machine, Measurements, list[str]]:
+    def measured(
+        self, piece: Workpiece, kept: Machine | None, say: Callable[[str], None]
+    ) -> tuple[Machine, Measurements, list[str]]:
         """Engine by kind of accelerator, slots, what they were chosen by, and warnings.
 
         A kind that `kept` knows is not measured again. All kinds get the same share of a GPU and the same cores, those
-        of the kind that bears the fewest trials.
+        of the kind that bears the fewest trials. `say`: for a line before each measuring.
         """
         kinds: dict[str, list[Node]] = defaultdict(list)
         for node in self._trial_nodes():
@@ -55,6 +57,7 @@ class JoinedCluster:
         rows: Measurements = {}
         warnings: list[str] = []
         for kind in sorted(kinds.keys() - engines.keys()):
+            say(f"measuring how fast node {kinds[kind][0].address} ({kind}) trains")
             machine, measurements, more = self._measure(kinds[kind][0], piece)
             engines[kind] = machine.engine
             shapes.append(machine.slots)
