@@ -99,6 +99,8 @@ def options_page() -> str:
         "",
         "*Fixed*: the value decides the scores, so a resumed run must have the same one.",
         "",
+        "TIME has a unit, such as 90s, 45min or 2h. In files and in Python it is a number of seconds.",
+        "",
         "Besides these options, `--config FILE` takes the fields from the table `[settings]` of a TOML file, such as "
         "`tune_main.py init` writes and each run keeps as run.toml; options on the command line win. `--plan` "
         "forecasts a run instead of starting it. `--resume RUN_DIR` resumes a run "

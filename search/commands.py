@@ -22,11 +22,18 @@ def path(text: str) -> Path:
 
 
 def seconds(text: str) -> float:
-    """Seconds from text such as 90s, 45min, 2h or a plain number of seconds."""
+    """Seconds from text such as 90s, 45min or 2h."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]*)", text.strip().lower())
-    if match is None or (match[2] or "s") not in _SECONDS:
+    if match is not None and not match[2]:
+        raise argparse.ArgumentTypeError(f"must have a unit, such as {match[1]}s or {match[1]}min; got {text!r}")
+    if match is None or match[2] not in _SECONDS:
         raise argparse.ArgumentTypeError(f"must be a time such as 90s, 45min or 2h; got {text!r}")
-    return float(match[1]) * _SECONDS[match[2] or "s"]
+    return float(match[1]) * _SECONDS[match[2]]
+
+
+def time_text(value: float) -> str:
+    """Seconds as `seconds` reads them, such as 90s."""
+    return f"{value:.15g}s"
 
 
 def _address_of_cluster(text: str) -> str | None:

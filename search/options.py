@@ -48,7 +48,7 @@ class Option:
     default_text: str | None
     """What None stands for."""
     unit: str | None
-    """s: seconds; the command line also reads times such as 45min."""
+    """s: seconds; the command line reads times with a unit, such as 45min."""
     is_fixed: bool
     """Whether the value decides the scores, so that a resumed run must have the same."""
 

@@ -36,7 +36,7 @@ def test_no_option_gives_the_defaults() -> None:
         (("--trials", "3"), "num_trials", 3),
         (("--name=x",), "run_name", "x"),
         (("--time-budget", "2h"), "time_budget_s", 7200.0),
-        (("--trial-timeout", "90"), "trial_timeout_s", 90.0),
+        (("--trial-timeout", "90s"), "trial_timeout_s", 90.0),
         (("--space", "a/b.toml"), "space", Path("a/b.toml")),
         (("--data-dir", "a"), "data_dir", Path("a")),
         (("--scheduler", "asha"), "scheduler", "asha"),
@@ -50,7 +50,7 @@ def test_an_option_sets_its_field(words: tuple[str, ...], field: str, value: obj
     assert settings_of(*words) == SearchSettings(run_name="r").changed(**{field: value})
 
 
-@pytest.mark.parametrize(("text", "expected"), [("90", 90.0), ("90s", 90.0), ("45min", 2700.0), ("1.5h", 5400.0)])
+@pytest.mark.parametrize(("text", "expected"), [("90s", 90.0), ("1.5 min", 90.0), ("45min", 2700.0), ("1.5h", 5400.0)])
 def test_time_is_read_in_its_unit(text: str, expected: float) -> None:
     assert seconds(text) == expected
 
@@ -64,6 +64,11 @@ def test_time_is_read_in_its_unit(text: str, expected: float) -> None:
         (("--stop-when-done",), "unknown option `--stop-when-done`."),
         (("--trials", "3", "7"), "`7` does not belong to any option. `tune_main.py --help` lists all options."),
         (("--trials", "x"), "argument --trials: invalid int value: 'x'. `tune_main.py --help` lists all options."),
+        (("--time-budget", "5"), "argument --time-budget: must have a unit, such as 5s or 5min; got '5'. "),
+        (
+            ("control", "r", "--time-budget", "2.5"),
+            "argument --time-budget: must have a unit, such as 2.5s or 2.5min; ",
+        ),
         (("--time-budget", "soon"), "argument --time-budget: must be a time such as 90s, 45min or 2h; got 'soon'. "),
         (("export", "r", "--formt", "onnx"), "the following arguments are required: --format. "),
         (("predict", "r", "a.png", "--pag", "x"), "unknown option `--pag`. `tune_main.py predict --help` lists all"),

@@ -53,7 +53,7 @@ def test_a_killed_process_changes_nothing(
 def test_a_retraining_that_cannot_end_ends_the_run_which_can_go_on(
     fault: str, tmp_path: Path, undisturbed: dict[str, Any]
 ) -> None:
-    more = ("--trial-timeout", 30, "--max-failures", 0)
+    more = ("--trial-timeout", "30s", "--max-failures", 0)
     with started(tmp_path, *new_run(tmp_path, *LONG_RETRAINING, *more)) as run:
         worker = worker_of(run, "retrain-winner*", tmp_path)
         os.kill(worker, signal.SIGSTOP if fault == "frozen" else signal.SIGKILL)

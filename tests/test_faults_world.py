@@ -23,7 +23,7 @@ pytestmark = pytest.mark.faults
 def test_a_trial_that_hangs_fails_alone(tmp_path: Path) -> None:
     run_dir = tmp_path / "results" / "tiny"
     timeout_s = 60
-    with started(tmp_path, *new_run(tmp_path, "--trials", 2, "--trial-timeout", timeout_s)) as run:
+    with started(tmp_path, *new_run(tmp_path, "--trials", 2, "--trial-timeout", f"{timeout_s}s")) as run:
         wait_until(lambda: num_epochs(run_dir) >= 1)
         worker = run.pid_of("worker")
         assert worker is not None

@@ -134,7 +134,7 @@ def test_a_database_that_lost_the_run_is_named(server: Server, tmp_path: Path) -
 def test_a_run_waits_for_its_server_and_leaves_no_password(server: Server, tmp_path: Path) -> None:
     with started(tmp_path, *new_run(tmp_path, name="calm")) as run:
         assert run.wait()[0] == 0
-    with started(tmp_path, *new_run(tmp_path, "--storage", server.url, "--trial-timeout", 20)) as run:
+    with started(tmp_path, *new_run(tmp_path, "--storage", server.url, "--trial-timeout", "20s")) as run:
         for num_epochs, outage_s in ((3, 5), (9, 25)):
             wait_for_epochs(server, "tiny", num_epochs, run.process)
             server.stop()

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from pydantic import ValidationError
 
-from search.commands import seconds
+from search.commands import seconds, time_text
 from search.errors import UserError
 from search.service.bodies import validation_errors
 from search.service.submission import ALLOWED, RunRequest
@@ -37,7 +37,7 @@ def field_of(name: str) -> FormField:
     default = option.default_text or ("" if declared.default is None else value_text(declared.default))
     label, kind = option.flag.replace("-", " "), kind_of(name)
     if option.unit == "s":
-        default = option.default_text or f"{declared.default:g}s"
+        default = option.default_text or time_text(declared.default)
         return FormField(name, label, option.help, "time", default)
     if get_origin(kind) is Literal:
         return FormField(name, label, option.help, "choice", str(declared.default), get_args(kind))
@@ -94,11 +94,15 @@ def shown_value(name: str, value: Any) -> str:
     """A value of a request as it is typed; of a switch, whether it turns the default around."""
     if isinstance(value, bool):
         return "on" if value != SearchSettings.model_fields[name].default else ""
-    return str(value)
+    return time_text(value) if _is_time(name) else str(value)
+
+
+def _is_time(name: str) -> bool:
+    return name in OPTIONS and OPTIONS[name].unit == "s"
 
 
 def _value(name: str, text: str) -> Any:
-    if name in OPTIONS and OPTIONS[name].unit == "s":
+    if _is_time(name):
         return seconds(text)
     if name in OPTIONS and kind_of(name) is bool:
         # A switch turns its default around, as on the command line.

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
+from search.commands import time_text
 from search.errors import SpaceError, UserError
 from search.run_options import DATA_SETS, RUN_NAME_PATTERN
 from search.settings import OPTIONS, SearchSettings, kind_of
@@ -160,4 +161,4 @@ def arguments(settings: SearchSettings) -> Iterator[str]:
             if value != SearchSettings.model_fields[name].default:
                 yield flag
         elif value is not None:
-            yield f"{flag}={value}"
+            yield f"{flag}={time_text(value) if OPTIONS[name].unit == 's' else value}"
