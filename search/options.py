@@ -65,7 +65,10 @@ def option(
     is_fixed: bool = False,
     **bounds: Any,
 ) -> Any:
-    """A field of the settings. `bounds` are pydantic's, such as ge; `default` is ... for a field that must be given."""
+    """A field of the settings. `default` is ... for a field that must be given.
+
+    `bounds` are pydantic's, such as ge, or `examples`: a list with a value for a settings file, if `default` is None.
+    """
     declared = Option(
         flag=flag,
         group=group,

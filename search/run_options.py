@@ -38,7 +38,7 @@ class RunOptions(Options):
         SEARCH,
         "epochs of a full training, in a trial and in the retrain",
         default=25,
-        default_text="25; up to 100 with fewer than 1,000 training images",
+        default_text="25; with fewer than 1,000 training images 25,000 / their number, at most 100",
         ge=1,
         is_fixed=True,
     )
@@ -71,6 +71,7 @@ class RunOptions(Options):
         "one trial in N goes on past each rung",
         default_text="6; with asha 3",
         ge=2,
+        examples=[6],
         is_fixed=True,
     )
     time_budget_s: float | None = option(
@@ -125,9 +126,10 @@ class RunOptions(Options):
         "the N best configs are retrained on fresh seeds to choose the winner",
         default_text=_RETRAIN_DEFAULT,
         ge=1,
+        examples=[3],
     )
     retrain_seeds: int | None = option(
-        "retrain-seeds", RESULT, "seeds of every retraining", default_text=_RETRAIN_DEFAULT, ge=1
+        "retrain-seeds", RESULT, "seeds of every retraining", default_text=_RETRAIN_DEFAULT, ge=1, examples=[3]
     )
     baseline: bool = option(
         "no-baseline",
@@ -147,7 +149,7 @@ class RunOptions(Options):
         "data-dir", IMAGES, "where downloaded data sets are kept", metavar="DIR", default=Path("data")
     )
     image_size: int | None = option(
-        "image-size", IMAGES, "resize images to N x N pixels", default_text="their own size", ge=8
+        "image-size", IMAGES, "resize images to N x N pixels", default_text="their own size", ge=8, examples=[32]
     )
     skip_unreadable: bool = option(
         "skip-unreadable", IMAGES, "leave out images that cannot be read, with a count", default=False
@@ -158,14 +160,15 @@ class RunOptions(Options):
         "training images of each trial, a stratified part; the retrain uses all",
         default_text="all; 512 of the digits that stand in for CIFAR-10 on a CPU",
         ge=1,
+        examples=[10_000],
     )
 
     gpus: int = option("gpus", MACHINE, "GPUs to spread trials over; 0 trains on CPU cores", default=0, ge=0)
     trials_per_gpu: int | None = option(
-        "trials-per-gpu", MACHINE, "trials side by side on each GPU", default_text="measured", ge=1
+        "trials-per-gpu", MACHINE, "trials side by side on each GPU", default_text="measured", ge=1, examples=[4]
     )
     cpus_per_trial: int | None = option(
-        "cpus-per-trial", MACHINE, "CPU cores of each trial", default_text="measured", ge=1
+        "cpus-per-trial", MACHINE, "CPU cores of each trial", default_text="measured", ge=1, examples=[2]
     )
     precision: Precision = option(
         "precision", MACHINE, "arithmetic of the networks; auto measures which is faster here", default="auto"
@@ -177,7 +180,12 @@ class RunOptions(Options):
         "accelerator", MACHINE, "use only this kind of nodes, such as H100", metavar="NAME", default_text="all kinds"
     )
     workers: int | None = option(
-        "workers", MACHINE, "trials at a time on a cluster, fitting or not", default_text="all that fit", ge=1
+        "workers",
+        MACHINE,
+        "trials at a time on a cluster, fitting or not",
+        default_text="all that fit",
+        ge=1,
+        examples=[8],
     )
     node_timeout_s: float = option(
         "node-timeout", MACHINE, "how long a cluster may have no node for a trial", unit="s", default=600.0, ge=1

@@ -7,11 +7,12 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from annotated_types import Ge
 from run_documents import make_document
 
 import tune_main
 from search.errors import UserError
-from search.settings import OPTIONS, SearchSettings
+from search.settings import OPTIONS, SearchSettings, kind_of
 from search.setup.settings_file import read_settings_file, settings_text, write_settings_file
 
 
@@ -49,6 +50,15 @@ def test_every_option_is_there_explained_and_may_be_uncommented(tmp_path: Path) 
     for name, field in SearchSettings.model_fields.items():
         if field.default is not None and name not in ("run_name", "dataset", "data_dir", "results_dir"):
             assert getattr(shown, name) == field.default
+
+
+def test_examples_are_values_that_people_use_and_defaults_where_they_are_known() -> None:
+    shown = tomllib.loads(re.sub(r"^#(?=\w)", "", settings_text("my.toml", {}), flags=re.MULTILINE))["settings"]
+    assert shown["reduction_factor"] == SearchSettings(run_name="r").resolved().reduction_factor
+    for name, field in SearchSettings.model_fields.items():
+        if field.default is None and kind_of(name) is int:
+            lowest = [bound.ge for bound in field.metadata if isinstance(bound, Ge)]
+            assert all(shown[name] > bound for bound in lowest), f"{name}: a value that nobody wants"
 
 
 def test_relative_paths_start_at_the_files_folder(tmp_path: Path) -> None:

@@ -119,14 +119,12 @@ def _comment(name: str, option: Option) -> str:
 
 
 def _example(name: str, option: Option) -> Any:
-    """The default or, where the option is off by default, a value that is allowed."""
+    """The default or, where nothing is set by default, an example."""
     field = SearchSettings.model_fields[name]
     if field.default is not None and not field.is_required():
         if isinstance(field.default, tuple):
             return ",".join(field.default)
         return str(field.default) if isinstance(field.default, Path) else field.default
-    if option.unit == "s":
-        return 3600.0
-    if kind_of(name) is int:
-        return max(getattr(bound, "ge", 1) for bound in field.metadata)
-    return option.metavar or option.flag
+    if field.examples:
+        return field.examples[0]
+    return 3600.0 if option.unit == "s" else option.metavar or option.flag
