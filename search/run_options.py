@@ -61,7 +61,7 @@ class RunOptions(Options):
         SEARCH,
         "epochs that every trial trains before the first rung",
         default=3,
-        default_text="3; in proportion where --epochs is more than 25 by default",
+        default_text="3, or --epochs if that is less; in proportion where --epochs is more than 25 by default",
         ge=1,
         is_fixed=True,
     )

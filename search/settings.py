@@ -22,7 +22,7 @@ class SearchSettings(RunOptions):
 
     @model_validator(mode="after")
     def _check_lengths(self) -> Self:
-        if self.grace_period > self.max_epochs:
+        if self.grace_period > self.max_epochs and "grace_period" in self.model_fields_set:
             raise ValueError(
                 f"`grace_period` must be at most `max_epochs`; got grace_period {self.grace_period} with max_epochs "
                 f"{self.max_epochs}. Lower --grace-period or raise --epochs"
@@ -36,8 +36,10 @@ class SearchSettings(RunOptions):
         return type(self)(**{**{name: getattr(self, name) for name in self.model_fields_set}, **values})
 
     def resolved(self) -> SearchSettings:
-        """A copy with the values that depend on the scheduler and on whose network it is."""
+        """A copy with the defaults that depend on other values."""
         values: dict[str, Any] = {"reduction_factor": self.reduction_factor or REDUCTION_FACTORS[self.scheduler]}
+        if self.grace_period > self.max_epochs:
+            values["grace_period"] = self.max_epochs
         if self.network is not None:
             values["require"] = ()
             if "min_receptive_field" not in self.model_fields_set:

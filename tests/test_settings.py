@@ -12,7 +12,7 @@ import pytest
 from search.errors import UserError
 from search.paths import from_here, sqlite_file
 from search.run_options import DATA_SETS, Scheduler
-from search.schedulers.rungs import reduction_factor_of
+from search.schedulers.rungs import reduction_factor_of, rungs_of
 from search.settings import OPTIONS, SearchSettings
 
 
@@ -212,6 +212,13 @@ def test_the_lowest_of_everything_is_allowed() -> None:
         run_name="r", image_size=8, num_trials=1, max_epochs=1, grace_period=1, reduction_factor=2, time_budget_s=1
     )
     assert settings.grace_period == settings.max_epochs
+
+
+@pytest.mark.parametrize(("max_epochs", "grace_period"), [(1, 1), (2, 2), (3, 3), (4, 3)])
+def test_the_default_grace_period_is_no_longer_than_a_training(max_epochs: int, grace_period: int) -> None:
+    settings = SearchSettings(run_name="r", max_epochs=max_epochs)
+    assert settings.resolved().grace_period == grace_period
+    assert rungs_of(settings) == rungs_of(settings.resolved())
 
 
 def test_the_record_is_in_the_run_folder_unless_told_otherwise(tmp_path: Path) -> None:
