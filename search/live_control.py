@@ -15,7 +15,7 @@ from search.schedulers.steering import Steering
 from search.setup.document import read_document
 from search.setup.preparation import Preparation
 from search.setup.run_folder import RunFolder
-from search.study.record import TrialStatus, num_ended
+from search.study.record import num_ended, num_started
 from search.study.study import EARLY_END_NOTE, RunStudy
 from search.study.wishes import AskedWish, answer_wish, open_wishes, wishes_of
 from search.text import duration
@@ -77,8 +77,7 @@ class LiveControl:
     def _take_up(self, asked: AskedWish) -> None:
         """Acts before it answers: a wish whose answer a kill cut off is taken up again, which changes nothing."""
         wish = asked.wish
-        num_started = sum(record.status is not TrialStatus.REJECTED for record in self.study.trials())
-        objection = self.steering.objection(wish, num_started=num_started)
+        objection = self.steering.objection(wish, num_started=num_started(self.study.trials()))
         if objection is None:
             self.steering.obey(asked)
             if wish.num_trials is not None or wish.time_budget_s is not None:
@@ -102,12 +101,13 @@ class LiveControl:
 
 def note_early_end(steering: Steering, study: RunStudy, display: Display) -> None:
     """Says so if time or people ended the search before all trials were trained."""
-    ended = num_ended(study.trials())
-    count, words = f"{ended} of {steering.num_trials} trials", None
+    records = study.trials()
+    ended, started = num_ended(records), num_started(records)
+    count, words = f"{started} of {steering.num_trials} trials had started and {ended} had ended", None
     if ended < steering.num_trials:
         if steering.is_stopped:
             rest = f"To train the rest, resume the run with {steering.num_trials} trials (--trials)"
-            words = f"search stopped by {steering.by} after {count}. {rest}"
+            words = f"search stopped by {steering.by}: {count}. {rest}"
         elif steering.time_budget_s is not None:
             spent = f"time budget of {duration(steering.time_budget_s)} used up"
             words = f"{spent}: {count}. Resume the run, or extend it, for more"

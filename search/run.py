@@ -39,7 +39,7 @@ from search.setup.preparation import Preparation
 from search.setup.prepare import prepare
 from search.setup.run_folder import RunFolder, read_machine, read_settings
 from search.setup.survey_text import ReadImages, read_and_say
-from search.study.record import TrialStatus
+from search.study.record import num_started
 from search.study.study import RunStudy
 from search.study.wishes import Wish, drop_old_cancels, wishes_of
 from search.text import score_text
@@ -162,9 +162,9 @@ def resume_search(
 
 def _check_is_possible(settings: SearchSettings, study: RunStudy, *, is_dataset_given: bool) -> None:
     """UserError if a resumed run has more trials already than it shall have, or if its images are gone."""
-    num_started = sum(record.status is not TrialStatus.REJECTED for record in study.trials())
-    if settings.num_trials < num_started:
-        raise UserError(f"--trials {settings.num_trials}: this run has {num_started} already. Give that many or more.")
+    started = num_started(study.trials())
+    if settings.num_trials < started:
+        raise UserError(f"--trials {settings.num_trials}: this run has {started} already. Give that many or more.")
     check_images_are_there(settings, was_given=is_dataset_given)
 
 

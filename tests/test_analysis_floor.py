@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from fabricated_run import add_retrains, add_trials, make_run, reread
+from trial_records import stopped_and_failed
 
 from model.survey import ImageSurvey
 from search.analysis.results import Run
@@ -19,6 +20,7 @@ from search.report.data import report_data
 from search.report.page import report_page
 from search.schedulers.steering import Steering
 from search.setup.floor import floor_of, floor_sentence
+from search.study.record import NewTrial
 from search.study.study import RunStudy
 
 SURVEY = ImageSurvey(
@@ -110,13 +112,23 @@ def test_a_spent_time_budget_is_told_everywhere_until_a_resume_goes_on(run: Run)
     display: Any = SimpleNamespace(warning=lines.append)
     steering = Steering(num_trials=20, time_budget_s=3.0)
     note_early_end(steering, run.study, display)
-    words = "time budget of 3 s used up: 12 of 20 trials"
+    words = "time budget of 3 s used up: 12 of 20 trials had started and 12 had ended"
     assert lines[0].startswith(words)
     assert words in summary_text(run)
     assert words in report_page(report_data(run))
     note_early_end(Steering(num_trials=12, time_budget_s=3.0), run.study, display)
     assert len(lines) == 1
     assert words not in summary_text(reread(run))
+
+
+def test_a_stopped_search_tells_started_trials_from_ended_ones() -> None:
+    study, lines = stopped_and_failed(num_trials=6), list[str]()
+    study.add_trial(NewTrial(config={}, seed=0), is_rejected=True)
+    display: Any = SimpleNamespace(warning=lines.append)
+    note_early_end(Steering(num_trials=8, is_stopped=True, by="anna"), study, display)
+    [line] = lines
+    assert "anna" in line
+    assert "6 of 8 trials had started and 2 had ended" in line
 
 
 def test_without_a_time_budget_nothing_is_said() -> None:

@@ -18,7 +18,7 @@ from search.setup.document import RunDocument, read_document
 from search.setup.run_folder import read_settings
 from search.setup.run_lock import is_locked
 from search.study.finals import RetrainPlan, finals_of
-from search.study.record import TrialRecord, TrialStatus, num_ended
+from search.study.record import TrialRecord, num_ended, num_started
 from search.study.study import EARLY_END_NOTE, RunStudy, open_study
 from search.study.wishes import Answer, AskedWish, Wish, add_wish, wishes_of
 
@@ -84,9 +84,9 @@ def _refuse_impossible(run_dir: Path, document: RunDocument, study: RunStudy, wi
             raise UserError(
                 f"{shown} is not running, so there is nothing to {wish.action}. Resume it: --resume {shown}"
             )
-    num_started = sum(record.status is not TrialStatus.REJECTED for record in trials)
-    if wish.num_trials is not None and wish.num_trials < num_started:
-        raise UserError(f"--trials {wish.num_trials}: this run has {num_started} already. Give that many or more.")
+    started = num_started(trials)
+    if wish.num_trials is not None and wish.num_trials < started:
+        raise UserError(f"--trials {wish.num_trials}: this run has {started} already. Give that many or more.")
     most = document.slots.num_concurrent
     if wish.num_slots is not None and wish.num_slots > most:
         raise UserError(f"--slots {wish.num_slots}: this run has room for {most} side by side. Give {most} or fewer.")

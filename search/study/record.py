@@ -145,6 +145,11 @@ class TrialRecord:
         return all(excess <= 0 for excess in self.violations.values())
 
 
+def num_started(trials: Iterable[TrialRecord]) -> int:
+    """Trials that have begun, whatever became of them. Rejected ones do not count."""
+    return sum(trial.status is not TrialStatus.REJECTED for trial in trials)
+
+
 def num_ended(trials: Iterable[TrialRecord]) -> int:
     """Trials that never go on, of a run that nobody works on. Rejected ones do not count."""
     return sum(trial.status not in (TrialStatus.INTERRUPTED, TrialStatus.REJECTED) for trial in trials)

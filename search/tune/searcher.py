@@ -12,7 +12,7 @@ from search.samplers.proposer import Proposer
 from search.schedulers.promotion import PromotionRule
 from search.schedulers.retrain_queue import RetrainQueue
 from search.schedulers.steering import Steering
-from search.study.record import TrialStatus
+from search.study.record import TrialStatus, num_started
 from search.study.study import RunStudy
 from search.tune.ray_state import StateIsInStudy
 
@@ -50,7 +50,7 @@ class StudySearcher(_RecordSearcher):
         self._promotions = promotions
         self._may_start = may_start
         records = study.trials()
-        self._num_started = sum(record.status is not TrialStatus.REJECTED for record in records)
+        self._num_started = num_started(records)
         self._unfinished = deque(
             record.number
             for record in records
