@@ -196,7 +196,9 @@ def _refuse(reading: Reading, size_error: DataError | None, *, is_any_readable: 
     if not skip_unreadable or not is_any_readable:
         lines = unreadable_lines(reading.unreadable)
     if lines and is_any_readable:
-        lines.append(f"{len(reading.unreadable):,} images cannot be read. To leave them out: --skip-unreadable.")
+        num = len(reading.unreadable)
+        which, them = ("1 image", "it") if num == 1 else (f"{num:,} images", "them")
+        lines.append(f"{which} cannot be read. To leave {them} out: --skip-unreadable.")
     if size_error is not None:
         lines.append(str(size_error))
     if lines:

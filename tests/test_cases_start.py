@@ -42,7 +42,7 @@ def test_inspect_says_what_would_be_read_in_seconds_without_torch(tmp_path: Path
     assert "zz.png cannot be read as an image" in done.stderr
     done = tune("inspect", tmp_path, "--skip-unreadable")
     assert done.returncode == 0
-    assert "WARNING: 1 unreadable images were left out" in done.stdout
+    assert "WARNING: 1 unreadable image was left out" in done.stdout
     assert tune("inspect", tmp_path, "--image-size", "4").returncode == 2
     code = (
         "import sys, tune_main; tune_main.main(sys.argv[1:]); assert not {'torch', 'ray', 'optuna'} & set(sys.modules)"

@@ -75,6 +75,17 @@ def test_broken_files_of_both_splits_are_all_named_at_once(tmp_path: Path) -> No
     assert "4 unreadable images were left out, the first: " in warning(tmp_path, "left out", skip_unreadable=True)
 
 
+def test_a_single_broken_file_is_one_image(tmp_path: Path) -> None:
+    write_splits(tmp_path)
+    (tmp_path / "train" / "cat" / "aa.png").write_bytes(b"")
+    with pytest.raises(DataError) as caught:
+        survey(tmp_path)
+    assert str(caught.value).splitlines()[-1] == "1 image cannot be read. To leave it out: --skip-unreadable."
+    left_out = warning(tmp_path, "left out", skip_unreadable=True)
+    assert left_out.startswith("1 unreadable image was left out: ")
+    assert "aa.png" in left_out
+
+
 def test_images_left_out_do_not_shift_the_labels(tmp_path: Path) -> None:
     write_splits(tmp_path)
     whole = load_train(tmp_path).examples

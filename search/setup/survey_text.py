@@ -81,7 +81,9 @@ def _reading_warnings(survey: ImageSurvey) -> Iterator[str]:
     num_images = sum(sum(classes.values()) for classes in (survey.train, survey.val, survey.test))
     if survey.unreadable:
         name, reason = next(iter(survey.unreadable.items()))
-        yield f"{len(survey.unreadable):,} unreadable images were left out, the first: {name} ({reason})"
+        num = len(survey.unreadable)
+        which = "1 unreadable image was left out" if num == 1 else f"{num:,} unreadable images were left out, the first"
+        yield f"{which}: {name} ({reason})"
     suspicious = {reason: count for reason, count in survey.passed_over.items() if reason.startswith(SUSPICIOUS)}
     if sum(suspicious.values()) > 0:
         yield f"files in the class folders were not read: {_listed(suspicious)}"
