@@ -193,6 +193,7 @@ def _prepared(folder: Path, engine: Engine, *, num_slots: int, max_epochs: int, 
             if config is not None
         ],
         warnings=[],
+        notes=[],
     )
 
 

@@ -74,7 +74,7 @@ def run_search(
             raise UserError(f"--storage already holds a run named {settings.run_name}. Give another --name.")
         read = read or read_and_say(settings, shown.message)
         preparation = prepare(settings, read=read, cluster=cluster, say=shown.message)
-        _show_warnings(preparation, shown)
+        show_warnings(preparation, shown)
         note_compatibility(study, preparation.settings, preparation.data_record, preparation.space)
         folder.write_new(preparation.document(), preparation.space, preparation.network)
         with ignore_forecast_errors(shown):
@@ -101,7 +101,7 @@ def plan_search(
             deadline=started + _PACKING_SHARE * (deadline - started),
             say=shown.message,
         )
-    _show_warnings(preparation, shown)
+    show_warnings(preparation, shown)
     try:
         forecast = make_forecast(workload_of(preparation, started=started))
     except (RuntimeError, ValueError) as error:
@@ -152,7 +152,7 @@ def resume_search(
             cluster=joined,
             say=shown.message,
         )
-        _show_warnings(preparation, shown)
+        show_warnings(preparation, shown)
         check_compatibility(study, preparation.settings, preparation.data_record, preparation.space)
         RunFolder(run_dir).write_settings(preparation.settings, preparation.data_record)
         if num_trials is not None:
@@ -168,10 +168,12 @@ def _check_is_possible(settings: SearchSettings, study: RunStudy, *, is_dataset_
     check_images_are_there(settings, was_given=is_dataset_given)
 
 
-def _show_warnings(preparation: Preparation, display: Display) -> None:
-    """Everything that should be known before trusting the run."""
+def show_warnings(preparation: Preparation, display: Display) -> None:
+    """Everything that should be known before trusting the run, and what it adapted to its images."""
     for warning in preparation.warnings:
         display.warning(warning)
+    for note in preparation.notes:
+        display.message(note)
     if (reused := reuse_line(preparation.measurements)) is not None:
         display.message(reused)
 

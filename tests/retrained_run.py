@@ -58,6 +58,7 @@ def preparation_of(settings: SearchSettings, data: TrainingData) -> Preparation:
         measurements={},
         given_trials=[],
         warnings=[],
+        notes=[],
     )
 
 

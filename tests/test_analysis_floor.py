@@ -44,7 +44,8 @@ def run(tmp_path: Path) -> Run:
     for record in run.study.retrains():
         run.study.record_retrain(dataclasses.replace(record, test_balanced_accuracy=1 / 3))
     data = run.document.data.model_copy(update={"survey": SURVEY})
-    return Run(run.run_dir, run.document.model_copy(update={"data": data}), run.study)
+    notes = ("few images: <b> 68 epochs",)
+    return Run(run.run_dir, run.document.model_copy(update={"data": data, "notes": notes}), run.study)
 
 
 def test_the_floor_is_chance_and_the_largest_classs_share() -> None:
@@ -95,9 +96,11 @@ def test_the_page_shows_all_that_was_read(run: Run) -> None:
         "1 that nearly are",
         "90.00 % of the training",
         "a &amp; b",
+        "few images: &lt;b&gt; 68 epochs",
     ):
         assert text in page
     assert "cat/&lt;b&gt;.png (it is empty)" in page
+    assert "- few images: <b> 68 epochs\n" in summary_text(run)
 
 
 def test_a_run_without_a_survey_has_no_floor(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import re
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,12 @@ from model.network import build_network
 from model.network_config import SEED_NETWORK
 from model.objective import Objective
 from model.seeds import derive_seed
+from search.display.display import Display
 from search.errors import SpaceError, UserError
 from search.machine.gpus import choose_device, num_gpus
 from search.machine.machine import Machine
 from search.machine.slots import Slots
+from search.run import show_warnings
 from search.settings import SearchSettings
 from search.setup.images import split_images
 from search.setup.preparation import Preparation
@@ -118,8 +121,14 @@ def test_the_split_follows_the_seed_and_statistics_are_of_the_training_part() ->
     assert split_images(settings.changed(seed=1), data).split_hash != arrays.split_hash
 
 
-def test_search_examples_give_a_warning() -> None:
-    assert any("trials train on 300 of the training images" in line for line in prepared(search_examples=300).warnings)
+def test_what_was_adapted_is_a_note_and_no_warning() -> None:
+    preparation = prepared(search_examples=300)
+    [note] = [line for line in preparation.notes if "trials train on 300 of the training images" in line]
+    assert note in preparation.document().notes
+    assert note not in preparation.document().warnings
+    screen = io.StringIO()
+    show_warnings(preparation, Display(screen))
+    assert note in screen.getvalue().splitlines()
 
 
 def test_more_search_examples_than_images_are_refused() -> None:
@@ -203,7 +212,7 @@ def test_digits_that_stand_in_for_cifar10_make_short_trials(tmp_path: Path) -> N
     assert stand_in.data.name == "digits"
     assert len(stand_in.images.train_indices) == stand_in.settings.search_examples == 512
     assert "NOT CIFAR-10" in stand_in.warnings[0]
-    assert any(warning.startswith("trials train on 512 of the training images") for warning in stand_in.warnings)
+    assert any(note.startswith("trials train on 512 of the training images") for note in stand_in.notes)
     asked = prepared(dataset="auto", data_dir=no_folder, search_examples=600)
     assert len(asked.images.train_indices) == 600
     assert len(prepared(dataset="digits").images.train_indices) > 1000

@@ -51,7 +51,7 @@ def summary_text(run: Run) -> str:
         warnings=run.warnings,
         has_accuracy=run.metric.name != "accuracy",
         has_balanced=run.metric.name == "accuracy" and result.floor is not None and result.floor.is_imbalanced,
-        survey_lines=[] if survey is None else survey_lines(document.data.name, survey),
+        survey_lines=[*([] if survey is None else survey_lines(document.data.name, survey)), *document.notes],
         data=document.data,
         hardware=document.hardware,
         packing_gain=_packing_gain(document.measurements),

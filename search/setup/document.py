@@ -113,6 +113,8 @@ class RunDocument(BaseModel):
     """ISO 8601, UTC."""
     command: str
     warnings: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    """What was adapted to the images."""
     settings: SearchSettings
     network: NetworkRecord | None = None
     """None for the built-in networks."""

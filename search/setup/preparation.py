@@ -56,6 +56,9 @@ class Preparation:
     given_trials: list[NewTrial]
     """The first trials: the seed config (on 32x32 images), then the space's default."""
     warnings: list[str]
+    """What should be known before trusting the result."""
+    notes: list[str]
+    """What was adapted to the images."""
     cluster: JoinedCluster | None = None
     """Where trials run, if not on this machine alone."""
 
@@ -85,6 +88,7 @@ class Preparation:
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             command=_command(self.settings),
             warnings=tuple(self.warnings),
+            notes=tuple(self.notes),
             settings=self.settings,
             network=NetworkRecord.of(self.network),
             data=self.data_record,

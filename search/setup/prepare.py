@@ -54,7 +54,6 @@ def prepare(
     images = split_images(settings, data)
     space = make_space(settings, space_text, images, network)
     network = completed(network, modules)
-    warnings += few_images_notes(asked, settings, space, len(images.train_indices))
     if cluster is not None:
         cluster.check_memory(images.images.nbytes)
     piece = workpiece(network, space, images)
@@ -71,6 +70,7 @@ def prepare(
         measurements=measurements,
         given_trials=first,
         warnings=[*data.warnings, *survey_warnings(survey), *warnings, *more],
+        notes=few_images_notes(asked, settings, space, len(images.train_indices)),
         cluster=cluster,
     )
 
