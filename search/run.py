@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from search.analysis.results import Run
 from search.analysis.summary import write_results
@@ -72,9 +73,7 @@ def run_search(
         study = open_waiting(settings, shown, stop)
         if study.num_trials:
             raise UserError(f"--storage already holds a run named {settings.run_name}. Give another --name.")
-        read = read or read_and_say(settings, shown.message)
-        preparation = prepare(settings, read=read, cluster=cluster, say=shown.message)
-        show_warnings(preparation, shown)
+        preparation = _prepared(settings, shown, read=read, cluster=cluster)
         note_compatibility(study, preparation.settings, preparation.data_record, preparation.space)
         folder.write_new(preparation.document(), preparation.space, preparation.network)
         with ignore_forecast_errors(shown):
@@ -94,14 +93,8 @@ def plan_search(
     shown, started = display or Display(), time.monotonic()
     _refuse(new_run_problems(settings) if read is None else [])
     with cluster_of(settings, Path(os.devnull)) as cluster:
-        preparation = prepare(
-            settings,
-            read=read or read_and_say(settings, shown.message),
-            cluster=cluster,
-            deadline=started + _PACKING_SHARE * (deadline - started),
-            say=shown.message,
-        )
-    show_warnings(preparation, shown)
+        deadline = started + _PACKING_SHARE * (deadline - started)
+        preparation = _prepared(settings, shown, read=read, cluster=cluster, deadline=deadline)
     try:
         forecast = make_forecast(workload_of(preparation, started=started))
     except (RuntimeError, ValueError) as error:
@@ -144,15 +137,8 @@ def resume_search(
         drop_old_cancels(study)
         _check_is_possible(settings, study, is_dataset_given=dataset is not None)
         settings = settings if joined else limited_to_visible_gpus(settings, shown.warning)
-        preparation = prepare(
-            settings,
-            read=read_and_say(settings, shown.message),
-            kept=read_machine(run_dir, settings),
-            network=source,
-            cluster=joined,
-            say=shown.message,
-        )
-        show_warnings(preparation, shown)
+        kept = read_machine(run_dir, settings)
+        preparation = _prepared(settings, shown, kept=kept, network=source, cluster=joined)
         check_compatibility(study, preparation.settings, preparation.data_record, preparation.space)
         RunFolder(run_dir).write_settings(preparation.settings, preparation.data_record)
         if num_trials is not None:
@@ -166,6 +152,16 @@ def _check_is_possible(settings: SearchSettings, study: RunStudy, *, is_dataset_
     if settings.num_trials < started:
         raise UserError(f"--trials {settings.num_trials}: this run has {started} already. Give that many or more.")
     check_images_are_there(settings, was_given=is_dataset_given)
+
+
+def _prepared(
+    settings: SearchSettings, display: Display, *, read: ReadImages | None = None, **given: Any
+) -> Preparation:
+    """As `prepare`, `given` its other arguments; says what the images are, and then what should be known."""
+    read = read or read_and_say(settings, display.message)
+    preparation = prepare(settings, read=read, say=display.message, **given)
+    show_warnings(preparation, display)
+    return preparation
 
 
 def show_warnings(preparation: Preparation, display: Display) -> None:

@@ -74,8 +74,7 @@ def measure_machine(
     asked = settings.model_dump(mode="json", include={"precision", "cpus_per_trial"})
     job = {"config": piece.config.flat(), "network": piece.network.sha256, "image_size": piece.image_size}
     # A GPU is measured each time: who else uses its memory is seen at the same time.
-    is_cached = device == "cpu" and num_cpus == hardware.num_cpus()
-    key = cache_key(**job, **asked) if is_cached else None
+    key = cache_key(**job, **asked) if device == "cpu" and num_cpus == hardware.num_cpus() else None
     if key is not None and (found := read_measured(key)) is not None:
         return Machine(engine=found.engine, slots=found.slots), found.reused(), []
     say("measuring how fast this machine trains")

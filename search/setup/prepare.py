@@ -41,23 +41,19 @@ def prepare(
 ) -> Preparation:
     """Loads and checks everything, and measures the machine unless `kept` has the measurements of an earlier start.
 
-    `read`, `network`: what the settings name, if it was read before. `cluster`: in place of this machine. `deadline`
-    (by time.monotonic()): ends the measuring of slots, and skips compilation. `say`: for a line before the machine is
-    measured. UserError, DataError or SpaceError.
+    `read`, `network`: what the settings name, if it was read before. `cluster`: in place of this machine. `say`: for a
+    line before measuring, which `deadline` ends, by time.monotonic(). UserError, DataError or SpaceError.
     """
     device, warnings = choose_device(settings) if cluster is None else ("cuda" if settings.gpus else "cpu", [])
     asked = settings = settings.resolved()
     network, modules = (network, None) if network is not None else read_network(settings.network)
-    space_text = read_space(settings)
     data, survey = read or read_images(settings)
     settings = lengthened_for_few_images(shortened_for_stand_in(settings, data, device), len(data.examples))
     images = split_images(settings, data)
-    space = make_space(settings, space_text, images, network)
+    space = make_space(settings, read_space(settings), images, network)
     network = completed(network, modules)
-    if cluster is not None:
-        cluster.check_memory(images.images.nbytes)
     piece = workpiece(network, space, images)
-    machine, measurements, more = _measured(settings, device, piece, kept, cluster, deadline, say)
+    machine, measurements, more = _measured(settings, device, piece, images, kept, cluster, deadline, say)
     first = _given_trials(settings, space, images, network)
     return Preparation(
         network=network,
@@ -79,6 +75,7 @@ def _measured(
     settings: SearchSettings,
     device: str,
     piece: Workpiece,
+    images: ImageArrays,
     kept: Machine | None,
     cluster: JoinedCluster | None,
     deadline: float,
@@ -86,6 +83,7 @@ def _measured(
 ) -> tuple[Machine, Measurements, list[str]]:
     """Engine and slots, what they were chosen by if that was now, and warnings."""
     if cluster is not None:
+        cluster.check_memory(images.images.nbytes)
         return cluster.measured(piece, kept, say)
     if kept is not None and kept.engine.device == device:
         return kept, {}, []
