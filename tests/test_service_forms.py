@@ -27,7 +27,8 @@ def test_a_run_like_another_has_its_times(name: str, value: float) -> None:
     request, errors = request_of({name: shown_value(name, value)})
     assert errors == []
     assert getattr(request, name) == value
-    [word] = set(arguments(SearchSettings(**{"run_name": "r", name: value}))) - {"--name=r"}
+    settings = SearchSettings.model_validate({"run_name": "r", name: value})
+    [word] = set(arguments(settings)) - {"--name=r"}
     assert getattr(build_parser().parse([word]), name) == value
 
 

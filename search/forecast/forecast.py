@@ -143,7 +143,7 @@ def make_forecast(work: Workload) -> Forecast:
 def _epoch_s(work: Workload, speed: Speed) -> float:
     """Wall time of a trial's epoch, the mean over the configs."""
     typical = max(1, work.multiply_adds[0])
-    cost = sum((max(1, one) / typical) ** COST_POWER for one in work.multiply_adds) / len(work.multiply_adds)
+    cost: float = sum((max(1, one) / typical) ** COST_POWER for one in work.multiply_adds) / len(work.multiply_adds)
     num_images = work.num_train + EVALUATION_SHARE * work.num_val
     return num_images * speed.image_s * cost * speed.slowdown
 
