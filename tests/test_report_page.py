@@ -116,12 +116,6 @@ def test_a_retrained_run_has_its_winner_on_the_page(tmp_path: Path, fill: Callab
     assert page.count("data:image/png;base64,") == 24
 
 
-@pytest.mark.parametrize(("num_trials", "words"), [(1, "1 has a score there"), (2, "2 have a score there")])
-def test_compared_trials_are_counted_in_words_that_fit(tmp_path: Path, num_trials: int, words: str) -> None:
-    page = write_page(make_run(tmp_path / "run", lambda study: add_trials(study, num_trials)))
-    assert words in " ".join(page.split())
-
-
 def test_test_images_of_a_single_class(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", one_trial, class_names=("only",))
     add_retrains(run, accuracies={"winner": 1.0, "default": 1.0})
