@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from model.layers import GhostBatchNorm
 from model.network import Network, map_growth
 
 
@@ -112,12 +113,20 @@ def _profile_layer(name: str, layer: nn.Module, output_shape: tuple[int, ...], m
     weight = getattr(layer, "weight", None)
     return LayerProfile(
         name=name,
-        description=_describe_conv(layer) if isinstance(layer, nn.Conv2d) else type(layer).__name__,
+        description=_description(layer),
         output_shape=output_shape,
         num_params=num_params(layer),
         is_trainable=isinstance(weight, Tensor) and weight.requires_grad,
         multiply_adds=multiply_adds,
     )
+
+
+def _description(layer: nn.Module) -> str:
+    if isinstance(layer, nn.Conv2d):
+        return _describe_conv(layer)
+    if isinstance(layer, GhostBatchNorm) and layer.num_splits == 1:
+        return "BatchNorm"
+    return type(layer).__name__
 
 
 def _describe_conv(conv: nn.Conv2d) -> str:

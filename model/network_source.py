@@ -5,6 +5,7 @@ What a run trains can so neither change under it nor be missing on another node.
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import importlib
 import importlib.util
@@ -180,7 +181,11 @@ def _torchvision_builder(name: str) -> Builder:
 
     known = zoo.list_models(module=zoo)
     if name not in known:
-        raise NetworkError(f"torchvision has no classifier {name}. Known: {', '.join(known)}")
+        close = difflib.get_close_matches(name, known, n=1)
+        advice = (
+            f"Did you mean {close[0]}? There are {len(known) - 1} others" if close else f"Known: {', '.join(known)}"
+        )
+        raise NetworkError(f"torchvision has no classifier {name}. {advice}")
 
     def build(config: Mapping[str, Any], *, num_classes: int, image_size: int) -> Any:
         return zoo.get_model(name, weights=None, num_classes=num_classes, **config)

@@ -160,10 +160,18 @@ def _part_of_classes(
         if len(class_paths) < 3 and len(files) > 1:
             raise DataError(
                 f"{shown(folder / name)} has {len(class_paths)} images; at least 3 are needed, 2 for training and 1 "
-                f"for testing{passed_over_text(passed_over)}. Add images or remove the folder."
+                f"for testing{passed_over_text(_passed_over_in_class(folder, name))}. Add images or remove the folder."
             )
     listing = _flatten(files, passed_over)
     return part_by_seed(listing, split, seed=seed)
+
+
+def _passed_over_in_class(folder: Path, name: str) -> Counter[str]:
+    passed_over: Counter[str] = Counter()
+    for path in sub_folders(folder, Counter()):
+        if class_name(path) == name:
+            images_below(path, passed_over)
+    return passed_over
 
 
 def part_by_seed(listing: Listing, split: SplitName, *, seed: int) -> Listing:

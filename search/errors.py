@@ -7,6 +7,10 @@ class UserError(ValueError):
     """The user asked for something that cannot be done."""
 
 
+class OtherFormatError(UserError):
+    """A run was written by another version of the program."""
+
+
 class SpaceError(UserError):
     """The search space file is wrong."""
 

@@ -50,7 +50,9 @@ def size_text(num_bytes: float) -> str:
 
 
 def value_text(value: Any) -> str:
-    """A config's value: four significant digits, `true` and `false` as in TOML."""
+    """A config's or a setting's value: four significant digits, `true` and `false` as in TOML, lists with commas."""
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(value_text, value)) or "none"
     return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ from fabricated_run import add_retrains, add_trials, make_run, reread
 from rich.console import Console
 
 import tune_main
+from model.metrics import METRICS
+from model.survey import ImageSurvey
 from search.analysis.compare import Comparison, compare_runs, comparison_lines
 from search.analysis.compared_sections import Section
 from search.analysis.results import Run, load_run
@@ -86,6 +89,55 @@ def test_other_images_do_not_compare(tmp_path: Path) -> None:
     comparison = compare_runs(first, second)
     assert comparison.verdict == "The runs used different images, so their test accuracy cannot be compared."
     assert values(comparison, "settings and data", "data: fingerprint") == ("f" * 64, "e" * 64)
+
+
+def with_data(run: Run, **changes: object) -> Run:
+    data = run.document.data.model_copy(update=changes)
+    return Run(run.run_dir, run.document.model_copy(update={"data": data}), run.study)
+
+
+def test_another_test_split_does_not_compare_if_it_is_known(tmp_path: Path) -> None:
+    runs = [run_of(tmp_path / name, accuracy=accuracy) for name, accuracy in (("a", 0.7), ("b", 0.9))]
+    surveys = [
+        ImageSurvey(train={"x": 1}, test={"x": 1}, contrast=0.2, test_fingerprint=letter * 64) for letter in "abb"
+    ]
+    first, second, same = (with_data(run, survey=one) for run, one in zip([*runs, runs[0]], surveys, strict=True))
+    assert "different images" in compare_runs(first, second).verdict
+    assert "different images" not in compare_runs(same, second).verdict
+    assert "different images" not in compare_runs(runs[0], second).verdict
+
+
+def test_runs_of_different_metrics_are_compared_by_one_that_both_have(tmp_path: Path) -> None:
+    runs = []
+    for name, metric, accuracy in (("a", "accuracy", 0.9), ("b", "balanced_accuracy", 0.7)):
+        run = run_of(tmp_path / name, accuracy=accuracy, metric=metric)
+        answers = read_predictions(predictions_path(tmp_path / name, "retrain:winner:0"))
+        assert answers is not None
+        balanced = METRICS["balanced_accuracy"].measure(answers.labels, answers.probabilities).score
+        for record in run.study.retrains():
+            run.study.record_retrain(replace(record, test_balanced_accuracy=balanced))
+        runs.append((reread(run), balanced))
+    (first, best), (second, worst) = runs
+    comparison = compare_runs(first, second)
+    words = f"{100 * (best - worst):.2f} points better than that of b by test balanced accuracy"
+    assert comparison.verdict.startswith(f"The network of a is {words} (95 % interval ")
+    assert comparison.verdict.endswith("ranked by different metrics, accuracy and balanced accuracy.")
+    shown = values(comparison, "result", "test balanced accuracy")
+    assert shown == (f"{100 * best:.2f} %", f"{100 * worst:.2f} %")
+
+
+def test_runs_of_two_other_metrics_are_compared_by_accuracy(tmp_path: Path) -> None:
+    first = run_of(tmp_path / "a", accuracy=0.7, metric="auc")
+    second = run_of(tmp_path / "b", accuracy=0.9, metric="macro_f1")
+    verdict = compare_runs(first, second).verdict
+    assert verdict.startswith("The network of b is ")
+    assert "by test accuracy" in verdict
+
+
+def test_lists_are_told_in_words(tmp_path: Path) -> None:
+    first, second = run_of(tmp_path / "a", require=("dilated", "max_pools")), run_of(tmp_path / "b", require=())
+    comparison = compare_runs(first, second)
+    assert values(comparison, "settings and data", "require") == ("dilated, max_pools", "none")
 
 
 def test_a_run_without_a_winner_has_its_place(tmp_path: Path) -> None:

@@ -50,8 +50,7 @@ def run(tmp_path: Path) -> Run:
 
 def test_the_floor_is_chance_and_the_largest_classs_share() -> None:
     floor = floor_of({"a": 6, "b": 1, "c": 1}, "accuracy")
-    assert (floor.chance, floor.majority, floor.largest_class, floor.is_imbalanced) == (1 / 3, 0.75, "a", True)
-    assert not floor_of({"a": 2, "b": 1, "c": 1}, "accuracy").is_imbalanced
+    assert (floor.chance, floor.majority, floor.largest_class) == (1 / 3, 0.75, "a")
     assert floor.note == "chance 33.33 %, always a 75.00 %"
 
 
@@ -65,7 +64,7 @@ def test_the_floor_is_chance_and_the_largest_classs_share() -> None:
     ],
 )
 def test_an_accuracy_at_the_floor_gets_a_sentence(accuracy: float, low: float | None, words: str | None) -> None:
-    text = floor_sentence(floor_of({"a": 6, "b": 1, "c": 1}, "accuracy"), accuracy, low, 0.5)
+    text = floor_sentence(floor_of({"a": 6, "b": 1, "c": 1}, "accuracy", is_imbalanced=True), accuracy, low, 0.5)
     assert "balanced accuracy, the mean over the classes, is 50.00 %" in text
     assert ("no better" in text) == (words is not None)
     if words is not None:
@@ -83,6 +82,28 @@ def test_summary_and_page_show_the_floor_and_the_balanced_accuracy(run: Run) -> 
     assert "| always plane | 90.00 % |" in summary
     assert '<td>always plane</td><td class="number">90.00 %</td>' in page
     assert "chance 33.33 %, always plane 90.00 %" in page
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "is_beside"),
+    [
+        ((60, 59, 8), (20, 20, 3), True),  # uneven
+        ((80, 20, 20), (40, 40, 40), True),  # other shares in the test
+        ((40, 40, 40), (90, 5, 5), True),  # one class has most of the test
+        ((60, 40, 20), (30, 20, 10), False),
+        ((9, 6, 4), (3, 2, 1), False),
+    ],
+)
+def test_the_balanced_accuracy_stands_beside_an_accuracy_that_misleads(
+    run: Run, train: tuple[int, ...], test: tuple[int, ...], is_beside: bool
+) -> None:
+    survey = dataclasses.replace(
+        SURVEY, train=dict(zip(SURVEY.train, train, strict=True)), test=dict(zip(SURVEY.train, test, strict=True))
+    )
+    data = run.document.data.model_copy(update={"survey": survey})
+    run = Run(run.run_dir, run.document.model_copy(update={"data": data}), run.study)
+    assert ("balanced | " in summary_text(run)) == is_beside
+    assert ("balanced accuracy" in report_page(report_data(run))) == is_beside
 
 
 def test_the_page_shows_all_that_was_read(run: Run) -> None:

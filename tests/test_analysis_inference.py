@@ -23,6 +23,7 @@ from search.analysis.results import Run, load_run
 from search.errors import UserError
 from search.retrain.predictions import predictions_path, read_predictions
 from search.retrain.weights import read_weights
+from search.setup.run_lock import run_lock
 
 
 @pytest.fixture(scope="module")
@@ -127,6 +128,14 @@ def test_a_folder_that_is_not_whole_is_told_in_one_line(
     err = capsys.readouterr().err
     assert message in err
     assert len(err.splitlines()) == 1
+
+
+def test_a_run_that_goes_on_is_not_to_be_resumed(run: Run) -> None:
+    (run.run_dir / "model.safetensors").unlink()
+    with run_lock(run.run_dir), pytest.raises(UserError, match=r"not been retrained\. The run goes on"):
+        run.load_network()
+    with pytest.raises(UserError, match=r"not been retrained\. Resume the run"):
+        run.load_network()
 
 
 def test_a_path_that_is_no_file_is_told_in_one_line(

@@ -103,11 +103,10 @@ def test_runs_of_one_metric_are_compared_by_it(tmp_path: Path) -> None:
     assert picture.plots[0].figure["layout"]["yaxis"]["title"]["text"] == "best AUC"
 
 
-def test_runs_of_two_metrics_are_not_compared(tmp_path: Path) -> None:
+def test_runs_of_two_metrics_are_compared_by_accuracy(tmp_path: Path) -> None:
     comparison = compare_runs(run_of(tmp_path / "a", "accuracy"), run_of(tmp_path / "b", "log_loss"))
-    assert comparison.verdict == (
-        "The runs were ranked by different metrics, accuracy and log loss, so their results cannot be compared."
-    )
+    assert "same test accuracy" in comparison.verdict
+    assert "ranked by different metrics, accuracy and log loss" in comparison.verdict
     assert comparison.curves == (None, None)
     assert "Best so far" not in comparison_page(comparison)
 

@@ -191,6 +191,14 @@ def test_a_class_of_dangling_links_is_refused_with_the_reason(tmp_path: Path) ->
         load_train(tmp_path)
 
 
+def test_a_small_class_tells_only_what_was_passed_over_in_it(tmp_path: Path) -> None:
+    write_classes(tmp_path, {"cat": 5, "dog": 1})
+    (tmp_path / "cat" / "notes.txt").touch()
+    (tmp_path / "dog" / "1.heic").touch()
+    with pytest.raises(DataError, match=r"dog has 1 images.*\(passed over: 1 with an unknown suffix \(\.heic\)\)"):
+        load_train(tmp_path)
+
+
 @pytest.mark.parametrize("suffix", [".jfif", ".JPE", ".jp2", ".webp", ".tga", ".TIF"])
 def test_usual_suffixes_are_known(tmp_path: Path, suffix: str) -> None:
     write_classes(tmp_path, {"cat": 5, "dog": 5})

@@ -110,7 +110,8 @@ def test_what_cannot_be_imported_is_one_line(tmp_path: Path, text: str, function
     [
         ("/nowhere/my_nets.py:build", "there is no file /nowhere/my_nets.py"),
         ("no_such_package.nets:build", "there is no module no_such_package, neither installed nor in"),
-        ("torchvision.models:resnet19", "torchvision has no classifier resnet19"),
+        ("torchvision.models:resnet180", r"no classifier resnet180\. Did you mean resnet18\?"),
+        ("torchvision.models:xyz", r"no classifier xyz\. Known: alexnet, .*resnet18"),
     ],
 )
 def test_what_is_not_there_is_said(name: str, message: str) -> None:

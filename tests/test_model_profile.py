@@ -3,7 +3,7 @@
 import random
 import time
 from dataclasses import replace
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import pytest
 import torch
@@ -94,6 +94,12 @@ def _watched_layers(network: Network, images: Tensor) -> list[tuple[str, tuple[i
             module.register_forward_hook(record)
     network.eval()(images)
     return rows
+
+
+@pytest.mark.parametrize(("norm", "name"), [("batch", "BatchNorm"), ("ghost", "GhostBatchNorm")])
+def test_a_norm_is_named_as_in_the_config(norm: Literal["batch", "ghost"], name: str) -> None:
+    layers = profile_network(replace(NetworkConfig(), norm=norm, norm_splits=2).flat()).layers
+    assert {row.description for row in layers if "Norm" in row.description} == {name}
 
 
 def test_seed_network() -> None:

@@ -163,6 +163,18 @@ def test_the_largest_classs_share_is_warned_of(tmp_path: Path) -> None:
     assert survey_warnings(survey(tmp_path / "fair")) == []
 
 
+def test_uneven_classes_and_other_shares_in_the_test_are_warned_of(tmp_path: Path) -> None:
+    sizes = {"cat": 30, "dog": 3, "elk": 30, "fox": 3}
+    write_classes(tmp_path / "train", sizes)
+    write_classes(tmp_path / "test", dict.fromkeys(sizes, 10))
+    found = warning(tmp_path, "class cat has 30 training images and class fox only 3")
+    assert "--metric balanced_accuracy --class-weights balanced" in found
+    assert "of class cat they are 45.45 % and 25.00 %" in warning(tmp_path, "shares differ")
+    write_classes(tmp_path / "same" / "train", sizes)
+    write_classes(tmp_path / "same" / "test", {name: count // 3 for name, count in sizes.items()})
+    assert len(survey_warnings(survey(tmp_path / "same"))) == 1
+
+
 def test_images_without_contrast_are_warned_of(tmp_path: Path) -> None:
     # 12-bit numbers in 16-bit files: divided by 256, they are nearly black.
     dark = [Image.fromarray(RANDOM.integers(0, 4096, (8, 8)).astype(np.uint16)) for _ in range(4)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +40,23 @@ def test_a_named_one_must_be_the_same_wherever_it_is_now(tmp_path: Path, documen
     (tmp_path / "moved" / "blocks.py").write_text("raise SystemExit('must not be run')")
     with pytest.raises(UserError, match=r"its source is not what .* began with \(sha256 [0-9a-f]{16}, then"):
         network_of_run(tmp_path, document, moved)
-    with pytest.raises(UserError, match=r"^--network /nowhere\.py:build: there is no file /nowhere\.py\.$"):
-        network_of_run(tmp_path, document, "/nowhere.py:build")
+    with pytest.raises(UserError, match=r"^--network /no/my_nets\.py:build: there is no file /no/my_nets\.py\.$"):
+        network_of_run(tmp_path, document, "/no/my_nets.py:build")
+
+
+@pytest.mark.parametrize("change", [("my_nets.py", "renamed.py"), (":build", ":make")])
+def test_another_file_or_function_is_refused_by_both_names(
+    tmp_path: Path, document: RunDocument, change: tuple[str, str]
+) -> None:
+    name = document.settings.network
+    assert name is not None
+    other = name.replace(*change)
+    shutil.copy(tmp_path / "nets" / "my_nets.py", tmp_path / "nets" / "renamed.py")
+    with pytest.raises(UserError) as caught:
+        network_of_run(tmp_path, document, other)
+    (line,) = str(caught.value).splitlines()
+    assert other in line
+    assert "my_nets.py:build" in line
 
 
 def test_built_in_networks_need_no_name_and_take_none(tmp_path: Path) -> None:

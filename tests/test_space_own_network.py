@@ -50,18 +50,43 @@ def test_an_own_network_is_bound_by_its_parameters_and_by_what_it_refuses(tmp_pa
     assert own.violations({**config, "width": 5})["invalid_config"] == 1
     asked = own_space(tmp_path, None, min_receptive_field=2)
     assert asked.violations(config)["receptive_field"] == 0
-    with pytest.raises(SpaceError, match=r"receptive_field in 100 of 100 \(by 1 or more\)"):
+    with pytest.raises(SpaceError, match=r"receptive_field in 100 of 100 \(by 1 or more\)") as caught:
         own_space(tmp_path, None, min_receptive_field=3)
+    assert "--min-receptive-field" in str(caught.value)
+    assert "--max-params" not in str(caught.value)
+
+
+def test_the_least_max_params_that_would_do_is_told(tmp_path: Path) -> None:
+    with pytest.raises(SpaceError) as caught:
+        own_space(tmp_path, None, max_params=10)
+    (enough,) = map(int, re.findall(r"--max-params (\d+)", str(caught.value)))
+    assert f"{enough - 1:,} parameters" in str(caught.value)
+    assert not any(flag in str(caught.value) for flag in ("--min-receptive-field", "--require"))
+    own_space(tmp_path, None, max_params=enough)
+    with pytest.raises(SpaceError):
+        own_space(tmp_path, None, max_params=enough - 1)
+
+
+def test_a_value_that_fits_only_with_some_others_is_not_refused(tmp_path: Path) -> None:
+    nets = GOOD.replace('"bias": True', '"bias": {"kind": "choice", "values": [True, False], "default": True}')
+    refusal = 'if config["width"] == 8 and config["bias"]:\n        raise ValueError("too much")\n    '
+    own = own_space(tmp_path, None, nets.replace("from blocks", f"{refusal}from blocks"))
+    config = own.typical_config()
+    assert [own.violations({**config, "width": 8, "bias": bias})["invalid_config"] for bias in (True, False)] == [1, 0]
 
 
 @pytest.mark.parametrize(
     ("text", "nets", "message"),
     [
         ("[network]\nwidht = 4", GOOD, "unknown key `widht`. Did you mean `width`?"),
-        ("[network]\nlr = 0.1", GOOD, "`lr` is a key of the recipe"),
+        ("[network]\nlr = 0.1", GOOD, "`lr` is a key of the recipe, so no network can have it. Rename it, or move it"),
         ("width = 4\n[network]\nwidth = 6", GOOD, "`width` stands both above and under [network]"),
         ("network = 3", GOOD, "`network` must be a table of the network's keys; got 3"),
-        (None, GOOD.replace('"bias"', '"flip"'), "`flip` is a key of the recipe"),
+        (
+            None,
+            GOOD.replace('"bias"', '"flip"'),
+            "my_nets.py:build: `flip` is a key of the recipe, so no network can have it. Rename it.",
+        ),
         (None, GOOD.replace('"high": 8', '"high": 2'), "SPACE of"),
         (
             "[network]\nwidth = {kind = 'int', low = 4, high = 7}",

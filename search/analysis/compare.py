@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from rich.table import Table
 from rich.text import Text
 
-from model.metrics import Metric
+from model.metrics import METRICS, Metric
 from search.analysis.best_so_far import BestSoFar, best_so_far
 from search.analysis.compared_sections import Pair, Section, compared_sections
 from search.analysis.results import Run
@@ -16,6 +16,9 @@ from search.estimates import Difference, estimate_gain
 from search.retrain.predictions import TestPredictions, predictions_path, read_predictions
 from search.study.retrain_record import retrain_key
 from search.text import bare_number, gain_text
+
+_RECORDED = {"balanced_accuracy": "test_balanced_accuracy", "accuracy": "test_accuracy"}
+"""Test results of every run, whatever its metric, by their place in the record."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +41,7 @@ def compare_runs(first: Run, second: Run) -> Comparison:
     names = _names(pair)
     return Comparison(
         names=names,
-        verdict=_verdict(pair, names, _winner_difference(pair)),
+        verdict=_verdict(pair, names),
         sections=compared_sections(pair),
         metric=first.metric,
         curves=(best_so_far(first.records), best_so_far(second.records)) if _is_one_metric(pair) else (None, None),
@@ -72,16 +75,20 @@ def _names(pair: Pair) -> tuple[str, str]:
     return (first, second) if first != second else (str(pair[0].run_dir), str(pair[1].run_dir))
 
 
-def _verdict(pair: Pair, names: tuple[str, str], difference: Difference | None) -> str:
+def _verdict(pair: Pair, names: tuple[str, str]) -> str:
     missing = [name for name, run in zip(names, pair, strict=True) if run.result.winner is None]
     if missing:
         return f"No test results to compare yet: no retrained winner in {' and '.join(missing)}."
-    if not _is_one_metric(pair):
-        titles = " and ".join(run.metric.title for run in pair)
+    metric, titles = _common_metric(pair), " and ".join(run.metric.title for run in pair)
+    if metric is None:
         return f"The runs were ranked by different metrics, {titles}, so their results cannot be compared."
-    metric = pair[0].metric
-    if difference is None:
+    if not _have_same_images(pair):
         return f"The runs used different images, so their test {metric.title} cannot be compared."
+    sentence = _difference_sentence(metric, names, _winner_difference(pair, metric))
+    return sentence if _is_one_metric(pair) else f"{sentence} The runs were ranked by different metrics, {titles}."
+
+
+def _difference_sentence(metric: Metric, names: tuple[str, str], difference: Difference) -> str:
     if difference.value == 0:
         return f"Both networks have the same test {metric.title}."
     better, worse = (names[1], names[0]) if difference.value > 0 else names
@@ -95,25 +102,43 @@ def _verdict(pair: Pair, names: tuple[str, str], difference: Difference | None) 
     return f"{sentence}, possibly by chance."
 
 
-def _winner_difference(pair: Pair) -> Difference | None:
-    """Test score of the second winner minus the first's; None without both, on different images or by two metrics."""
-    images = [(run.document.data.fingerprint, run.image_size) for run in pair]
-    if any(run.result.winner is None for run in pair) or images[0] != images[1] or not _is_one_metric(pair):
-        return None
-    reference, values = (_test_scores(run) for run in pair)
+def _winner_difference(pair: Pair, metric: Metric) -> Difference:
+    """Test score of the second winner minus the first's."""
+    reference, values = (_test_scores(run, metric) for run in pair)
     theirs, ours = (_predictions(run) for run in pair)
     is_single = len(values) == len(reference) == 1
     if is_single and ours is not None and theirs is not None and (ours.labels == theirs.labels).all():
-        return paired_difference(pair[0].metric, ours, theirs)
+        return paired_difference(metric, ours, theirs)
     return estimate_gain(values, reference)
+
+
+def _have_same_images(pair: Pair) -> bool:
+    first, second = (run.document.data for run in pair)
+    if (first.fingerprint, first.image_size) != (second.fingerprint, second.image_size):
+        return False
+    are_known = first.test_fingerprint and second.test_fingerprint
+    return not are_known or first.test_fingerprint == second.test_fingerprint
+
+
+def _common_metric(pair: Pair) -> Metric | None:
+    """The runs' metric; of different ones, that in which both have a test result: the balanced accuracy if one of the
+    runs was ranked by it, else the accuracy.
+    """
+    if _is_one_metric(pair):
+        return pair[0].metric
+    ranked_by = {str(run.metric.name) for run in pair}
+    names = [name for name in _RECORDED if name == "accuracy" or name in ranked_by]
+    return next((METRICS[name] for name in names if all(_test_scores(run, METRICS[name]) for run in pair)), None)
 
 
 def _is_one_metric(pair: Pair) -> bool:
     return pair[0].metric is pair[1].metric
 
 
-def _test_scores(run: Run) -> list[float]:
-    return [one.test_score for one in run.retrain_records if one.config_name == "winner" and one.test_score is not None]
+def _test_scores(run: Run, metric: Metric) -> list[float]:
+    name = "test_score" if metric is run.metric else _RECORDED[metric.name]
+    scores = (getattr(one, name) for one in run.retrain_records if one.config_name == "winner")
+    return [score for score in scores if score is not None]
 
 
 def _predictions(run: Run) -> TestPredictions | None:

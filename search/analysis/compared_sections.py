@@ -70,6 +70,7 @@ def _result_rows(pair: Pair) -> list[Row]:
             ("its 95 % interval", of_winner(_interval)),
             ("with flip TTA", of_winner(lambda winner: _titled(winner.metric, winner.test_tta.mean))),
             ("test accuracy", of_winner(lambda winner: percent(winner.accuracy))),
+            ("test balanced accuracy", of_winner(lambda winner: percent(winner.balanced))),
             *((f"gain over {title}", _gain_over(title)) for title in references),
             ("best trial's validation result", _best_score),
             ("parameters", of_winner(lambda winner: f"{winner.num_params:,}")),
@@ -136,7 +137,8 @@ def _differing(title: str, values: Sequence[dict[str, str]]) -> Section:
 
 def _settings(run: Run) -> dict[str, str]:
     settings = run.settings.model_dump(exclude_none=True, exclude=set(_NOT_COMPARED))
-    data = {f"data: {key}": getattr(run.document.data, key) for key in ("fingerprint", "image_size", "num_train")}
+    facts = ("fingerprint", "test_fingerprint", "image_size", "num_train")
+    data = {f"data: {key}": getattr(run.document.data, key) or NOTHING for key in facts}
     engine = {f"engine: {key}": getattr(run.document.engine, key) for key in ("device", "precision")}
     return {key: value_text(value) for key, value in {**settings, **data, **engine}.items()}
 

@@ -14,6 +14,7 @@ from search.analysis.wording import interval_sentence
 from search.errors import UserError
 from search.files import read_text, write_atomically
 from search.retrain.predictions import TestPredictions, predictions_path, read_predictions
+from search.setup.run_lock import finish_advice
 from search.setup.survey_text import survey_lines
 from search.study.retrain_record import retrain_key
 from search.text import percent
@@ -43,7 +44,7 @@ def card_text(run: Run, file_name: str, *, licence: str) -> str:
     """The card in Markdown. UserError as for `write_card`."""
     winner, document = run.result.winner, run.document
     if winner is None:
-        raise UserError(f"the winner of {run.run_dir} was not tested yet. Resume the run.")
+        raise UserError(f"the winner of {run.run_dir} was not tested yet. {finish_advice(run.run_dir)}")
     answers = read_predictions(predictions_path(run.run_dir, retrain_key("winner", 0, 0)))
     shares = {} if answers is None else _class_shares(answers, run.class_names)
     weakest = sorted(shares, key=lambda name: shares[name][0])[:_NUM_WEAKEST]

@@ -27,6 +27,8 @@ from search.settings import SearchSettings
 from search.setup.document import RunDocument, damaged, read_document, read_space_text
 from search.setup.floor import floor_of
 from search.setup.own_network import network_of_run
+from search.setup.run_lock import finish_advice
+from search.setup.survey_text import accuracy_misleads
 from search.space.space import SearchSpace
 from search.study.finals import Finals, RetrainPlan, finals_of
 from search.study.integrity import record_problems
@@ -165,7 +167,9 @@ class Run:
     def result(self) -> Result:
         """Test scores over seeds, the winner's gains over the baselines, and the verdict in a sentence."""
         survey = self.document.data.survey
-        floor = None if survey is None else floor_of(survey.test, self.settings.metric)
+        floor = None
+        if survey is not None:
+            floor = floor_of(survey.test, self.settings.metric, is_imbalanced=accuracy_misleads(survey))
         return run_result(self.run_dir, self.records, self.retrain_records, self.finals, self.metric, floor)
 
     @property
@@ -173,7 +177,8 @@ class Run:
         """The winner's config. UserError while no trial has a score."""
         winner = self.finals.winner
         if winner is None:
-            raise UserError(f"{self.run_dir} has no trial with a score yet, so no best config. Resume the run.")
+            advice = finish_advice(self.run_dir)
+            raise UserError(f"{self.run_dir} has no trial with a score yet, so no best config. {advice}")
         return TrainConfig.from_flat(dict(winner.record.config))
 
     @property

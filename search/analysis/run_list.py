@@ -8,11 +8,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from search.analysis.results import Run, load_run
-from search.errors import UserError
+from search.errors import OtherFormatError, UserError
 from search.setup.run_lock import is_locked
 from search.study.record import TrialStatus
 from search.text import duration, score_text
 
+OTHER_FORMAT = "other format"
 HEADINGS = ("run", "state", "trials", "metric", "best validation", "test", "started")
 
 
@@ -22,7 +23,7 @@ class ListedRun:
 
     name: str
     state: str
-    """running, finished (the winner was tested), unfinished, or unreadable."""
+    """running, finished (the winner was tested), unfinished, unreadable, or other format (of another version)."""
     started: datetime
     trials: str = "-"
     """Trials that ended, of those planned."""
@@ -44,13 +45,19 @@ def list_runs(results_dir: Path) -> list[ListedRun]:
 
 
 def list_lines(runs: Sequence[ListedRun], *, now: datetime) -> Iterator[str]:
-    """A table with a line for each run, then a line for each problem."""
+    """A table with a line for each run, then a line for each problem, and one for all runs of another version."""
+    others = [one.name for one in runs if one.state == OTHER_FORMAT]
+    shown = [one for one in runs if one.state != OTHER_FORMAT]
     rows = [HEADINGS]
-    rows += [(one.name, one.state, one.trials, one.metric, one.best, one.test, _ago(now - one.started)) for one in runs]
+    rows += [
+        (one.name, one.state, one.trials, one.metric, one.best, one.test, _ago(now - one.started)) for one in shown
+    ]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         yield "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
-    yield from (one.problem for one in runs if one.problem is not None)
+    yield from (one.problem for one in shown if one.problem is not None)
+    if others:
+        yield f"not shown, in the format of another version: {', '.join(others)}"
 
 
 def _listed(folder: Path) -> ListedRun:
@@ -70,7 +77,7 @@ def _listed(folder: Path) -> ListedRun:
     except UserError as error:
         return ListedRun(
             name=folder.name,
-            state="running" if is_running else "unreadable",
+            state="running" if is_running else OTHER_FORMAT if isinstance(error, OtherFormatError) else "unreadable",
             started=datetime.fromtimestamp((folder / "run.toml").stat().st_mtime, UTC),
             problem=str(error).splitlines()[0],
         )

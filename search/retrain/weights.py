@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from search.errors import UserError
 from search.files import write_atomically
+from search.setup.run_lock import finish_advice
 
 _STATISTICS = "channel_statistics"
 
@@ -42,7 +43,7 @@ def write_weights(
 def read_weights(path: Path) -> Weights:
     """Reads a weights file. UserError if it is missing or damaged."""
     if not path.exists():
-        raise UserError(f"{path} does not exist: the winner has not been retrained. Resume the run.")
+        raise UserError(f"{path} does not exist: the winner has not been retrained. {finish_advice(path.parent)}")
     try:
         tensors = load_file(path)
         with safe_open(path, framework="pt") as file:

@@ -17,7 +17,7 @@ from model.engine import Engine
 from model.network_source import NetworkSource
 from model.split_images import ImageArrays
 from model.survey import ImageSurvey
-from search.errors import UserError
+from search.errors import OtherFormatError, UserError
 from search.files import read_text
 from search.machine.slots import Slots
 from search.options import Place, problem_lines
@@ -146,7 +146,7 @@ def read_document(run_dir: Path) -> RunDocument:
         raise damaged(path, str(error)) from None
     version = table.get("record_version")
     if version != RECORD_VERSION:
-        raise UserError(
+        raise OtherFormatError(
             f"{run_dir} was written by another version (record {version}, this program writes {RECORD_VERSION}). "
             "Use that version or start a new run."
         )

@@ -9,7 +9,6 @@ import numpy as np
 
 from model.metrics import METRICS, Metric
 from model.objective import MetricName
-from search.setup.survey_text import is_imbalanced
 from search.text import percent, score_text
 
 
@@ -23,8 +22,8 @@ class Floor:
     majority: float
     """Of always answering the largest class."""
     largest_class: str
-    is_imbalanced: bool
-    """Whether that class is so large that accuracy misleads."""
+    is_imbalanced: bool = False
+    """Whether the classes' sizes make the accuracy misleading."""
 
     @property
     def rows(self) -> list[tuple[str, float]]:
@@ -38,7 +37,7 @@ class Floor:
         return f"chance {chance}, always {self.largest_class} {majority}"
 
 
-def floor_of(classes: Mapping[str, int], metric_name: MetricName) -> Floor:
+def floor_of(classes: Mapping[str, int], metric_name: MetricName, *, is_imbalanced: bool = False) -> Floor:
     """The floor of a split's images, counted by class."""
     largest = max(classes, key=lambda name: classes[name])
     guess = METRICS[metric_name].guess(np.array(list(classes.values())))
@@ -47,7 +46,7 @@ def floor_of(classes: Mapping[str, int], metric_name: MetricName) -> Floor:
         chance=guess.chance,
         majority=guess.majority,
         largest_class=largest,
-        is_imbalanced=is_imbalanced(classes),
+        is_imbalanced=is_imbalanced,
     )
 
 

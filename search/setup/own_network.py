@@ -44,7 +44,9 @@ def network_of_run(run_dir: Path, document: RunDocument, given: str | NetworkSou
             f"{run_dir / 'network'} has a copy of its source."
         )
     try:
-        source = recorded_source(whole_network(given or name), recorded.files)
+        place = whole_network(given or name)
+        _check_same_name(place, name, run_dir)
+        source = recorded_source(place, recorded.files)
     except (NetworkError, ValueError) as error:
         raise network_problem(given or name, error) from None
     if source.sha256 != recorded.sha256:
@@ -53,6 +55,19 @@ def network_of_run(run_dir: Path, document: RunDocument, given: str | NetworkSou
             f"then {recorded.sha256[:16]}). Restore it; {run_dir / 'network'} has a copy."
         )
     return source
+
+
+def _check_same_name(given: str, recorded: str, run_dir: Path) -> None:
+    """NetworkError unless a folder is all that differs: the record knows the source's files by their names."""
+    names = []
+    for network in (given, recorded):
+        place, _, function = network.rpartition(":")
+        names.append(f"{Path(place).name if place.endswith('.py') else place}:{function}")
+    if names[0] != names[1]:
+        raise NetworkError(
+            f"{run_dir} began with {names[1]}, and file and function must have the same names now. "
+            f"{run_dir / 'network'} has a copy of the source"
+        )
 
 
 def network_problem(name: str, error: ValueError) -> UserError:

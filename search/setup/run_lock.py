@@ -46,6 +46,11 @@ def is_locked(run_dir: Path) -> bool:
     return False
 
 
+def finish_advice(run_dir: Path) -> str:
+    """What to do about what a run does not have yet."""
+    return "The run goes on: wait for its end." if is_locked(run_dir) else "Resume the run."
+
+
 def _holder(path: Path) -> str:
     with contextlib.suppress(OSError):
         return path.read_text(encoding="utf-8").strip() or "another process"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 
 from model.data import TrainingData
@@ -12,8 +13,13 @@ from search.text import percent
 MIN_CONTRAST = 0.03
 """Standard deviation of all pixels, of 1, below which images are nearly of one colour."""
 MAX_BLANK_SHARE = 0.1
+MAX_CLASS_RATIO = 5
+"""Largest class over smallest, in training images, above which accuracy hides the small classes."""
+MAX_SHARE_SHIFT = 0.1
+"""Fraction of the test images that would have to change their class for the shares to be those of training."""
 SUSPICIOUS = ("dangling links", "without a suffix", "with an unknown suffix")
 """Reasons why a file was passed over that the user may not know of."""
+_ADVICE = "judge by the balanced accuracy: --metric balanced_accuracy --class-weights balanced"
 
 
 ReadImages = tuple[TrainingData, ImageSurvey]
@@ -77,6 +83,30 @@ def is_imbalanced(classes: Mapping[str, int]) -> bool:
     return max(classes.values()) > min(2 * fair, (1 + fair) / 2) * sum(classes.values())
 
 
+def accuracy_misleads(survey: ImageSurvey) -> bool:
+    """Whether the classes' sizes make the accuracy say little, so that the balanced accuracy belongs beside it."""
+    return is_imbalanced(survey.train) or is_imbalanced(survey.test) or _are_uneven(survey) or _is_shifted(survey)
+
+
+def _are_uneven(survey: ImageSurvey) -> bool:
+    return max(survey.train.values()) > MAX_CLASS_RATIO * min(survey.train.values())
+
+
+def _is_shifted(survey: ImageSurvey) -> bool:
+    """Whether the classes' shares differ between training and test by more than the choice of the images explains."""
+    train, test = _shares(survey.train), _shares(survey.test)
+    num_train, num_test = sum(survey.train.values()), sum(survey.test.values())
+    shift = sum(abs(test[name] - share) for name, share in train.items()) / 2
+    # The mean of |x| is sqrt(2 / pi) of the standard deviation of a normal x.
+    deviations = (math.sqrt(share * (1 - share) * (1 / num_train + 1 / num_test)) for share in train.values())
+    return shift - sum(deviations) / math.sqrt(2 * math.pi) > MAX_SHARE_SHIFT
+
+
+def _shares(classes: Mapping[str, int]) -> dict[str, float]:
+    num_images = sum(classes.values())
+    return {name: count / num_images for name, count in classes.items()}
+
+
 def _reading_warnings(survey: ImageSurvey) -> Iterator[str]:
     num_images = sum(sum(classes.values()) for classes in (survey.train, survey.val, survey.test))
     if survey.unreadable:
@@ -97,11 +127,25 @@ def _reading_warnings(survey: ImageSurvey) -> Iterator[str]:
 
 
 def _class_warnings(survey: ImageSurvey) -> Iterator[str]:
+    by_size = sorted(survey.train, key=lambda name: survey.train[name], reverse=True)
+    largest, smallest = by_size[0], by_size[-1]
     if is_imbalanced(survey.train):
-        largest = max(survey.train, key=lambda name: survey.train[name])
         yield (
             f"class {largest} has {percent(survey.largest_share)} of the training images: always answering it would "
-            "score as much accuracy, so judge by another --metric, and see --class-weights"
+            f"score as much accuracy, so {_ADVICE}"
+        )
+    elif _are_uneven(survey):
+        yield (
+            f"class {largest} has {survey.train[largest]:,} training images and class {smallest} only "
+            f"{survey.train[smallest]:,}: accuracy hides the small classes, so {_ADVICE}"
+        )
+    if _is_shifted(survey):
+        train, test = _shares(survey.train), _shares(survey.test)
+        name = max(train, key=lambda name: abs(test[name] - train[name]))
+        yield (
+            f"the classes' shares differ between training and test images: of class {name} they are "
+            f"{percent(train[name])} and {percent(test[name])}. The accuracy in the search is no forecast of that in "
+            f"the test, so {_ADVICE}"
         )
 
 

@@ -44,7 +44,7 @@ def network_space(text: str | None, limits: Limits, *, num_train: int | None = N
         build = builder_of(limits.network)
         check_network(build, typical, num_classes=limits.num_classes, image_size=limits.image_size)
     check_values(space, limits)
-    check_limits_can_be_kept(space)
+    check_limits_can_be_kept(space, limits)
     return space
 
 
@@ -61,7 +61,7 @@ def _lay_over_base(text: str | None, num_train: int | None, network: NetworkSour
         raise SpaceError(f'`base` must be "default" or "none"; got {base!r}.')
     base_parameters, base_fixed = _base_entries(network, is_default=base == "default")
     known = (*base_parameters, *base_fixed, *(under_network if _has_free_keys(network) else ()))
-    _check_keys(under_network)
+    _check_keys(under_network, "", "Rename it, or move it above [network]")
     parameters, fixed = parse_entries({**entries, **under_network}, tuple(ordered_keys(set(known))))
 
     defaults = base_fixed | {key: parameter.default for key, parameter in base_parameters.items()}
@@ -103,7 +103,7 @@ def _base_entries(network: NetworkSource, *, is_default: bool) -> Entries:
     if network.is_built_in:
         return parameters, dict(fixed)
     space = space_of(network) or {}
-    _check_keys(space)
+    _check_keys(space, f"SPACE of {network.name}: ", "Rename it")
     try:
         own_parameters, own_fixed = parse_entries(space, None)
     except SpaceError as error:
@@ -120,8 +120,8 @@ def _has_free_keys(network: NetworkSource) -> bool:
     return not network.is_built_in and space_of(network) is None
 
 
-def _check_keys(entries: Mapping[str, Any]) -> None:
-    """SpaceError if a key of the network is one of the recipe's."""
+def _check_keys(entries: Mapping[str, Any], place: str, advice: str) -> None:
+    """SpaceError if a key of the network is one of the recipe's. `place` goes before the line, `advice` ends it."""
     for key in entries:
         if key in RECIPE_KEYS:
-            raise SpaceError(f"`{key}` is a key of the recipe, so no network can have it. Rename it, or move it above.")
+            raise SpaceError(f"{place}`{key}` is a key of the recipe, so no network can have it. {advice}.")

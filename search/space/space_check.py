@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import random
 from collections import Counter
@@ -15,12 +16,15 @@ from model.network_source import BUILT_IN, NetworkSource, builder_of
 from model.profile import REQUIREMENTS, limit_names, limit_violations, profile_network
 from model.recipe import Recipe
 from search.errors import SpaceError
+from search.space.parameter import Value
 from search.space.space import SearchSpace
 
 DEFAULTS = NetworkConfig().flat() | dataclasses.asdict(Recipe())
 """Of the built-in networks and the recipe."""
 NUM_PROBES = 100
 """Random configs, and as many with every range at its lower bound, tried before a space is refused for its limits."""
+_NUM_DRAWS = 30
+"""Random configs tried before a value is refused: each may have to build a network."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +69,10 @@ class Limits:
 
 
 def check_values(space: SearchSpace, limits: Limits) -> None:
-    """SpaceError if a fixed value, bound or choice makes no config, alone or with the space's defaults."""
+    """SpaceError if the space's defaults make no config, or if a fixed value, bound or choice never makes one.
+
+    A value that only fits with some others is left to the search, which rejects the configs that it makes invalid.
+    """
     candidates = [(key, value) for key, value in space.fixed.items()]
     for key, parameter in space.parameters.items():
         candidates += [(key, value) for value in parameter.extremes()]
@@ -79,12 +86,23 @@ def check_values(space: SearchSpace, limits: Limits) -> None:
             try:
                 limits.check({**rest, key: value})
             except ValueError as error:
-                problems[f"`{key}` = {value!r} cannot be trained: {error}"] = None
+                if not _can_be_drawn(space, limits, key, value):
+                    problems[f"`{key}` = {value!r} cannot be trained: {error}"] = None
         if problems:
             raise SpaceError("\n".join(problems))
 
 
-def check_limits_can_be_kept(space: SearchSpace) -> None:
+def _can_be_drawn(space: SearchSpace, limits: Limits, key: str, value: Value) -> bool:
+    """Whether some random config with the value can be trained."""
+    rng = random.Random(0)  # the same space always gets the same answer
+    for _ in range(_NUM_DRAWS):
+        with contextlib.suppress(ValueError):
+            limits.check({**space.draw(rng), key: value})
+            return True
+    return False
+
+
+def check_limits_can_be_kept(space: SearchSpace, limits: Limits) -> None:
     """SpaceError if no config within the limits is found: a sampler would search such a space for ever."""
     rng = random.Random(0)  # the same space always gets the same answer
     lowest = {key: parameter.low for key, parameter in space.parameters.items() if parameter.low is not None}
@@ -103,5 +121,20 @@ def check_limits_can_be_kept(space: SearchSpace) -> None:
     )
     raise SpaceError(
         f"no config within the limits was found in the search space; the smallest ones break: {counts}. "
-        "Loosen the limits (--max-params, --min-receptive-field, --require) or give a space with smaller networks."
+        f"{_advice({name: least[name] for name in broken}, limits)}."
     )
+
+
+def _advice(least: Mapping[str, float], limits: Limits) -> str:
+    """What to do about the limits that are broken. `least`: the smallest excess of each."""
+    options = []
+    if "num_params" in least:
+        enough = round(limits.max_params + least["num_params"])
+        options.append(f"--max-params {enough} or more (the smallest network found has {enough - 1:,} parameters)")
+    if "receptive_field" in least:
+        options.append("a smaller --min-receptive-field")
+    if any(f"num_{name}" in least for name in limits.required):
+        options.append("fewer layers in --require")
+    if "image_size" in least:
+        options.append("a larger --image-size")
+    return f"Give {' and '.join(options)}{', or ' if options else ''}a space with other networks"

@@ -18,7 +18,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
-from search.errors import UserError
+from search.errors import OtherFormatError, UserError
 from search.paths import sqlite_file
 from search.settings import RECORD_VERSION, SearchSettings
 from search.study.database import DatabaseStorage
@@ -63,7 +63,7 @@ class RunStudy:
             self.set_note("record_version", RECORD_VERSION)
         version = self._known_notes().get("record_version")
         if version != RECORD_VERSION:
-            raise UserError(
+            raise OtherFormatError(
                 f"the record of {name} was written by another version (record {version}, this program writes "
                 f"{RECORD_VERSION}). Use that version or start a new run."
             )
