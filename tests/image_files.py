@@ -66,3 +66,12 @@ def write_image_folder(folder: Path, *, num_images: int, size: int = 32) -> None
             for index in range(count):
                 image = (random_image(size) // 2 + offset).astype(np.uint8)
                 (directory / f"{index}.png").write_bytes(encode_png(image))
+
+
+def write_mode(folder: Path, images: list[Image.Image], suffix: str = ".png") -> None:
+    """The images as both classes of both splits."""
+    for split in ("train", "test"):
+        for name in ("cat", "dog"):
+            (folder / split / name).mkdir(parents=True)
+            for index, image in enumerate(images):
+                image.save(folder / split / name / f"{index}{suffix}")

@@ -243,12 +243,3 @@ def test_an_image_name_that_is_not_utf8_is_read(tmp_path: Path) -> None:
     Path(os.fsdecode(os.fsencode(tmp_path) + b"/cat/caf\xe9.png")).write_bytes(b"")
     with pytest.raises(DataError, match=r"caf\\xe9\.png cannot be read as an image \(it is empty\)"):
         survey(tmp_path)
-
-
-def test_a_folder_that_may_not_be_read_is_named(tmp_path: Path) -> None:
-    if os.geteuid() == 0:
-        pytest.skip("root may read everything")
-    write_classes(tmp_path, {"cat": 3, "dog": 3})
-    (tmp_path / "dog").chmod(0)
-    with pytest.raises(DataError, match=r"dog cannot be read \(Permission denied\)"):
-        load_train(tmp_path)

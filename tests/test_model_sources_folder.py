@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -136,3 +137,12 @@ def test_fingerprint_changes_with_a_pixel_a_label_or_a_class_name(tmp_path: Path
         (tmp_path / split / "dog").rename(tmp_path / split / "wolf")
     fingerprints.append(load_train(tmp_path).fingerprint)
     assert len(set(fingerprints)) == 4
+
+
+def test_a_folder_that_may_not_be_read_is_named(tmp_path: Path) -> None:
+    if os.geteuid() == 0:
+        pytest.skip("root may read everything")
+    write_classes(tmp_path, {"cat": 3, "dog": 3})
+    (tmp_path / "dog").chmod(0)
+    with pytest.raises(DataError, match=r"dog cannot be read \(Permission denied\)"):
+        load_train(tmp_path)

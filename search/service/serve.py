@@ -58,13 +58,12 @@ def serve(options: argparse.Namespace, say: Callable[[str], None]) -> int:
                 f"--host {options.host}: other machines could use this service, so they need tokens. Make one first: "
                 "python tune_main.py serve token add NAME --role admin"
             )
-    max_upload_bytes = int(options.max_upload_gb * 1e9)
     with (
         opened_service(
             folders,
             _devices() if options.cluster is None else Cluster(options.cluster),
             needs_tokens=needs_tokens,
-            max_upload_bytes=max_upload_bytes,
+            max_upload_bytes=int(options.max_upload_gb * 1e9),
             word=Word(Messenger(_notify_url(options.notify), say), address),
         ) as service,
         _listening(options.host, options.port) as listening,
