@@ -92,6 +92,7 @@ def test_a_clock_that_is_set_ends_no_run(monkeypatch: pytest.MonkeyPatch, tmp_pa
     (tmp_path / "sleep.py").write_text("import time; time.sleep(60)")
     pid, start = children.start([], Devices((), (0,)), log=tmp_path / "r.log", exit_file=exit_file, environment={})
     try:
+        wait_until(lambda: children.find(exit_file))  # its command line is known once it has begun
         now = psutil.boot_time()
         for shift in (-3600.0, 3600.0):
             # A clock that is set moves the moment at which Linux says that it was started.
