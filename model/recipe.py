@@ -30,7 +30,7 @@ class Recipe:
     """Peak learning rate of AdamW, alone or beside Muon, above 0; ignored by SGD."""
     adamw_weight_decay: float = 0.05
     """Decoupled weight decay of AdamW, alone or beside Muon, 0..100; ignored by SGD."""
-    muon_lr: float = 0.1
+    muon_lr: float = 0.14
     """Peak learning rate of Muon, the relative change of a kernel in one step, above 0; ignored by the others."""
     batch_size: int = 256
     """Images per optimizer step, 1..65536."""
