@@ -13,7 +13,7 @@ from faults import RESUME, Started, end_after, finish, new_run, started, story, 
 from search import load_run
 
 pytestmark = pytest.mark.faults
-LONG_RETRAINING = ("--trials", 1, "--epochs", 30, "--grace-period", 30, "--retrain-top", 1, "--retrain-seeds", 2)
+LONG_RETRAINING = ("--trials", 1, "--epochs", 30, "--grace-period", 30, "--retrain-top", 2, "--retrain-seeds", 2)
 
 
 @pytest.fixture(scope="module")

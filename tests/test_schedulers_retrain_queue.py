@@ -140,7 +140,7 @@ def test_a_lost_checkpoint_of_a_trained_network_is_made_up_for(data: TrainingDat
 
 
 def test_a_finalist_is_judged_on_the_validation_images_it_has_not_seen(data: TrainingData, tmp_path: Path) -> None:
-    preparation, study = prepared(tmp_path, data, retrain_seeds=2), study_of(TINY)
+    preparation, study = prepared(tmp_path, data, retrain_top=2, retrain_seeds=2), study_of(TINY)
     queue = RetrainQueue(preparation.settings, study, {})
     train_serially(preparation, queue)
     [_, row] = study.retrains()
@@ -181,15 +181,16 @@ def test_a_retraining_is_tested_by_the_runs_metric_with_the_accuracy_beside_it(
     assert 0 <= row.test_accuracy <= 1
 
 
-@pytest.mark.parametrize(("retrain_seeds", "metric", "worst"), [(1, "accuracy", 0), (2, "log_loss", -15.94)])
+@pytest.mark.parametrize(("finals", "metric", "worst"), [(False, "accuracy", 0), (True, "log_loss", -15.94)])
 def test_a_training_that_diverges_gets_the_worst_score_and_says_so(
-    data: TrainingData, tmp_path: Path, retrain_seeds: int, metric: str, worst: float
+    data: TrainingData, tmp_path: Path, finals: bool, metric: str, worst: float
 ) -> None:
-    preparation = prepared(tmp_path, data, retrain_seeds=retrain_seeds, metric=metric)
+    sizes = {"retrain_top": 2, "retrain_seeds": 2} if finals else {}
+    preparation = prepared(tmp_path, data, metric=metric, **sizes)
     study = study_of(TINY.changed(lr=1e30))
     run(preparation, study)
     rows = study.retrains()
-    assert len(rows) == (1 if retrain_seeds == 1 else 4)
+    assert len(rows) == (4 if finals else 1)
     for row in rows:
         assert str(row.error).startswith("diverged: the loss was not finite")
         assert row.epochs_trained < EPOCHS

@@ -87,12 +87,13 @@ def test_one_config_on_one_seed_needs_no_finals() -> None:
     assert finals_rows(finals, METRICS["accuracy"]) == []
 
 
-def test_one_config_on_many_seeds_measures_how_much_it_was_flattered() -> None:
-    finals = finals_of(RECORDS, retrains({2: (0.8, 0.84)}), RetrainPlan(num_seeds=2))
+def test_one_config_needs_no_finals_on_however_many_seeds() -> None:
+    plan = RetrainPlan(num_seeds=2)
+    finals = finals_of(RECORDS, [], plan)
     assert finals.is_over
     assert finals.winner is not None
-    assert finals.winner.optimism is not None
-    assert finals.winner.optimism.value == pytest.approx(0.08)
+    assert finals.winner.record.number == 2
+    assert (plan.num_finals, plan.num_trainings(2), plan.num_rounds(2, 2)) == (0, 6, 3)
 
 
 @pytest.mark.parametrize(

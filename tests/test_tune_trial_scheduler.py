@@ -210,7 +210,7 @@ def test_a_trial_whose_idle_worker_died_is_suggested_again_a_few_times() -> None
 
 def test_reports_of_retrainings_go_to_their_queue_and_a_dead_worker_fails_only_its_own() -> None:
     study = completed_trials(TINY, max_epochs=4)
-    queue = RetrainQueue(SearchSettings(run_name="r", max_epochs=4, retrain_seeds=2), study, {})
+    queue = RetrainQueue(SearchSettings(run_name="r", max_epochs=4, retrain_top=2, retrain_seeds=2), study, {})
     scheduler = StudyScheduler(RUNGS, study, queue)
     first, second = queue.suggest(), queue.suggest()
     assert first is not None

@@ -33,8 +33,8 @@ class RetrainPlan:
 
     @property
     def has_finals(self) -> bool:
-        """Whether there are finals. One config on one seed needs none."""
-        return self.num_top > 1 or self.num_seeds > 1
+        """Whether there are finals. With one config there is nothing to choose."""
+        return self.num_top > 1
 
     @property
     def num_finals(self) -> int:
