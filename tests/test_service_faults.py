@@ -167,6 +167,30 @@ def test_a_run_that_is_killed_is_resumed_and_in_the_end_marked(service: Killable
 
 @pytest.mark.faults
 @pytest.mark.timeout(1800)
+def test_a_waiting_run_gets_what_a_long_one_gives_back(service: Killable, tmp_path: Path) -> None:
+    client = service.client
+    client.submit(run_name="long", **{**TINY_RUN, "num_trials": 40, "cores": 2})
+    client.submit(run_name="next", **TINY_RUN)
+    wait_until(lambda: client.run("long")["num_started"] >= 2)
+    assert client.run("next")["state"] == "waiting"
+    client.control("long", num_slots=1)
+    wait_until(lambda: client.run("next")["state"] == "running")
+    held = [client.run(name)["devices"]["cores"] for name in ("long", "next")]
+    assert sorted(core for cores in held for core in cores) == sorted(os.sched_getaffinity(0))[:2]
+    process = service.process_of("long")
+    assert process is not None
+    assert process.cpu_affinity() == held[0]
+    with pytest.raises(UserError, match="devices for 1 side by side"):
+        client.control("long", num_slots=2)
+    wait_until(lambda: set(service.states().values()) == {"finished"})
+    assert client.run("long")["num_deaths"] == 0
+    trials = load_run(tmp_path / "results" / "long").trials
+    assert list(trials["status"].value_counts().index.sort_values()) == ["completed", "stopped"]
+    assert len(trials) == 40
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(1800)
 def test_a_run_that_cannot_be_fails_at_once_with_its_line(service: Killable) -> None:
     service.client.submit(run_name="many", dataset="digits", search_examples=10_000, cores=1)
     wait_until(lambda: service.states()["many"] == "failed")

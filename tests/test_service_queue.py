@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from search.machine.slots import Slots
+from search.service.fewer_devices import fits, kept, needed
 from search.service.queue import HALF_LIFE_S, Devices, decayed, in_order, next_to_start
 from search.service.store import RunEntry
 
@@ -68,3 +70,34 @@ def test_a_run_that_died_waits_and_holds_nobody_up() -> None:
     assert found is not None
     assert found[0].name == "next"
     assert next_to_start(waiting, Devices((), (0,)), now=11.0) == (waiting[0], Devices((), (0,)))
+
+
+@pytest.mark.parametrize(
+    ("gpus", "cores", "per_gpu", "cpus_per_trial", "num_slots", "expected"),
+    [
+        (4, 8, 2, 1, 8, (4, 8)),
+        (4, 8, 2, 1, 5, (3, 6)),  # the fifth trial needs half of a GPU
+        (4, 8, 3, 1, 3, (1, 2)),  # three thirds are one
+        (2, 5, 1, 1, 1, (1, 3)),
+        (0, 8, 0, 2, 3, (0, 6)),
+        (1, 8, 0, 2, 1, (0, 2)),  # it asked for a GPU and trains without
+    ],
+)
+def test_fewer_trials_side_by_side_need_fewer_devices(
+    gpus: int, cores: int, per_gpu: int, cpus_per_trial: int, num_slots: int, expected: tuple[int, int]
+) -> None:
+    slots = Slots(
+        num_concurrent=8, cpus_per_trial=cpus_per_trial, gpus_per_trial=1 / per_gpu if per_gpu else 0.0, gpus=gpus
+    )
+    run = entry("a", gpus=gpus, cores=cores)
+    assert needed(run, slots, num_slots) == expected
+    left = entry("a", gpus=expected[0], cores=expected[1])
+    assert fits(left, slots, num_slots)
+    assert not fits(left, slots, num_slots + max(1, per_gpu)), "more would need another GPU or another core"
+
+
+def test_a_run_keeps_the_first_of_its_devices_and_gives_the_others_back() -> None:
+    held = {"gpus": ["2", "3"], "cores": [4, 5, 6, 7]}
+    assert kept(entry("a", gpus=2, cores=4, devices=held)) is None
+    assert kept(entry("a", gpus=1, cores=2, devices=held)) == Devices(("2",), (4, 5))
+    assert kept(entry("a", gpus=2, cores=3, devices=held)) == Devices(("2", "3"), (4, 5, 6))

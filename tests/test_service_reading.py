@@ -18,6 +18,7 @@ from search.analysis.results import Run
 from search.schedulers.expected_epochs import expected_epochs
 from search.service.access import Caller
 from search.service.reading import summarize
+from search.service.steering import steer
 from search.study.record import RungDecision, TrialStatus
 from search.study.study import EARLY_END_NOTE, RunStudy, open_study
 from search.study.wishes import Wish, add_wish, answer_wish
@@ -116,7 +117,7 @@ def test_a_run_that_was_paused_when_it_ended_goes_on_when_it_is_continued(tmp_pa
     with served(tmp_path) as (_, service):
         hold_all_cores(service)
         wait_until(lambda: service.supervisor.summaries.of)
-        service.runs.steer("run", Wish(action="continue"), Caller("ben", "admin"))
+        steer(service.runs, "run", Wish(action="continue"), Caller("ben", "admin"))
         assert service.runs.view("run").state == "waiting"
         assert [(one.wish.action, one.by) for one in service.runs.load("run").wishes] == [
             ("pause", "anna"),

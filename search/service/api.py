@@ -21,6 +21,7 @@ from search.service.bodies import Problems, RunPage, RunView, State
 from search.service.comparing import MAX_COMPARED, compared
 from search.service.context import Asked, Member
 from search.service.runs import ARTIFACTS, Refused
+from search.service.steering import steer
 from search.service.submission import RunRequest
 from search.study.wishes import Wish
 
@@ -89,7 +90,7 @@ def delete_run(name: str, service: Asked, caller: Member) -> None:
 @router.post("/runs/{name}/control", responses=_documented(404, 409))
 def control_run(name: str, wish: Wish, service: Asked, caller: Member) -> RunView:
     """Steers a run that goes on; `continue` or more trials start one that has ended again; `cancel` ends its wait."""
-    return service.runs.steer(name, wish, caller)
+    return steer(service.runs, name, wish, caller)
 
 
 @router.post("/runs/{name}/priority", responses=_documented(404))

@@ -21,6 +21,7 @@ from search.service.context import Asked, Member
 from search.service.forms import field_of, located_lines, request_of, shown_value, wish_of
 from search.service.rendering import back, rendered
 from search.service.runs import Refused
+from search.service.steering import steer
 from search.service.submission import ALLOWED
 from search.study.wishes import ACTIONS
 
@@ -72,14 +73,14 @@ async def control_form(request: Request, name: str, service: Asked, caller: Memb
     """The buttons of a run's page."""
     form = await _form(request)
 
-    def steer() -> str:
+    def answer() -> str:
         try:
-            service.runs.steer(name, wish_of(form), caller)
+            steer(service.runs, name, wish_of(form), caller)
         except (UserError, Refused) as error:
             return str(error)
         return ""
 
-    problem = await run_in_threadpool(steer)
+    problem = await run_in_threadpool(answer)
     return back(request, f"/runs/{quote(name)}" + (f"?error={quote(problem)}" if problem else ""))
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -16,13 +15,11 @@ from search.service import children
 from search.service.access import Caller
 from search.service.bodies import RunView
 from search.service.reading import of_now
-from search.service.store import RunEntry, RunState, Store
+from search.service.store import RunEntry, Store
 from search.service.submission import Folders, arguments, settings_of, space_problems
 from search.service.supervisor import Supervisor
 from search.settings import SearchSettings
-from search.setup.control import control
 from search.setup.preflight import new_run_problems
-from search.study.wishes import Wish
 
 NUM_LOG_LINES = 15
 ARTIFACTS = (
@@ -154,57 +151,6 @@ class Runs:
         state = str(entry.state)
         return RunView(**{**summary, **kept, "state": state, **of_now(summary, state, entry.started)})
 
-    def steer(self, name: str, wish: Wish, caller: Caller) -> RunView:
-        """Passes a wish on to a run that goes on, starts one again that has ended, or takes one from the queue."""
-        entry = self.store.run(name)
-        view = self.view(name)
-        self._check_owner(view, caller)
-        if entry is not None and entry.state is RunState.WAITING:
-            self._steer_waiting(entry, wish)
-        elif self.supervisor.is_running(name):
-            self._steer_running(name, entry, wish, caller)
-        else:
-            self._start_again(name, entry, wish, caller)
-        self.supervisor.wake()
-        self.supervisor.summaries.changed(name)
-        return self.view(name)
-
-    def _steer_waiting(self, entry: RunEntry, wish: Wish) -> None:
-        if wish.action != "cancel":
-            raise Refused(409, "the run waits for its turn. It can only be cancelled.")
-        self.store.change(
-            entry.name, state=RunState.CANCELLED, ended=time.time(), last_line="cancelled while it waited"
-        )
-
-    def _steer_running(self, name: str, entry: RunEntry | None, wish: Wish, caller: Caller) -> None:
-        if (self.folders.run(name) / "run.toml").exists():
-            control(self.folders.run(name), wish, by=caller.name)
-        elif wish.action == "cancel" and entry is not None and entry.pid is not None:
-            children.interrupt(entry.pid)
-        else:
-            raise Refused(409, "the run is still reading its images. Try again in some seconds, or cancel it.")
-
-    def _start_again(self, name: str, entry: RunEntry | None, wish: Wish, caller: Caller) -> None:
-        if wish.action not in (None, "continue") or wish.num_slots is not None or wish.time_budget_s is not None:
-            raise Refused(409, "the run has ended. It can be continued, or given more trials.")
-        summary = self.supervisor.summaries.of.get(name, {})
-        if wish.num_trials is None and self.view(name).state == "finished":
-            raise Refused(409, "the run has finished. It can be given more trials.")
-        started = int(summary.get("num_started", 0))
-        if wish.num_trials is not None and wish.num_trials < started:
-            raise Refused(422, f"this run has {started} trials already. Give that many or more.", field="num_trials")
-        if entry is None:
-            settings = self.load(name).settings
-            cores = len(self.supervisor.devices.cores)
-            entry = RunEntry(
-                name=name, owner=caller.name, request={}, arguments=(), num_gpus=settings.gpus, cores=cores
-            )  # fmt: skip
-            self.store.add(entry)
-        if summary.get("test_result") is None and (summary.get("steering") or "").startswith("paused"):
-            control(self.folders.run(name), Wish(action="continue"), by=caller.name)
-        changes = {"num_trials": wish.num_trials} if wish.num_trials is not None else {}
-        self.store.change(name, state=RunState.WAITING, num_deaths=0, not_before=0.0, last_line="", **changes)
-
     def prioritize(self, name: str, priority: int, caller: Caller) -> RunView:
         """Sets the priority of a run, for its next turn; only admins may."""
         if not caller.may("admin"):
@@ -217,7 +163,7 @@ class Runs:
 
     def delete(self, name: str, caller: Caller) -> None:
         """Removes a run that has ended, or waits, with all its files."""
-        self._check_owner(self.view(name), caller)
+        self.check_owner(self.view(name), caller)
         if self.supervisor.is_running(name):
             raise Refused(409, "the run goes on. Cancel it first.")
         self.supervisor.forget(name)
@@ -237,7 +183,8 @@ class Runs:
         folder = self.folders.run(name)
         return [one for one in ARTIFACTS if (folder / one).is_file() and not (folder / one).is_symlink()]
 
-    def _check_owner(self, view: RunView, caller: Caller) -> None:
+    def check_owner(self, view: RunView, caller: Caller) -> None:
+        """Refused unless a caller may steer and remove the run."""
         if not caller.may_steer(view.owner):
             owner = view.owner or "somebody who did not use the service"
             raise Refused(403, f"the run is {owner}'s. Only the owner or an admin may do this.")

@@ -7,11 +7,13 @@ import shutil
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from search.errors import UserError
 from search.service import children
 from search.service.cluster import Cluster
+from search.service.fewer_devices import as_held, kept
 from search.service.queue import Devices, decayed, in_order, next_to_start
 from search.service.store import RunEntry, RunState, Store
 from search.service.submission import Folders
@@ -124,6 +126,21 @@ class Supervisor(threading.Thread):
             return True
         return is_locked(self.folders.run(name))
 
+    def give_back(self, entry: RunEntry, num_gpus: int, cores: int) -> None:
+        """Leaves a running run so many of its GPUs and CPU cores.
+
+        A cluster takes the rest from its trials by itself. On this machine a process cannot change its GPUs: the run's
+        ends, and the next goes on at once, from its checkpoints, with what the run keeps.
+        """
+        self.store.change(entry.name, num_gpus=num_gpus, cores=cores)
+        devices = kept(replace(entry, num_gpus=num_gpus, cores=cores))
+        if devices is None or entry.pid is None:
+            return
+        if self.cluster is None:
+            children.interrupt(entry.pid)
+        else:
+            self.store.change(entry.name, devices=as_held(devices))
+
     def forget(self, name: str) -> None:
         """Removes a run that has ended, or waits, with all its files."""
         shutil.rmtree(self.folders.run(name), ignore_errors=True)
@@ -151,10 +168,11 @@ class Supervisor(threading.Thread):
             words += [] if entry.num_trials is None else [f"--trials={entry.num_trials}"]
         if self.cluster is not None:
             words += self.cluster.words(entry, is_new=is_new)
-        held = {"gpus": devices.gpus, "cores": devices.cores}
         self.folders.exit_code(entry.name).unlink(missing_ok=True)
         # Written first: a service that dies between the two finds the process, or starts it again.
-        self.store.change(entry.name, state=RunState.RUNNING, devices=held, pid=None, started=time.time(), ended=None)
+        self.store.change(
+            entry.name, state=RunState.RUNNING, devices=as_held(devices), pid=None, started=time.time(), ended=None
+        )
         pid, start = children.start(
             words,
             devices if self.cluster is None else None,
@@ -168,6 +186,9 @@ class Supervisor(threading.Thread):
     def _settle(self, entry: RunEntry) -> None:
         """A run's process has ended."""
         code = children.exit_code(self.folders.exit_code(entry.name))
+        if code == _INTERRUPTED and (devices := kept(entry)) is not None:
+            self._start(entry, devices)
+            return
         line = children.last_line(self.folders.log(entry.name))
         values: dict[str, Any] = {"devices": {}, "pid": None, "ended": time.time(), "last_line": line}
         if code == 0:

@@ -1,0 +1,81 @@
+"""Passes wishes on to a run that goes on, starts one again that has ended, or takes one from the queue."""
+
+from __future__ import annotations
+
+import time
+
+from search.service import children
+from search.service.access import Caller
+from search.service.bodies import RunView
+from search.service.fewer_devices import fits, needed
+from search.service.runs import Refused, Runs
+from search.service.store import RunEntry, RunState
+from search.setup.control import control
+from search.study.wishes import Wish
+
+
+def steer(runs: Runs, name: str, wish: Wish, caller: Caller) -> RunView:
+    """Does what a caller asks of a run, or lets it do so. Refused or UserError if it cannot be done."""
+    entry, view = runs.store.run(name), runs.view(name)
+    runs.check_owner(view, caller)
+    if entry is not None and entry.state is RunState.WAITING:
+        _steer_waiting(runs, entry, wish)
+    elif runs.supervisor.is_running(name):
+        _steer_running(runs, name, entry, wish, caller)
+    else:
+        _start_again(runs, name, entry, wish, caller)
+    runs.supervisor.wake()
+    runs.supervisor.summaries.changed(name)
+    return runs.view(name)
+
+
+def _steer_waiting(runs: Runs, entry: RunEntry, wish: Wish) -> None:
+    if wish.action != "cancel":
+        raise Refused(409, "the run waits for its turn. It can only be cancelled.")
+    runs.store.change(entry.name, state=RunState.CANCELLED, ended=time.time(), last_line="cancelled while it waited")
+
+
+def _steer_running(runs: Runs, name: str, entry: RunEntry | None, wish: Wish, caller: Caller) -> None:
+    if (runs.folders.run(name) / "run.toml").exists():
+        enough = None if entry is None else _enough_devices(runs, entry, wish)
+        control(runs.folders.run(name), wish, by=caller.name)
+        if entry is not None and enough is not None:
+            runs.supervisor.give_back(entry, *enough)
+    elif wish.action == "cancel" and entry is not None and entry.pid is not None:
+        children.interrupt(entry.pid)
+    else:
+        raise Refused(409, "the run is still reading its images. Try again in some seconds, or cancel it.")
+
+
+def _enough_devices(runs: Runs, entry: RunEntry, wish: Wish) -> tuple[int, int] | None:
+    """The GPUs and CPU cores that a run needs from now on; None if the wish does not change them."""
+    if wish.action == "cancel":
+        # Its process may be about to end only to go on with fewer devices. Now it shall not go on.
+        return len(entry.devices.get("gpus", ())), len(entry.devices.get("cores", ()))
+    slots = runs.load(entry.name).document.slots
+    if wish.num_slots is None or wish.num_slots > slots.num_concurrent:  # the run itself refuses that
+        return None
+    if not fits(entry, slots, wish.num_slots):
+        room = max((count for count in range(1, wish.num_slots) if fits(entry, slots, count)), default=1)
+        raise Refused(409, f"the run has devices for {room} side by side. Give that many or fewer.", field="num_slots")
+    return needed(entry, slots, wish.num_slots)
+
+
+def _start_again(runs: Runs, name: str, entry: RunEntry | None, wish: Wish, caller: Caller) -> None:
+    if wish.action not in (None, "continue") or wish.num_slots is not None or wish.time_budget_s is not None:
+        raise Refused(409, "the run has ended. It can be continued, or given more trials.")
+    summary = runs.supervisor.summaries.of.get(name, {})
+    if wish.num_trials is None and runs.view(name).state == "finished":
+        raise Refused(409, "the run has finished. It can be given more trials.")
+    started = int(summary.get("num_started", 0))
+    if wish.num_trials is not None and wish.num_trials < started:
+        raise Refused(422, f"this run has {started} trials already. Give that many or more.", field="num_trials")
+    if entry is None:
+        settings = runs.load(name).settings
+        cores = len(runs.supervisor.devices.cores)
+        entry = RunEntry(name=name, owner=caller.name, request={}, arguments=(), num_gpus=settings.gpus, cores=cores)
+        runs.store.add(entry)
+    if summary.get("test_result") is None and (summary.get("steering") or "").startswith("paused"):
+        control(runs.folders.run(name), Wish(action="continue"), by=caller.name)
+    changes = {"num_trials": wish.num_trials} if wish.num_trials is not None else {}
+    runs.store.change(name, state=RunState.WAITING, num_deaths=0, not_before=0.0, last_line="", **changes)
