@@ -31,6 +31,7 @@ from search.report.pictures.style import Picture, Plot
 from search.report.rendering import render
 from search.study.record import NewTrial, RungDecision, TrialStatus
 from search.study.study import RunStudy
+from search.study.wishes import Wish, add_wish, answer_wish
 
 
 def all_failed(study: RunStudy) -> None:
@@ -199,6 +200,25 @@ def test_trials_at_chance_level_are_named_instead_of_drawn(tmp_path: Path) -> No
     assert "better than 36.38 %, which guesses reach once in about 700 tries on 145 validation images" in page
     assert not {"importances", "parallel", "slice-0"} & set(figures_of(page))
     assert {"curves", "params"} <= set(figures_of(page))
+
+
+def test_what_people_asked_for_is_on_the_page_with_its_answer(tmp_path: Path) -> None:
+    def fill(study: RunStudy) -> None:
+        one_trial(study)
+        for wish, by in ((Wish(num_trials=9), "ada"), (Wish(action="stop"), "<ben>"), (Wish(action="pause"), "cleo")):
+            add_wish(study, wish, by=by)
+        answer_wish(study, 1)
+        answer_wish(study, 2, is_done=False, text="the search is over")
+
+    page = write_page(make_run(tmp_path / "run", fill))
+    check_page(page)
+    section = page[page.index("Asked for during the run") :]
+    cells = re.findall(r"<td>(.*?)</td>", section[: section.index("</table>")])
+    assert [cells[first + 1 : first + 4] for first in (0, 4, 8)] == [
+        ["ada", "9 trials", "done"],
+        ["&lt;ben&gt;", "stop", "not done: the search is over"],
+        ["cleo", "pause", "none yet"],
+    ]
 
 
 def test_no_name_becomes_markup(tmp_path: Path) -> None:
