@@ -43,9 +43,9 @@ def _inspect(options: argparse.Namespace) -> int:
 
 def _predict(options: argparse.Namespace) -> int:
     from search.analysis.inference import answers_frame, write_answers
-    from search.analysis.results import load_run
+    from search.analysis.results import Run
 
-    run = load_run(options.run_dir, options.network)
+    run = Run.load(options.run_dir, options.network)
     answers, unreadable = run.predict_readable(options.images)
     table = answers_frame(answers, run.class_names)
     if options.csv is None:
@@ -62,9 +62,9 @@ def _predict(options: argparse.Namespace) -> int:
 def _export(options: argparse.Namespace) -> int:
     from search.analysis.export import export_network
     from search.analysis.model_card import write_card
-    from search.analysis.results import load_run
+    from search.analysis.results import Run
 
-    run = load_run(options.run_dir, options.network)
+    run = Run.load(options.run_dir, options.network)
     export = export_network(run, options.format, path=options.out, images=options.images)
     print(
         f"{export.path} agrees with the original on {export.num_images} real images: "
@@ -81,10 +81,10 @@ def _compare(options: argparse.Namespace) -> int:
     from rich.console import Console
 
     from search.analysis.compare import compare_runs, comparison_lines
-    from search.analysis.results import load_run
+    from search.analysis.results import Run
     from search.report.comparison_page import write_comparison
 
-    comparison = compare_runs(load_run(options.run_a), load_run(options.run_b))
+    comparison = compare_runs(Run.load(options.run_a), Run.load(options.run_b))
     console = Console(highlight=False, soft_wrap=True)
     for line in comparison_lines(comparison):
         console.print(line)

@@ -15,7 +15,7 @@ import psutil
 import uvicorn
 from fabricated_run import add_finals, add_retrains, add_trials, finalist_numbers, make_run
 
-from search.analysis.results import Run, load_run
+from search.analysis.results import Run
 from search.notify import Messenger
 from search.paths import sqlite_url
 from search.report.page import write_report
@@ -93,7 +93,7 @@ def finished_run(folder: Path, *, num_trials: int = 6, **settings: Any) -> Run:
         to_storage=sqlite_url(folder / "study.db"),
         to_study_name=folder.name,
     )
-    kept = load_run(folder)
+    kept = Run.load(folder)
     write_report(kept)
     return kept
 

@@ -18,7 +18,7 @@ from model.metrics import METRICS
 from model.survey import ImageSurvey
 from search.analysis.compare import Comparison, compare_runs, comparison_lines
 from search.analysis.compared_sections import Section
-from search.analysis.results import Run, load_run
+from search.analysis.results import Run
 from search.errors import UserError
 from search.report.comparison_page import comparison_page, write_comparison
 from search.report.pictures import compared_curves
@@ -215,7 +215,7 @@ def test_the_command_writes_both(tmp_path: Path, capsys: pytest.CaptureFixture[s
     for name in ("a", "b"):
         make_run(tmp_path / name, lambda study: None)
         RunStudy.in_database(f"sqlite:///{tmp_path / name / 'study.db'}", name)
-        load_run(tmp_path / name)
+        Run.load(tmp_path / name)
     page = tmp_path / "both.html"
     assert tune_main.main(["compare", str(tmp_path / "a"), str(tmp_path / "b"), "--page", str(page)]) == 0
     assert f"wrote {page}" in capsys.readouterr().out

@@ -18,7 +18,7 @@ from model.network_config import BlockConfig, NetworkConfig
 from model.recipe import Recipe
 from search.analysis import export
 from search.analysis.export import export_network
-from search.analysis.results import Run, load_run
+from search.analysis.results import Run
 from search.errors import UserError
 
 PIXELS = some_digits(40).examples.images
@@ -47,7 +47,7 @@ def retrained(tmp_path_factory: pytest.TempPathFactory) -> Run:
 @pytest.fixture
 def run(retrained: Run, tmp_path: Path) -> Run:
     shutil.copytree(retrained.run_dir, tmp_path / "run")
-    return load_run(tmp_path / "run")
+    return Run.load(tmp_path / "run")
 
 
 def test_torch_export_answers_as_the_original(run: Run) -> None:

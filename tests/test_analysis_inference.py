@@ -19,7 +19,7 @@ from model.data import DataError, channel_statistics
 from model.decoding import resize_images
 from model.test_data import load_test_data
 from search.analysis import inference
-from search.analysis.results import Run, load_run
+from search.analysis.results import Run
 from search.errors import UserError
 from search.retrain.predictions import predictions_path, read_predictions
 from search.retrain.weights import read_weights
@@ -38,7 +38,7 @@ def run(retrained: Run, tmp_path: Path) -> Run:
     folder.mkdir()
     for name in ("run.toml", "best_config.toml", "model.safetensors"):
         shutil.copy(retrained.run_dir / name, folder)
-    return load_run(folder)
+    return Run.load(folder)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from fabricated_run import add_trials, make_run, reread
 from run_documents import make_document
 
 from model.config import SEED_CONFIG
-from search.analysis.results import Run, load_run
+from search.analysis.results import Run
 from search.errors import UserError
 from search.study.record import NewTrial
 from search.study.study import RunStudy
@@ -42,16 +42,16 @@ def test_the_record_in_the_folder_is_found_after_a_move(tmp_path: Path) -> None:
     make_run(tmp_path / "run", lambda study: None)
     add_trials(RunStudy.in_database(f"sqlite:///{tmp_path / 'run' / 'study.db'}", "run"), 1)
     (tmp_path / "run").rename(tmp_path / "moved")
-    assert [record.number for record in load_run(tmp_path / "moved").records] == [0]
+    assert [record.number for record in Run.load(tmp_path / "moved").records] == [0]
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "missing"):
         with pytest.raises(UserError, match=r"holds no run: it has no readable run.toml. Give a folder under results/"):
-            load_run(path)
+            Run.load(path)
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="file holds no run"):
-        load_run(tmp_path / "file")
+        Run.load(tmp_path / "file")
     (tmp_path / "run.toml").write_text("settings = [")
     with pytest.raises(UserError, match=r"run.toml is damaged \(.*\). Restore it from a copy"):
-        load_run(tmp_path)
+        Run.load(tmp_path)

@@ -11,7 +11,7 @@ from fabricated_run import SPACE, add_retrains, add_trial, record_epoch, reread
 from run_documents import make_document
 
 import tune_main
-from search.analysis.results import load_run
+from search.analysis.results import Run
 from search.analysis.run_list import list_lines, list_runs
 from search.setup.run_lock import run_lock
 from search.study.record import TrialStatus
@@ -41,7 +41,7 @@ def test_each_run_has_its_state_scores_and_age(tmp_path: Path) -> None:
     add_run(tmp_path, "young", num_trials=1, created="2026-11-26T09:05:18+00:00")
     (tmp_path / "no run").mkdir()
     (tmp_path / "a file").write_text("")
-    done = load_run(tmp_path / "old")
+    done = Run.load(tmp_path / "old")
     add_retrains(done, accuracies={"winner": 0.9})
     winner = reread(done).result.winner
     assert winner is not None

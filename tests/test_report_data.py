@@ -20,7 +20,7 @@ from fabricated_run import (
     reread,
 )
 
-from search.analysis.results import load_run
+from search.analysis.results import Run
 from search.report.data import report_data
 from search.report.winner import position_in
 from search.study.record import TrialStatus
@@ -126,7 +126,7 @@ def test_a_running_search_shows_its_trials_as_running(tmp_path: Path) -> None:
 def test_a_record_in_a_database_gives_the_same_report(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", lambda study: add_trials(study, 1))
     add_trials(RunStudy.in_database(f"sqlite:///{tmp_path / 'run' / 'study.db'}", "run"), 1)
-    kept, expected = report_data(load_run(tmp_path / "run")), report_data(run)
+    kept, expected = report_data(Run.load(tmp_path / "run")), report_data(run)
     assert [trial.scores for trial in kept.trials] == [trial.scores for trial in expected.trials]
     assert (kept.cost, kept.rungs, kept.equal_epoch.scores) == (
         expected.cost,

@@ -14,7 +14,7 @@ from run_documents import make_document
 
 import search
 from search import Wish, control
-from search.analysis.results import load_run
+from search.analysis.results import Run
 from search.errors import UserError
 from search.setup.document import read_document
 from search.setup.run_folder import read_settings
@@ -48,7 +48,7 @@ def test_a_wish_to_a_running_run_is_in_its_record(run_dir: Path) -> None:
     with run_lock(run_dir):
         asked = control(str(run_dir), Wish(action="pause", num_slots=2), by="anna\n\x1b[31m of the lab " + 80 * "x")
         control(run_dir, Wish(action="cancel"))
-    first, second = load_run(run_dir).wishes
+    first, second = Run.load(run_dir).wishes
     assert first == asked
     assert (first.number, first.wish.action, first.wish.num_slots) == (1, "pause", 2)
     assert first.by.startswith("anna [31m of the lab xxx")
@@ -72,7 +72,7 @@ def test_wishes_asked_at_once_are_all_kept(run_dir: Path, monkeypatch: pytest.Mo
     with ThreadPoolExecutor(3) as pool:
         asked = list(pool.map(lambda num_trials: control(run_dir, Wish(num_trials=num_trials)), range(4, 7)))
     assert (sorted(one.number for one in asked), most) == ([1, 2, 3], [1])
-    assert sorted(one.wish.num_trials or 0 for one in load_run(run_dir).wishes) == [4, 5, 6]
+    assert sorted(one.wish.num_trials or 0 for one in Run.load(run_dir).wishes) == [4, 5, 6]
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_what_cannot_be_done_is_refused(run_dir: Path, wish: Wish, message: str)
     with pytest.raises(UserError, match=message) as caught:
         control(run_dir, wish)
     assert "\n" not in str(caught.value)
-    assert load_run(run_dir).wishes == []
+    assert Run.load(run_dir).wishes == []
 
 
 def test_a_run_that_was_cut_off_gets_the_rest_when_it_is_resumed(run_dir: Path) -> None:
@@ -99,7 +99,7 @@ def test_a_run_that_was_cut_off_gets_the_rest_when_it_is_resumed(run_dir: Path) 
 @pytest.mark.parametrize("ends_early", [False, True])
 def test_a_run_that_has_ended_is_not_steered(run_dir: Path, ends_early: bool) -> None:
     study = record_of(run_dir)
-    winner = load_run(run_dir).finals.winner
+    winner = Run.load(run_dir).finals.winner
     assert winner is not None
     record = finalist_record(winner.record.number, 0, 0.9)
     study.record_retrain(record.__class__(**{**record.to_note(), "config_name": "winner", "test_accuracy": 0.8}))

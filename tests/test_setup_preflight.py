@@ -16,7 +16,7 @@ import pytest
 from run_documents import make_document
 
 import tune_main
-from search.analysis.results import load_run
+from search.analysis.results import Run
 from search.errors import UserError
 from search.machine import temporary_folder
 from search.settings import SearchSettings
@@ -174,7 +174,7 @@ def test_a_record_is_found_in_a_folder_of_any_name(run_dir: Path, name: str) -> 
     run_dir.rename(moved)
     assert resume_problems(moved) == []
     assert not (run_dir.parent / name.partition("#")[0]).is_file()
-    assert load_run(moved).study.notes()["winner"] == 3
+    assert Run.load(moved).study.notes()["winner"] == 3
 
 
 def test_a_lost_sqlite_storage_is_named_and_not_created_anew(run_dir: Path, tmp_path: Path) -> None:
@@ -183,11 +183,11 @@ def test_a_lost_sqlite_storage_is_named_and_not_created_anew(run_dir: Path, tmp_
     (problem,) = resume_problems(run_dir)
     assert problem == f"--storage {storage}: {tmp_path / 'shared.db'} is missing. Restore it from a copy."
     with pytest.raises(UserError, match="is missing"):
-        _ = load_run(run_dir).study
+        _ = Run.load(run_dir).study
     assert not (tmp_path / "shared.db").exists()
     RunStudy.in_database(storage, "another")
     with pytest.raises(UserError, match="the database holds no run named r"):
-        _ = load_run(run_dir).study
+        _ = Run.load(run_dir).study
 
 
 def test_a_missing_driver_is_named_by_its_package(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -38,15 +38,6 @@ from search.study.study import EARLY_END_NOTE, RunStudy, open_study
 from search.study.wishes import AskedWish, wishes_of
 
 
-def load_run(run_dir: str | Path, network: str | NetworkSource | None = None) -> Run:
-    """The run in a folder, finished or not. UserError if the folder holds none.
-
-    `network`: of a run with an own network, FILE.py:NAME or MODULE:NAME once more; only its predictions need it.
-    """
-    folder = Path(run_dir).expanduser()
-    return Run(folder, read_document(folder), network=network)
-
-
 class Run:
     """A run's folder and its record, read once: a `Run` does not follow a run that goes on."""
 
@@ -57,11 +48,20 @@ class Run:
         study: RunStudy | None = None,
         network: str | NetworkSource | None = None,
     ) -> None:
-        """`study` None opens the record when it is first needed. `network` as for `load_run`."""
+        """`study` None opens the record when it is first needed. `network` as for `load`."""
         self.run_dir = run_dir
         self.document = document
         self._study = study
         self._network = network
+
+    @classmethod
+    def load(cls, run_dir: str | Path, network: str | NetworkSource | None = None) -> Self:
+        """The run in a folder, finished or not. UserError if the folder holds none.
+
+        `network`: of a run with an own network, FILE.py:NAME or MODULE:NAME once more; only its predictions need it.
+        """
+        folder = Path(run_dir).expanduser()
+        return cls(folder, read_document(folder), network=network)
 
     @property
     def settings(self) -> SearchSettings:

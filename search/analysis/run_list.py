@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from search.analysis.results import Run, load_run
+from search.analysis.results import Run
 from search.errors import OtherFormatError, UserError
 from search.setup.run_lock import is_locked
 from search.study.record import TrialStatus
@@ -63,7 +63,7 @@ def list_lines(runs: Sequence[ListedRun], *, now: datetime) -> Iterator[str]:
 def _listed(folder: Path) -> ListedRun:
     is_running = is_locked(folder)
     try:
-        run = load_run(folder)
+        run = Run.load(folder)
         winner, test = run.finals.winner, run.result.winner
         return ListedRun(
             name=folder.name,

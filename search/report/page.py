@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from model.network_source import NetworkSource
-from search.analysis.results import Run, load_run
+from search.analysis.results import Run
 from search.analysis.wording import finals_headings, finals_rows, finals_sentences, interval_sentence
 from search.files import write_atomically
 from search.report.data import ReportData, report_data
@@ -72,7 +72,7 @@ class LivePage:
     def _write(self, *, is_running: bool) -> None:
         start = time.monotonic()
         try:
-            write_report(load_run(self._run_dir, self._network), is_running=is_running)
+            write_report(Run.load(self._run_dir, self._network), is_running=is_running)
         except Exception as error:  # hours of training are worth more than any page
             self._warn(f"report.html could not be written: {type(error).__name__}: {error}")
         end = time.monotonic()

@@ -6,10 +6,8 @@ import re
 from collections.abc import Callable
 from functools import cached_property
 from importlib import resources
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from model.network_source import NetworkSource
 from search.analysis.results import Run
 from search.errors import UserError
 from search.report.data import ReportData, report_data
@@ -27,19 +25,9 @@ from search.report.pictures import (
     timeline,
 )
 from search.report.pictures.style import Picture, Plot
-from search.setup.document import read_document
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
-
-
-def load_run(run_dir: str | Path, network: str | NetworkSource | None = None) -> PlottedRun:
-    """The run in a folder, finished or not. UserError if the folder holds none.
-
-    `network`: of a run with an own network, FILE.py:NAME or MODULE:NAME once more; only its predictions need it.
-    """
-    folder = Path(run_dir).expanduser()
-    return PlottedRun(folder, read_document(folder), network=network)
 
 
 class PlottedRun(Run):
@@ -49,6 +37,9 @@ class PlottedRun(Run):
     def plot(self) -> Plots:
         """The pictures of the run's page."""
         return Plots(self)
+
+
+load_run = PlottedRun.load
 
 
 class Plots:

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from search.analysis.results import Run, load_run
+from search.analysis.results import Run
 from search.files import write_atomically
 from search.run_options import RUN_NAME_PATTERN
 from search.service import children
@@ -172,7 +172,7 @@ class Runs:
         """The run in its folder. Refused if there is none."""
         if not RUN_NAME_PATTERN.fullmatch(name) or not (self.folders.run(name) / "run.toml").is_file():
             raise Refused(404, "there is no such run, or it has not begun yet.")
-        return load_run(self.folders.run(name))
+        return Run.load(self.folders.run(name))
 
     def log(self, name: str) -> list[str]:
         """The last lines that a run's process printed."""

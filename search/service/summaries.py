@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from search.analysis.results import load_run
+from search.analysis.results import Run
 from search.service.reading import signature, summarize, unreadable
 from search.service.store import Store
 from search.service.submission import Folders
@@ -82,7 +82,7 @@ class Summaries:
         if now in ("", self._signatures.get(name)):
             return
         try:
-            summary: Mapping[str, Any] = summarize(load_run(run_dir))
+            summary: Mapping[str, Any] = summarize(Run.load(run_dir))
         except Exception as error:  # whatever is in the folder, the others must be shown
             if is_live:  # it is being written
                 return
