@@ -21,11 +21,11 @@ from search.paths import sqlite_url
 from search.report.page import write_report
 from search.service.app import make_app
 from search.service.context import Service, opened_service
+from search.service.notifier import Notifier
 from search.service.queue import Devices
 from search.service.serve import Server
 from search.service.store import RunEntry, RunState
 from search.service.submission import Folders
-from search.service.word import Word
 
 
 @contextlib.contextmanager
@@ -43,8 +43,8 @@ def served(
     for path in (folders.results, folders.datasets):
         assert path is not None
         path.mkdir(exist_ok=True)
-    word = Word(Messenger(notify, print), f"https://lab.example{root_path}")
-    limits: dict[str, Any] = {"needs_tokens": needs_tokens, "max_upload_bytes": max_upload_bytes, "word": word}
+    notifier = Notifier(Messenger(notify, print), f"https://lab.example{root_path}")
+    limits: dict[str, Any] = {"needs_tokens": needs_tokens, "max_upload_bytes": max_upload_bytes, "notifier": notifier}
     with (
         opened_service(folders, Devices(gpus, (0, 1)), patience_s=(0.1,), **limits) as service,
         socket.create_server(("127.0.0.1", 0)) as listening,

@@ -17,12 +17,12 @@ from search.service.cluster import Cluster
 from search.service.data_sets import DataSets
 from search.service.events import Events
 from search.service.figures import Figures
+from search.service.notifier import Notifier
 from search.service.queue import Devices
 from search.service.runs import Refused, Runs
 from search.service.store import Store
 from search.service.submission import Folders
 from search.service.supervisor import PATIENCE_S, Supervisor
-from search.service.word import Word
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def opened_service(
     *,
     needs_tokens: bool,
     max_upload_bytes: int,
-    word: Word,
+    notifier: Notifier,
     patience_s: tuple[float, ...] = PATIENCE_S,
 ) -> Iterator[Service]:
     """The service at work until the end of the block; runs go on after it. UserError if another one has the folder."""
@@ -55,7 +55,9 @@ def opened_service(
             raise UserError(f"another service works on {folders.results}. Use that one, or stop it.") from None
         with lock:
             events = Events()
-            supervisor = Supervisor(store, folders, place, on_change=events.notify, word=word, patience_s=patience_s)
+            supervisor = Supervisor(
+                store, folders, place, on_change=events.notify, notifier=notifier, patience_s=patience_s
+            )
             access = Access(store, needs_tokens=needs_tokens)
             data_sets = DataSets(folders.datasets, store, max_bytes=max_upload_bytes)
             supervisor.start()
@@ -64,7 +66,7 @@ def opened_service(
                 yield Service(runs, data_sets, access, supervisor, events, Figures(runs))
             finally:
                 supervisor.stop()
-                word.messenger.close()
+                notifier.messenger.close()
 
 
 @contextlib.contextmanager

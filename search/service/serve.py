@@ -19,9 +19,9 @@ from search.service.app import make_app
 from search.service.cluster import Cluster
 from search.service.context import opened_service, store_of
 from search.service.events import Events
+from search.service.notifier import Notifier
 from search.service.queue import Devices
 from search.service.submission import Folders
-from search.service.word import Word
 from search.setup.extras import notify_problem
 
 MAX_CONNECTIONS = 2000
@@ -64,7 +64,7 @@ def serve(options: argparse.Namespace, say: Callable[[str], None]) -> int:
             _devices() if options.cluster is None else Cluster(options.cluster),
             needs_tokens=needs_tokens,
             max_upload_bytes=int(options.max_upload_gb * 1e9),
-            word=Word(Messenger(_notify_url(options.notify), say), address),
+            notifier=Notifier(Messenger(_notify_url(options.notify), say), address),
         ) as service,
         _listening(options.host, options.port) as listening,
     ):

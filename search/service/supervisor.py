@@ -14,11 +14,11 @@ from search.errors import UserError
 from search.service import children
 from search.service.cluster import Cluster
 from search.service.fewer_devices import as_held, kept
+from search.service.notifier import Notifier
 from search.service.queue import Devices, decayed, in_order, next_to_start
 from search.service.store import RunEntry, RunState, Store
 from search.service.submission import Folders
 from search.service.summaries import Summaries
-from search.service.word import Word
 from search.setup.run_lock import is_locked
 
 TICK_S = 1.0
@@ -39,12 +39,12 @@ class Supervisor(threading.Thread):
         place: Devices | Cluster,
         *,
         on_change: Callable[[], None],
-        word: Word,
+        notifier: Notifier,
         patience_s: tuple[float, ...] = PATIENCE_S,
     ) -> None:
         super().__init__(name="supervisor", daemon=True)
         """`place`: where runs train, the devices of this machine or a cluster."""
-        self.store, self.folders, self._word = store, folders, word
+        self.store, self.folders, self._notifier = store, folders, notifier
         self.cluster = place if isinstance(place, Cluster) else None
         self._own_devices = place if isinstance(place, Devices) else None
         self.summaries = Summaries(store, folders, on_change=on_change)
@@ -90,7 +90,7 @@ class Supervisor(threading.Thread):
             if not children.is_alive(entry.pid, entry.process_start, self.folders.run(entry.name)):
                 self._settle(entry)
                 if not self.store.active_runs():
-                    self._word.queue_empty(entry)
+                    self._notifier.queue_empty(entry)
         self._start_due()
         self.summaries.look(entry.name for entry in running)
 
@@ -178,7 +178,7 @@ class Supervisor(threading.Thread):
             devices if self.cluster is None else None,
             log=log,
             exit_file=self.folders.exit_code(entry.name),
-            environment=self._word.environment(entry),
+            environment=self._notifier.environment(entry),
         )
         self.store.change(entry.name, pid=pid, process_start=start)
         self.summaries.changed(entry.name)
@@ -205,7 +205,7 @@ class Supervisor(threading.Thread):
         self.summaries.refresh(entry.name, is_live=False)
         self.store.change(entry.name, **values)
         if values["state"] is RunState.FAILED:
-            self._word.failed(entry, line)
+            self._notifier.failed(entry, line)
         self.summaries.changed(entry.name)
 
     def _count_usage(self, running: list[RunEntry]) -> None:

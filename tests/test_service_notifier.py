@@ -1,4 +1,4 @@
-"""Word of what a run cannot tell itself, sent by the service; its runs name their owner and its page."""
+"""The service tells people what a run cannot tell itself; its runs name their owner and its page."""
 
 from __future__ import annotations
 

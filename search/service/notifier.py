@@ -1,4 +1,4 @@
-"""Word of what a run cannot tell itself: that it is given up, or that nothing is left to do."""
+"""Tells people what a run cannot tell itself: that it is given up, or that nothing is left to do."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from search.service.store import RunEntry
 
 
 @dataclass(frozen=True)
-class Word:
+class Notifier:
     """What the service sends, and what its runs need to name their owner and page."""
 
     messenger: Messenger
