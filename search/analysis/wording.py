@@ -92,7 +92,7 @@ def finals_sentences(finals: Finals, metric: Metric, search_examples: int | None
     if not finals.plan.has_finals:
         return (
             "The search's own score is optimistic, because it picked the winner. This run did not measure by how much: "
-            "that takes retraining on fresh seeds without the validation images (--retrain-top, --retrain-seeds). "
+            "that takes retraining on fresh seeds without the validation images (--retrain-top 2 or more). "
             "Unless asked for, a run does so only if all retrainings cost no more than the search."
         )
     plan = finals.plan
