@@ -55,7 +55,7 @@ class Augmentation:
         self.padding = recipe.crop_padding
         is_reflected = recipe.crop_border == "reflected" and recipe.crop_padding > 0
         self._reflected = [_reflected(size, recipe.crop_padding, device) for size in (height, width) if is_reflected]
-        self.cutout_size = min(recipe.cutout_size, height, width)
+        self.cutout_size = min(recipe.cutout_size, height // 2, width // 2)  # more would leave too little to see
         self.flip = recipe.flip
         self.angles = _angles(recipe.rotation_degrees, max_angles=_MAX_TABLE_ENTRIES // (height * width))
         views = _view_table(self.angles, height=height, width=width, padding=self.padding, flip=self.flip)

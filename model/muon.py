@@ -16,10 +16,16 @@ _MIN_SIDE = 32
 def muon_kernels(network: nn.Module) -> list[nn.Parameter]:
     """The learned kernels that Muon suits: of dense convolutions, but not the first or last layer, nor thin ones."""
     weights = [parameter for parameter in network.parameters() if parameter.ndim > 1]
+    grouped = {
+        module.weight for module in network.modules() if isinstance(module, nn.Conv2d) and module.groups > 1
+    }  # the filters of different groups have nothing in common
     return [
         weight
         for weight in weights[1:-1]
-        if weight.ndim == 4 and weight.requires_grad and min(len(weight), weight[0].numel()) >= _MIN_SIDE
+        if weight.ndim == 4
+        and weight.requires_grad
+        and weight not in grouped
+        and min(len(weight), weight[0].numel()) >= _MIN_SIDE
     ]
 
 
@@ -49,12 +55,13 @@ class MuonWithAdamW(torch.optim.AdamW):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """Update all parameters; the gradients of the kernels are used up."""
-        for kernel, matrix in zip(self._kernels, self._matrices, strict=True):
+        """Update all parameters that have a gradient; the kernels' are used up."""
+        trained = [pair for pair in zip(self._kernels, self._matrices, strict=True) if pair[0].grad is not None]
+        for kernel, matrix in trained:
             assert kernel.grad is not None
             matrix.grad, kernel.grad = _as_matrix(kernel, kernel.grad), None
         self._muon.step()  # type: ignore[no-untyped-call]
-        for matrix in self._matrices:
+        for _, matrix in trained:
             matrix.grad = None  # hidden from AdamW
             matrix.mul_(math.sqrt(len(matrix)) / torch.linalg.vector_norm(matrix))
         super().step()

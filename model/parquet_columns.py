@@ -132,16 +132,22 @@ def _beside(name: str | None, path: Path) -> bytes | Path | None:
 
 
 def _as_png(value: list[Any], path: Path) -> bytes:
-    """Nested lists of numbers 0..255, (H, W) or (H, W, C); flat lists of a square. DataError for others."""
-    pixels = np.asarray(value)
+    """Nested lists of whole numbers 0..255, (H, W) or (H, W, C); flat lists of a square. DataError for others."""
+    advice = "Store (H, W) or (H, W, 3) whole numbers of 0..255, or encoded images."
+    try:
+        pixels = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError):  # rows of different lengths, or no numbers
+        raise DataError(f"{shown(path)}: an array whose rows do not match is not an image. {advice}") from None
     if pixels.ndim == 1:
         side = round(len(pixels) ** 0.5)
         pixels = pixels.reshape(side, side) if side * side == len(pixels) else pixels
-    is_image = pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] in (3, 4))
-    if not is_image or not 0 <= pixels.min() <= pixels.max() <= 255:
+    is_image = pixels.size > 0 and (pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] in (3, 4)))
+    if not is_image:
+        raise DataError(f"{shown(path)}: an array of shape {pixels.shape} is not an image. {advice}")
+    if not (np.isin(pixels, np.arange(256)).all()):  # None is NaN here
         raise DataError(
-            f"{shown(path)}: an array of shape {pixels.shape} is not an image. Store (H, W) or (H, W, 3) numbers of "
-            "0..255, or encoded images."
+            f"{shown(path)}: an array of numbers {np.nanmin(pixels):g} to {np.nanmax(pixels):g} with fractions, gaps "
+            f"or numbers outside of 0..255 is not an image. {advice}"
         )
     buffer = io.BytesIO()
     Image.fromarray(pixels.astype(np.uint8)).save(buffer, "PNG")

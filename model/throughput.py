@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Iterable
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TextIO
 
 import torch
 
@@ -124,17 +124,19 @@ def memory_bytes(engine: Engine) -> float:
     return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _RSS_UNIT)
 
 
-def serve(requests: Iterable[str]) -> None:
-    """Answer each request on standard output."""
+def serve(requests: Iterable[str], answers: TextIO) -> None:
+    """Answer each request with a line."""
     for line in requests:
         try:
             request = json.loads(line)
             answer = choose(request) if "choose" in request else measure(request)
         except Exception as error:  # from torch, usually out of memory, or from a user's network
             answer = {"error": telling_line(error)}
-        sys.stdout.write(json.dumps(answer) + "\n")
-        sys.stdout.flush()
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
 
 
 if __name__ == "__main__":
-    serve(sys.stdin)
+    answers = sys.stdout
+    with contextlib.redirect_stdout(sys.stderr):  # what a user's network prints is no answer
+        serve(sys.stdin, answers)

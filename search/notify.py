@@ -136,17 +136,23 @@ class Notifier:
 
     def trial_ended(self, record: TrialRecord, num_val: int) -> None:
         """Tells of a full-length trial that is better than all before. `num_val`: validation images."""
+        if self.remember(record, num_val):
+            accuracy, interval = self._found
+            assert accuracy is not None
+            words = f"trial {record.number} is the best so far: validation accuracy {_accuracy(accuracy, *interval)}"
+            self.tell("new_best", words)
+
+    def remember(self, record: TrialRecord, num_val: int) -> bool:
+        """Takes a trial into account, as one of an earlier process; returns whether it is better than all before."""
         score, accuracy = record.last_score, record.last_accuracy
         if record.status is not TrialStatus.COMPLETED or score is None or accuracy is None:
-            return
-        if self._best is None or score > self._best:
-            from search.estimates import proportion_interval  # takes seconds, which bad options should not wait for
+            return False
+        if self._best is not None and score <= self._best:
+            return False
+        from search.estimates import proportion_interval  # takes seconds, which bad options should not wait for
 
-            self._best = score
-            low, high = proportion_interval(round(accuracy * num_val), num_val)
-            self._found = accuracy, (low, high)
-            words = f"trial {record.number} is the best so far: validation accuracy {_accuracy(accuracy, low, high)}"
-            self.tell("new_best", words)
+        self._best, self._found = score, (accuracy, proportion_interval(round(accuracy * num_val), num_val))
+        return True
 
     def close(self) -> None:
         """Waits until all has been sent."""

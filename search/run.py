@@ -188,6 +188,8 @@ def _run(
     live = LiveControl.of(preparation, study, display, page, stop)
     num_val = len(preparation.images.val_indices)
     with notifying(settings, display.warning) as notifier, _keep_results(settings.run_dir, page, display):
+        for record in study.trials():
+            notifier.remember(record, num_val)
         retrainings = train_all(preparation, study, Watchers(display, page, stop, live, notifier, num_val))
         evaluate_retrained(preparation, retrainings, study, display)
         live.close()

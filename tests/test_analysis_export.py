@@ -13,6 +13,7 @@ from PIL import Image
 from retrained_run import make_retrained_run, some_digits
 
 import tune_main
+from model.classifier import Classifier
 from model.config import TrainConfig
 from model.network_config import BlockConfig, NetworkConfig
 from model.recipe import Recipe
@@ -89,6 +90,17 @@ def test_another_answer_is_refused_and_leaves_no_file(run: Run, monkeypatch: pyt
     with pytest.raises(UserError, match=r"differs from the original by .* so nothing was written"):
         export_network(run, "torch-export")
     assert sorted(run.run_dir.iterdir()) == before
+
+
+def test_a_network_that_cannot_be_exported_is_one_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def branches(classifier: Classifier, images: torch.Tensor) -> torch.Tensor:
+        return images.float().mean((1, 2)) if images.sum() > 7 else classifier.network(images.float())
+
+    monkeypatch.setattr(Classifier, "forward", branches)
+    with pytest.raises(UserError, match=r"cannot be exported as torch-export: \w+: .* Try the other --format") as told:
+        export_network(run, "torch-export")
+    assert "\n" not in str(told.value)
+    assert not (run.run_dir / "model.pt2").exists()
 
 
 def test_the_check_takes_given_images_else_kept_ones_else_training_images(run: Run, tmp_path: Path) -> None:

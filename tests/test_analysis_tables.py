@@ -120,6 +120,16 @@ def test_columns_and_types_are_the_same_for_any_run(study: RunStudy, trials: pd.
         assert {name: str(frame[name].dtype) for name in frame.columns} == named(columns)
 
 
+def test_an_own_networks_key_takes_no_other_columns_name() -> None:
+    study = RunStudy.in_memory()
+    study.add_trial(NewTrial(config={"width": 8, "receptive_field": 5, "best_val_accuracy": 1}, seed=0))
+    frame = trials_frame(study.trials(), ACCURACY, ["width", "receptive_field", "best_val_accuracy"])
+    assert frame.columns.is_unique
+    assert list(frame.columns[-3:]) == ["width", "config_receptive_field", "config_best_val_accuracy"]
+    assert (frame["config_receptive_field"][0], frame["config_best_val_accuracy"][0]) == (5, 1)
+    assert frame["receptive_field"].isna().all()
+
+
 def test_a_completed_trial(trials: pd.DataFrame) -> None:
     completed = row(trials, "completed")
     expected = {"epochs_trained": 3, "last_val_accuracy": 0.5, "best_val_accuracy": 0.75, "best_epoch": 2}

@@ -1,12 +1,14 @@
 """How many trials run side by side: the rule on made-up speeds, the measurement on real processes."""
 
 import time
+from pathlib import Path
 
 import pytest
 
 from model.config import TrainConfig
 from model.engine import Engine
 from model.network_config import BlockConfig, NetworkConfig
+from model.network_source import completed, read_source
 from model.recipe import Recipe
 from search.errors import UserError
 from search.machine.packing import (
@@ -76,6 +78,31 @@ def test_trials_that_no_longer_fit_are_not_chosen() -> None:
     one, two = (Packing(num_trials=count, cpus_per_trial=1, images_per_s=200.0 - 100 * count) for count in (1, 2))
     best, _ = measure_packings([(1, 1), (2, 1)], lambda num_trials, _cpus, _seconds: one if num_trials == 1 else two)
     assert best.num_trials == 1
+
+
+def test_where_no_trial_can_train_one_at_a_time_is_left_with_the_reason() -> None:
+    def measure(num_trials: int, _cpus: int, _seconds: float) -> Packing:
+        return Packing(num_trials=num_trials, cpus_per_trial=1, images_per_s=0.0, error="CUDA out of memory")
+
+    best, tried = measure_packings([(1, 1), (2, 1), (4, 1)], measure)
+    assert (best.num_trials, best.error) == (1, "CUDA out of memory")
+    assert tried == [best]
+
+
+def test_what_a_network_prints_is_no_answer(tmp_path: Path) -> None:
+    text = (
+        "from torch import nn\n"
+        "print(7)\n"
+        "def build(config, *, num_classes, image_size):\n"
+        "    print('building', image_size)\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(3 * image_size**2, num_classes))\n"
+    )
+    (tmp_path / "prints.py").write_text(text)
+    source, modules = read_source(f"{tmp_path / 'prints.py'}:build")
+    source = completed(source, modules)
+    config = TrainConfig(network={}, recipe=Recipe(batch_size=8))
+    with throughput_processes(config, Engine(), image_size=8, network=source) as measure:
+        assert measure(1, 1, 0.1).images_per_s > 0
 
 
 def test_real_processes_train_side_by_side() -> None:

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from model.muon import MuonWithAdamW
+from model.muon import MuonWithAdamW, muon_kernels
 
 
 def small_network(memory_format: torch.memory_format) -> Any:
@@ -36,6 +36,25 @@ def test_a_kernel_moves_as_torchs_muon_moves_a_matrix(memory_format: torch.memor
             matrix.mul_(math.sqrt(5) / matrix.norm())
         # Muon computes in bf16, and sums of channels_last columns have another order.
         torch.testing.assert_close(kernel.detach().flatten(1), matrix.detach(), rtol=0, atol=2e-3)
+
+
+def test_a_kernel_that_a_step_left_out_stays_as_it_is() -> None:
+    network = small_network(torch.contiguous_format)
+    optimizer = optimised(network)
+    before = [parameter.detach().clone() for parameter in network.parameters()]
+    network[:2](torch.randn(6, 3, 8, 8)).square().mean().backward()
+    optimizer.step()
+    moved = [not torch.equal(old, new) for old, new in zip(before, network.parameters(), strict=True)]
+    assert moved == [True, True, True, True, False]
+
+
+def test_muon_takes_dense_kernels_that_are_not_thin() -> None:
+    network = nn.Sequential(
+        nn.Conv2d(3, 64, 3), nn.Conv2d(64, 48, 3), nn.Conv2d(48, 96, 3, groups=2), nn.Conv2d(96, 96, 7, groups=96),
+        nn.Conv2d(96, 16, 3), nn.Conv2d(16, 32, 2), nn.Linear(32, 64), nn.Conv2d(64, 64, 1),
+    )  # fmt: skip
+    kernels = muon_kernels(network)
+    assert [next(index for index, layer in enumerate(network) if layer.weight is one) for one in kernels] == [1, 5]
 
 
 def test_the_rest_moves_as_with_adamw_alone() -> None:

@@ -48,6 +48,25 @@ def test_an_array_that_is_no_image_is_refused_with_its_shape(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
+    ("pixels", "fact"),
+    [
+        ([], r"shape \(0,\)|shape \(0, 0\)"),
+        ([[1, 2], [3]], "rows do not match"),
+        ([[1, None], [3, 4]], "1 to 4 with fractions, gaps"),
+        ([[0.0, 0.25], [0.5, 1.0]], "0 to 1 with fractions"),
+        ([[0, 256], [3, 4]], "0 to 256 with"),
+    ],
+)
+def test_numbers_that_are_no_pixels_are_refused(tmp_path: Path, pixels: list[Any], fact: str) -> None:
+    for split in ("train", "test"):
+        pq.write_table(
+            pa.table({"image": pa.array([pixels] * 4), "label": [0, 0, 1, 1]}), tmp_path / f"{split}.parquet"
+        )
+    with pytest.raises(DataError, match=fact):
+        load_train(tmp_path)
+
+
+@pytest.mark.parametrize(
     ("labels", "names"),
     [
         (["dog", "cat", "dog", "cat"], ("cat", "dog")),

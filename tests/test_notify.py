@@ -96,6 +96,21 @@ def test_each_full_length_trial_that_is_better_is_told_with_its_interval(receive
     assert (low, high) == pytest.approx((0.40383, 0.59617), abs=1e-4)
 
 
+def test_a_resumed_run_knows_the_best_of_before(receiver: tuple[str, Received]) -> None:
+    study = RunStudy.in_memory()
+    for score in (0.9, 0.8, 0.95):
+        number = study.add_trial(NewTrial(config={}, seed=0))
+        study.record_epoch(number, epoch=9, score=score, metrics={"val_accuracy": score})
+        study.finish(number, TrialStatus.COMPLETED, value=score)
+    with contextlib.suppress(RunFailed), notifying(settings_for(receiver[0]), pytest.fail) as notifier:
+        notifier.remember(study.trial(0), 100)
+        notifier.trial_ended(study.trial(1), 100)
+        notifier.trial_ended(study.trial(2), 100)
+        raise RunFailed("the disk is full")
+    told = [json.loads(body) for _headers, body in receiver[1]]
+    assert [(one["event"], one["accuracy"]) for one in told] == [("new_best", 0.95), ("cut_off", 0.95)]
+
+
 def test_a_better_trial_is_told_whatever_the_metric_and_with_what_cuts_the_run_off(
     receiver: tuple[str, Received],
 ) -> None:

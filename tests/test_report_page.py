@@ -197,7 +197,7 @@ def test_trials_at_chance_level_are_named_instead_of_drawn(tmp_path: Path) -> No
     page = write_page(make_run(tmp_path / "run", fill))
     check_page(page)
     assert "3 of 20 trials score above chance level" in page
-    assert "better than 36.38 %, which guesses reach once in about 700 tries on 145 validation images" in page
+    assert "better than 36.38 %, three standard errors above guessing" in page
     assert not {"importances", "parallel", "slice-0"} & set(figures_of(page))
     assert {"curves", "params"} <= set(figures_of(page))
 

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from model.classifier import Classifier
 from model.data import DataError, load_training_data
 from model.decoding import EncodedImage, decode_images, read_images
+from model.device_errors import telling_line
 from search.analysis.results import Run
 from search.errors import UserError
 from search.files import replaced_atomically
@@ -72,8 +73,15 @@ def export_network(run: Run, file_format: str, *, path: Path | None = None, imag
                     f"the exported network differs from the original by {difference:.2g} in a probability (at most "
                     f"{TOLERANCE:g} is rounding), so nothing was written. Try the other --format."
                 )
+    except UserError:
+        raise
     except OSError as error:
         raise UserError(f"--out {target} cannot be written ({error.strerror}). Give another file.") from None
+    except Exception as error:  # from torch or ONNX, about what a user's network does
+        line = telling_line(error)
+        raise UserError(
+            f"the network cannot be exported as {file_format}: {type(error).__name__}: {line}. Try the other --format."
+        ) from None
     return Export(path=target, num_images=len(pixels), max_difference=difference)
 
 

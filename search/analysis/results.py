@@ -134,7 +134,7 @@ class Run:
         stop_*: the rung (epoch) where the trial was stopped, the metric there, the cutoff it missed and by how much
         (negative, whatever the metric). error: one line. multiply_adds: of one image, forward. receptive_field: pixels.
         images_per_s: training images a second, mean over epochs. seconds: training and validation, all epochs.
-        Then a column for each key of the config.
+        Then a column for each key of the config; config_KEY for a key of an own network that is called as one of these.
         """
         return trials_frame(self.records, self.metric, ordered_keys(self.space.keys))
 

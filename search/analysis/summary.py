@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
-from typing import Any
 
 import pandas as pd
 
@@ -14,6 +12,7 @@ from search.analysis.templating import environment
 from search.analysis.wording import finals_headings, finals_rows, finals_sentences, interval_sentence
 from search.files import write_atomically
 from search.forecast.wording import verdict
+from search.setup.document import RunDocument
 from search.setup.survey_text import survey_lines
 
 
@@ -54,14 +53,17 @@ def summary_text(run: Run) -> str:
         survey_lines=[*([] if survey is None else survey_lines(document.data.name, survey)), *document.notes],
         data=document.data,
         hardware=document.hardware,
-        packing_gain=_packing_gain(document.measurements),
+        packing_gain=_packing_gain(document),
     )
 
 
-def _packing_gain(measurements: Mapping[str, list[dict[str, Any]]]) -> float | None:
-    """Images per second of all trials side by side, as a multiple of one alone; None if it was not measured."""
-    tried = measurements.get("packing", [])
-    if len(tried) < 2:
+def _packing_gain(document: RunDocument) -> float | None:
+    """Images per second of all trials side by side, as a multiple of one alone; None if that was not measured.
+
+    It is measured on one device, so there is none for several GPUs or the nodes of a cluster.
+    """
+    tried = document.measurements.get("packing", [])
+    if len(tried) < 2 or not tried[0]["images_per_s"] or document.slots.gpus > 1 or document.engines:
         return None
     return float(max(row["images_per_s"] for row in tried) / tried[0]["images_per_s"])
 

@@ -75,9 +75,18 @@ RETRAIN_COLUMNS = {
 
 def trials_frame(records: Sequence[TrialRecord], metric: Metric, config_keys: Sequence[str]) -> pd.DataFrame:
     """The trials table; see `Run.trials`."""
-    rows = [{**dict.fromkeys(config_keys), **record.config, **_trial_row(record, metric)} for record in records]
-    frame = _frame(rows, TRIAL_COLUMNS, metric, config_keys)
+    columns = {key: config_column(key, metric) for key in config_keys}
+    rows = [
+        {**{columns[key]: record.config.get(key) for key in config_keys}, **_trial_row(record, metric)}
+        for record in records
+    ]
+    frame = _frame(rows, TRIAL_COLUMNS, metric, list(columns.values()))
     return frame.sort_values("trial_number", ignore_index=True)
+
+
+def config_column(key: str, metric: Metric) -> str:
+    """The column of a config's key: its own name, unless an own network's key is called as another column is."""
+    return f"config_{key}" if key in {name.replace("METRIC", metric.name) for name in TRIAL_COLUMNS} else key
 
 
 def epochs_frame(records: Sequence[TrialRecord], metric: Metric) -> pd.DataFrame:

@@ -93,6 +93,8 @@ def measure_machine(
         network=piece.network,
         deadline=deadline,
     )
+    if packings and packings[0].error:
+        warnings = [*warnings, f"how many trials train side by side best could not be measured: {packings[0].error}"]
     machine = Machine(engine=dataclasses.replace(engine, num_threads=slots.cpus_per_trial), slots=slots)
     measurements = {"engine": engine_rows, "packing": [dataclasses.asdict(packing) for packing in packings]}
     if key is not None and not warnings and time.monotonic() < deadline:

@@ -47,6 +47,8 @@ class Packing:
     """Peak memory of the hungriest trial."""
     seconds: float = 0.0
     """How long it was measured."""
+    error: str = ""
+    """Why one of them could not train."""
 
 
 Measure = Callable[[int, int, float], Packing]
@@ -56,7 +58,8 @@ Measure = Callable[[int, int, float], Packing]
 def measure_packings(candidates: Sequence[tuple[int, int]], measure: Measure) -> tuple[Packing, list[Packing]]:
     """Measures candidates (num_trials, cpus_per_trial), fewest trials first, up to the first that gains too little.
 
-    Each for `QUICK_S`, and longer where that leaves it open. Returns the best and all measurements.
+    Each for `QUICK_S`, and longer where that leaves it open. Returns the best and all measurements; the first if even
+    that cannot train.
     """
     tried: list[Packing] = []
     best: Packing | None = None
@@ -69,6 +72,8 @@ def measure_packings(candidates: Sequence[tuple[int, int]], measure: Measure) ->
         if best is not None and tried[-1].images_per_s < MIN_GROWTH * best.images_per_s:
             break
         best = tried[-1]
+        if not best.images_per_s:  # then more side by side cannot train either
+            break
     if best is None:
         raise ValueError("`candidates` must not be empty; got none.")
     return best, tried
@@ -124,8 +129,8 @@ def throughput_processes(
 
 def _packing(answers: Sequence[Mapping[str, Any]], cpus_per_trial: int, seconds: float) -> Packing:
     """The measurement made of the answer of each process."""
-    if any("error" in answer for answer in answers):
-        return Packing(num_trials=len(answers), cpus_per_trial=cpus_per_trial, images_per_s=0.0)
+    if errors := [str(answer["error"]) for answer in answers if "error" in answer]:
+        return Packing(num_trials=len(answers), cpus_per_trial=cpus_per_trial, images_per_s=0.0, error=errors[0])
     return Packing(
         num_trials=len(answers),
         cpus_per_trial=cpus_per_trial,

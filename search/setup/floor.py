@@ -20,7 +20,7 @@ class Floor:
     chance: float
     """Of guessing among the classes."""
     majority: float
-    """Of always answering the largest class."""
+    """Of always giving one answer: the largest class; for the log loss, the classes' shares as probabilities."""
     largest_class: str
     is_imbalanced: bool = False
     """Whether the classes' sizes make the accuracy misleading."""
@@ -28,13 +28,17 @@ class Floor:
     @property
     def rows(self) -> list[tuple[str, float]]:
         """What each way of guessing scores."""
-        return [("guessing", self.chance), (f"always {self.largest_class}", self.majority)]
+        return [("guessing", self.chance), (self._answer, self.majority)]
 
     @property
     def note(self) -> str:
         """For beside a score."""
         chance, majority = (score_text(self.metric, score) for score in (self.chance, self.majority))
-        return f"chance {chance}, always {self.largest_class} {majority}"
+        return f"chance {chance}, {self._answer} {majority}"
+
+    @property
+    def _answer(self) -> str:
+        return "always the classes' shares" if self.metric.name == "log_loss" else f"always {self.largest_class}"
 
 
 def floor_of(classes: Mapping[str, int], metric_name: MetricName, *, is_imbalanced: bool = False) -> Floor:

@@ -39,7 +39,7 @@ class RetrainRecord:
     test_score_tta: float | None = None
     test_accuracy: float | None = None
     test_accuracy_tta: float | None = None
-    """Probabilities averaged over each image and its mirror image."""
+    """From the mean of the logits for each image and its mirror image."""
     test_balanced_accuracy: float | None = None
     """Mean over the classes of the share of their test images that are right, single view."""
     test_loss: float | None = None

@@ -50,7 +50,7 @@ def _why_none(equal: EqualEpoch, metric: Metric, num_val: int) -> str:
         return f"All {len(equal.trials)} trials have the same score at epoch {equal.epoch}, so no parameter stands out."
     return (
         f"At epoch {equal.epoch}, {equal.num_above_chance} of {len(equal.trials)} trials score above chance level: "
-        f"better than {score_text(metric, equal.chance_level)}, which guesses reach once in about 700 tries on "
-        f"{num_val:,} validation images. It takes {MIN_TRIALS_FOR_IMPORTANCES} such trials to tell which parameters "
-        "matter, so importances, parallel coordinates and slices are left out."
+        f"better than {score_text(metric, equal.chance_level)}, three standard errors above guessing (at most halfway "
+        f"to the best score) with {num_val:,} validation images. It takes {MIN_TRIALS_FOR_IMPORTANCES} such trials to "
+        "tell which parameters matter, so importances, parallel coordinates and slices are left out."
     )
