@@ -41,7 +41,7 @@ INGREDIENTS: Mapping[str, Mapping[str, Any]] = {
     "default": {},
     "Muon's momentum 0.9, rate 0.045": {"momentum": 0.9, "muon_lr": 0.045},
     "Muon's momentum 0.9, rate 0.02": {"momentum": 0.9, "muon_lr": 0.02},
-    "Muon's rate 0.035": {"muon_lr": 0.035},
+    "Muon's rate 0.07": {"muon_lr": 0.07},
     "Muon's rate 0.14": {"muon_lr": 0.14},
     "Nesterov SGD": _SGD,
     "AdamW": {"optimizer": "adamw"},
@@ -63,7 +63,7 @@ INGREDIENTS: Mapping[str, Mapping[str, Any]] = {
     "all of c3 dilated": {"c3_kind": "dilated"},
     "a convolution less in c2 and c3, wider": {"c2_num_convs": 2, "c3_num_convs": 2, **_widths(c2=128, c3=160)},
     "a second convolution at full resolution": {"c1_num_convs": 2, "c1_inner_width": 32},
-    "batch 256": {"batch_size": 256, "muon_lr": 0.1, "adamw_lr": 7e-3},
+    "batch 256": {"batch_size": 256, "muon_lr": 0.14, "adamw_lr": 7e-3},
 }
 """Changes of the default config, by name. The default, first, is what the others are compared with."""
 
