@@ -21,9 +21,9 @@ def store(tmp_path: Path) -> Store:
 def test_a_token_names_its_holder_and_role_and_is_kept_as_a_hash(store: Store, tmp_path: Path) -> None:
     access = Access(store, needs_tokens=True)
     token = access.add_token("ada", "member")
-    assert access.caller({"authorization": f"Bearer {token}"}, None) == Caller("ada", "member")
-    assert access.caller({"authorization": f"Bearer {token}x"}, None) is None
-    assert access.caller({}, None) is None
+    assert access.caller({"authorization": f"Bearer {token}"}, None, None) == Caller("ada", "member")
+    assert access.caller({"authorization": f"Bearer {token}x"}, None, None) is None
+    assert access.caller({}, None, None) is None
     assert token.encode() not in (tmp_path / "service.db").read_bytes()
 
 
@@ -31,9 +31,9 @@ def test_a_login_stands_for_its_token_and_ends_with_it(store: Store) -> None:
     access = Access(store, needs_tokens=True)
     cookie = access.log_in(access.add_token("ada", "admin"))
     headers = {"cookie": f"other=1; {COOKIE}={cookie}"}
-    assert access.caller(headers, None) == Caller("ada", "admin")
+    assert access.caller(headers, None, None) == Caller("ada", "admin")
     access.remove_token("ada")
-    assert access.caller(headers, None) is None
+    assert access.caller(headers, None, None) is None
     assert access.log_in("wrong") is None
 
 
@@ -41,7 +41,7 @@ def test_logging_out_ends_a_login(store: Store) -> None:
     access = Access(store, needs_tokens=True)
     cookies = f"{COOKIE}={access.log_in(access.add_token('ada', 'viewer'))}"
     access.log_out(cookies)
-    assert access.caller({"cookie": cookies}, None) is None
+    assert access.caller({"cookie": cookies}, None, None) is None
 
 
 @pytest.mark.parametrize(("role", "steers"), [("viewer", False), ("member", True), ("admin", True)])
@@ -61,20 +61,40 @@ def test_a_name_has_one_token(store: Store) -> None:
         access.remove_token("bob")
 
 
+HOST = {"host": "localhost:8321"}
+
+
 def test_without_tokens_only_the_own_user_on_this_machine_is_let_in(store: Store) -> None:
     access = Access(store, needs_tokens=False)
-    host = {"host": "localhost:8321"}
     with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as ours:
         connection, peer = server.accept()
+        own = server.getsockname()
         with connection:
             assert peer == ours.getsockname()
-            caller = access.caller(host, peer)
+            caller = access.caller(HOST, peer, own)
             assert caller is not None
             assert caller.role == "admin"
-            assert access.caller({"host": "evil.example"}, peer) is None  # a name that points here
-    assert access.caller(host, ("127.0.0.1", 1)) is None  # nobody's connection
+            assert access.caller({"host": "evil.example"}, peer, own) is None  # a name that points here
+            assert access.caller(HOST, peer, ("127.0.0.1", own[1] + 1)) is None  # our connection to another program
+    assert access.caller(HOST, ("127.0.0.1", 1), own) is None  # nobody's connection
     access.add_token("ada", "member")
-    assert access.caller(host, peer) is None
+    assert access.caller(HOST, peer, own) is None
+
+
+def test_a_connection_that_its_process_has_closed_is_not_taken_for_roots(store: Store) -> None:
+    access = Access(store, needs_tokens=False)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        ours = socket.create_connection(server.getsockname())
+        connection, peer = server.accept()
+        with connection:
+            assert access.caller(HOST, peer, server.getsockname()) is not None
+            ours.close()  # Linux says from now on that root has it, whoever had it
+            assert access.caller(HOST, peer, server.getsockname()) is None
+
+
+def test_an_address_that_a_proxy_made_up_is_nobodys(store: Store) -> None:
+    access = Access(store, needs_tokens=False)
+    assert access.caller(HOST, ("unknown", 0), ("127.0.0.1", 8321)) is None
 
 
 @pytest.mark.parametrize(

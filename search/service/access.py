@@ -24,6 +24,8 @@ COOKIE = "convladder"
 LOGIN_S = 30 * 86_400.0
 _LISTENING_NAMES = ("localhost", "127.0.0.1", "[::1]")
 Address = tuple[str, int]
+_USER, _INODE = 7, 9
+"""Columns of Linux's tables of connections; an end that no process holds has the inode 0."""
 
 
 @dataclass(frozen=True)
@@ -78,13 +80,17 @@ class Access:
         """Whether the user who started the service needs no token: nobody has one, and the service is local."""
         return not self._needs_tokens and not self._store.execute("SELECT 1 FROM tokens LIMIT 1")
 
-    def caller(self, headers: Mapping[str, str], peer: Address | None) -> Caller | None:
-        """Who sends a request with these headers from this address; None if nobody is known there."""
+    def caller(self, headers: Mapping[str, str], peer: Address | None, own: Address | None) -> Caller | None:
+        """Who sends a request with these headers; None if nobody is known there.
+
+        `peer`, `own`: the two ends of the connection, theirs and the service's.
+        """
         if self.is_open:
             # A page elsewhere may point its own name at this machine.
             host = headers.get("host", "").rsplit(":", 1)[0] if not headers.get("host", "").endswith("]") else "[::1]"
-            is_own = host in _LISTENING_NAMES and peer is not None and _user_of(peer) in (0, os.geteuid())
-            return Caller(getpass.getuser(), "admin") if is_own else None
+            if host not in _LISTENING_NAMES or peer is None or own is None:
+                return None
+            return Caller(getpass.getuser(), "admin") if _user_of(peer, own) in (0, os.geteuid()) else None
         kind, _, token = headers.get("authorization", "").partition(" ")
         if kind.lower() == "bearer":
             return self._of_token(token.strip())
@@ -138,13 +144,23 @@ def _cookie(text: str) -> str:
     return "" if found is None else found.value
 
 
-def _user_of(peer: Address) -> int | None:
-    """The user whose process holds the other end of a connection within this machine, as Linux tells."""
-    address, port = ipaddress.ip_address(peer[0]), peer[1]
-    groups = [address.packed[at : at + 4][::-1] for at in range(0, len(address.packed), 4)]
-    wanted = f"{b''.join(groups).hex().upper()}:{port:04X}"
+def _user_of(peer: Address, own: Address) -> int | None:
+    """The user whose process holds the other end of a connection within this machine, as Linux tells.
+
+    None if no process holds it any longer: Linux says that such an end is root's. Both ends count, because two users'
+    connections to different places may have one port.
+    """
     try:
-        lines = Path("/proc/net/tcp" if address.version == 4 else "/proc/net/tcp6").read_text().splitlines()[1:]
-    except OSError:
+        ends, is_v6 = [_in_table(*peer), _in_table(*own)], ipaddress.ip_address(peer[0]).version == 6
+        lines = Path("/proc/net/tcp6" if is_v6 else "/proc/net/tcp").read_text().splitlines()[1:]
+    except (OSError, ValueError):  # the latter for the address that a proxy claims
         return None
-    return next((int(words[7]) for words in map(str.split, lines) if words[1] == wanted), None)
+    rows = map(str.split, lines)
+    return next((int(row[_USER]) for row in rows if row[1:3] == ends and row[_INODE] != "0"), None)
+
+
+def _in_table(address: str, port: int) -> str:
+    """One end of a connection as Linux writes it."""
+    packed = ipaddress.ip_address(address).packed
+    groups = [packed[at : at + 4][::-1] for at in range(0, len(packed), 4)]
+    return f"{b''.join(groups).hex().upper()}:{port:04X}"

@@ -81,9 +81,9 @@ class Guard:
         await self._app(scope, _limited(receive, self._body_limit(path)), _with_headers(send))
 
     def _refusal(self, scope: Scope, headers: Mapping[str, str], path: str) -> ASGIApp | None:
-        peer = tuple(scope["client"]) if scope.get("client") else None
+        peer, own = (tuple(scope[end]) if scope.get(end) else None for end in ("client", "server"))
         address = peer[0] if peer else ""
-        caller = self._access.caller(headers, peer)
+        caller = self._access.caller(headers, peer, own)
         is_public = path.startswith(PUBLIC)
         cost = FAILED_COST if caller is None and (not is_public or scope["method"] == "POST") else 1.0
         if not self._rate.takes(address if caller is None else f"name:{caller.name}", cost):
