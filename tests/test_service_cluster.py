@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 pytest.importorskip("fastapi", reason="the extra [service] is not installed")
@@ -18,9 +22,13 @@ from tiny_space import TINY
 import search.service.cluster
 from search import load_run
 from search.errors import UserError
+from search.notify import Messenger
 from search.service.cluster import Cluster
+from search.service.notifier import Notifier
 from search.service.queue import Devices
-from search.service.store import RunEntry
+from search.service.store import RunEntry, RunState, Store
+from search.service.submission import Folders
+from search.service.supervisor import Supervisor
 
 Room = tuple[list[float], list[float]]
 
@@ -77,6 +85,20 @@ def test_a_run_keeps_within_its_part(
     answers.append(([8.0, 4.0], [8.0, 4.0]))
     words = Cluster("head:6379").words(entry(**request_), is_new=is_new)
     assert list(words) == ["--cluster=head:6379", *more]
+
+
+def test_a_cluster_that_has_lost_all_nodes_stops_no_supervisor(answers: list[Room], tmp_path: Path) -> None:
+    answers.append(([0.0, 0.0], [0.0, 0.0]))
+    folders = Folders(tmp_path, None)
+    folders.own.mkdir()
+    this = psutil.Process()
+    with contextlib.closing(Store(folders.own / "service.db")) as store:
+        notifier = Notifier(Messenger(None, print), "")
+        supervisor = Supervisor(store, folders, Cluster("head:6379"), on_change=lambda: None, notifier=notifier)
+        start = this.create_time() - psutil.boot_time()
+        store.add(replace(entry(cores=1), state=RunState.RUNNING, pid=this.pid, process_start=start))
+        supervisor.tick()
+        assert supervisor.usage() == {"ada": 0.0}
 
 
 BODY = {

@@ -8,7 +8,7 @@ import pytest
 
 from search.machine.slots import Slots
 from search.service.fewer_devices import fits, kept, needed
-from search.service.queue import HALF_LIFE_S, Devices, decayed, in_order, next_to_start
+from search.service.queue import HALF_LIFE_S, Devices, decayed, in_order, next_to_start, that_fit
 from search.service.store import RunEntry
 
 
@@ -62,6 +62,15 @@ def test_a_run_without_gpus_starts_beside_one_that_waits_for_a_gpu() -> None:
     found = next_to_start(waiting, Devices((), (0, 1)), now=0.0)
     assert found is not None
     assert found[0].name == "cpu"
+
+
+def test_a_run_that_all_devices_are_too_few_for_holds_nobody_up() -> None:
+    devices = Devices(("0",), (0, 1))
+    waiting = [entry("cores", cores=3), entry("gpus", gpus=2), entry("all", gpus=1, cores=2)]
+    assert next_to_start(waiting, devices, now=0.0) is None
+    found = next_to_start(that_fit(waiting, devices), devices, now=0.0)
+    assert found is not None
+    assert found[0].name == "all"
 
 
 def test_a_run_that_died_waits_and_holds_nobody_up() -> None:

@@ -38,6 +38,12 @@ def in_order(waiting: Iterable[RunEntry], usage: Mapping[str, float]) -> list[Ru
     return sorted(waiting, key=lambda entry: (-entry.priority, usage.get(entry.owner, 0.0), entry.created, entry.name))
 
 
+def that_fit(waiting: Iterable[RunEntry], devices: Devices) -> list[RunEntry]:
+    """Those for which all devices are enough. The others, as after a start with fewer, must hold nobody up for ever."""
+    num_gpus, num_cores = len(devices.gpus), len(devices.cores)
+    return [entry for entry in waiting if entry.num_gpus <= num_gpus and entry.cores <= num_cores]
+
+
 def next_to_start(ordered: Iterable[RunEntry], free: Devices, now: float) -> tuple[RunEntry, Devices] | None:
     """The first run that fits beside all that those before it wait for, and its devices; None if none does."""
     num_gpus, num_cores = len(free.gpus), len(free.cores)

@@ -15,7 +15,7 @@ from search.service import children
 from search.service.cluster import Cluster
 from search.service.fewer_devices import as_held, kept
 from search.service.notifier import Notifier
-from search.service.queue import Devices, decayed, in_order, next_to_start
+from search.service.queue import Devices, decayed, in_order, next_to_start, that_fit
 from search.service.store import RunEntry, RunState, Store
 from search.service.submission import Folders
 from search.service.summaries import Summaries
@@ -155,7 +155,7 @@ class Supervisor(threading.Thread):
                 self.cluster.look()
             except UserError as error:
                 _LOG.error("%s", error)
-        while (due := next_to_start(self.queue(), self.free(), time.time())) is not None:
+        while due := next_to_start(that_fit(self.queue(), self.devices), self.free(), time.time()):
             self._start(*due)
 
     def _start(self, entry: RunEntry, devices: Devices) -> None:
@@ -214,7 +214,8 @@ class Supervisor(threading.Thread):
         elapsed_s, self._used_until = now - self._used_until, now
         added: dict[str, float] = {}
         for entry in running:
-            share = len(entry.devices.get("cores", ())) / len(self.devices.cores)
+            # A cluster may have lost all its nodes.
+            share = len(entry.devices.get("cores", ())) / max(1, len(self.devices.cores))
             added[entry.owner] = added.get(entry.owner, 0.0) + elapsed_s * (entry.num_gpus or share)
         if added:
             usage, at = self.usage(), time.time()
