@@ -51,6 +51,16 @@ def test_the_time_left_is_that_of_the_epochs_left_side_by_side(tmp_path: Path) -
     assert summarize(run)["seconds_left"] == pytest.approx(searching_s(run) + RETRAINING_S)
 
 
+@pytest.mark.parametrize(("image_size", "share"), [(32, 1.0), (64, 2 / 3)])
+def test_a_run_whose_images_do_not_suit_the_seed_config_has_one_baseline(
+    tmp_path: Path, image_size: int, share: float
+) -> None:
+    run = half_way(tmp_path)
+    data = run.document.data.model_copy(update={"image_size": image_size})
+    run.document = run.document.model_copy(update={"data": data})
+    assert summarize(run)["seconds_left"] == pytest.approx(searching_s(run) + share * RETRAINING_S)
+
+
 @pytest.mark.parametrize(
     ("wishes", "seconds", "steering"),
     [

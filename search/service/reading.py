@@ -15,6 +15,7 @@ from search.analysis.results import Run
 from search.analysis.verdict import ConfigResult
 from search.schedulers.expected_epochs import expected_epochs
 from search.schedulers.steering import Steering
+from search.setup.given_trials import SEED_IMAGE_SIZE
 from search.study.finals import RetrainPlan
 from search.study.ranking import rank_trials
 from search.study.record import TrialRecord, TrialStatus, num_ended
@@ -142,6 +143,12 @@ def _seconds_left(run: Run) -> float | None:
     is_searched = steering.is_stopped or run.study.notes().get(EARLY_END_NOTE)
     is_searched = is_searched or num_ended(run.records) >= settings.num_trials
     left = 0.0 if is_searched else max(0.0, expected_epochs(settings, settings.num_trials) - spent)
-    planned = RetrainPlan.of(settings).num_trainings(2 if settings.baseline else 0)
+    planned = RetrainPlan.of(settings).num_trainings(_num_baselines(run))
     left += settings.max_epochs * max(0, planned - len(retrains))
     return seconds / trained * left / (steering.num_slots or num_slots)
+
+
+def _num_baselines(run: Run) -> int:
+    """The space's default and, where it fits, the seed config."""
+    has_seed_config = run.settings.network is None and run.image_size == SEED_IMAGE_SIZE
+    return 1 + has_seed_config if run.settings.baseline else 0
