@@ -111,6 +111,17 @@ def test_a_bad_value_is_named(tmp_path: Path, section: str, values: dict[str, An
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("section", "known"),
+    [({"network": {"sha": "1"}}, "sha256, files"), ({"engines": {"H100": {"sha": "1"}}}, "device, precision")],
+)
+def test_an_unknown_key_in_a_section_that_not_every_run_has_is_named(
+    tmp_path: Path, section: dict[str, Any], known: str
+) -> None:
+    with pytest.raises(UserError, match=f"unknown key `sha`.*Known keys: {known}"):
+        read_document(write(tmp_path, table() | section))
+
+
 def test_an_unknown_section_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"unknown key `enigne`\. Did you mean `engine`"):
         read_document(write(tmp_path, table() | {"enigne": {}}))

@@ -6,7 +6,7 @@ import json
 import tomllib
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import tomli_w
@@ -179,5 +179,10 @@ def _name_at(place: Place) -> str:
 def _known_keys(place: Place) -> tuple[str, ...]:
     if len(place) == 1:
         return tuple(RunDocument.model_fields)
-    section: Any = RunDocument.model_fields[str(place[0])].annotation
-    return tuple(field.name for field in fields(section)) if is_dataclass(section) else tuple(section.model_fields)
+    declared: Any = RunDocument.model_fields[str(place[0])].annotation
+    for section in (declared, *get_args(declared)):  # also one of several, such as an engine
+        if is_dataclass(section):
+            return tuple(field.name for field in fields(section))
+        if hasattr(section, "model_fields"):
+            return tuple(section.model_fields)
+    return ()
