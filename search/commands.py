@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import math
 import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from search.paths import cluster_address
 from search.study.wishes import ACTIONS, Wish
@@ -41,6 +43,26 @@ def _address_of_cluster(text: str) -> str | None:
         return cluster_address(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _gigabytes(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"must be a number of GB above 0; got {text!r}")
+    return value
+
+
+def _web_address(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        parts = urlsplit("")
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        raise argparse.ArgumentTypeError(f"must begin with http:// or https:// and a host; got {text!r}")
+    return text
 
 
 NETWORK = {"metavar": "WHERE:NAME", "help": "the run's own network, as --network of the search"}
@@ -141,7 +163,7 @@ COMMANDS: dict[str, tuple[str, dict[str, dict[str, Any]]]] = {
                 "help": "folder of data sets: runs may use those in it, and uploads go there",
             },
             "--max-upload-gb": {
-                "type": float,
+                "type": _gigabytes,
                 "default": 4.0,
                 "metavar": "GB",
                 "help": "largest archive of a data set, packed and unpacked",
@@ -152,6 +174,7 @@ COMMANDS: dict[str, tuple[str, dict[str, dict[str, Any]]]] = {
                 "help": "a Ray cluster on which runs train, of which this machine is a node; auto finds it",
             },
             "--url": {
+                "type": _web_address,
                 "metavar": "URL",
                 "help": "where people reach the service through a reverse proxy, such as https://lab.example/convladder",
             },

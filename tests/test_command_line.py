@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import resource
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 import tune_main
 from search.command_line import build_parser, command_parser, options_page
 from search.commands import COMMANDS, seconds
+from search.errors import UserError
 from search.settings import OPTIONS, SearchSettings
 
 REPOSITORY = Path(__file__).parent.parent
@@ -85,6 +87,24 @@ def test_a_slip_is_reported_in_one_line(
     err = capsys.readouterr().err
     assert err.startswith(f"tune_main.py: error: {message}")
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--max-upload-gb", "inf"),
+        ("--max-upload-gb", "nan"),
+        ("--max-upload-gb", "0"),
+        ("--max-upload-gb", "much"),
+        ("--url", "lab.example/convladder"),
+        ("--url", "https:///convladder"),
+        ("--url", "http://[lab"),
+    ],
+)
+def test_a_service_is_not_started_with_nonsense(option: str, value: str) -> None:
+    with pytest.raises(UserError, match=re.escape(f"argument {option}: must be")) as caught:
+        command_parser("serve").parse([option, value])
+    assert repr(value) in str(caught.value)
 
 
 def test_resume_takes_only_trials(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

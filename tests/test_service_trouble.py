@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psutil
 import pytest
@@ -22,6 +23,7 @@ from served import finished_run, hold_all_cores, served, wait_until
 from search.errors import UserError
 from search.service import Client, children
 from search.service.queue import Devices
+from search.service.serve import web_address
 
 
 @contextmanager
@@ -113,6 +115,12 @@ def test_a_supervisor_that_has_ended_is_reported(tmp_path: Path) -> None:
         service.supervisor.stop()
         answer = requests.get(f"{url}/healthz", timeout=20)
         assert (answer.status_code, answer.text) == (503, "the supervisor is stuck")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1"])
+def test_the_address_that_is_said_leads_to_the_service(host: str) -> None:
+    parts = urlsplit(web_address(host, 8321))
+    assert (parts.hostname, parts.port) == (host, 8321)
 
 
 def serve(folder: Path, *words: object) -> subprocess.CompletedProcess[str]:

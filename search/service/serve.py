@@ -51,7 +51,7 @@ def serve(options: argparse.Namespace, say: Callable[[str], None]) -> int:
         _change_tokens(folders, options.words, options.role, say)
         return 0
     needs_tokens = not is_loopback(options.host)
-    address = (options.url or f"http://{options.host}:{options.port}").rstrip("/")
+    address = (options.url or web_address(options.host, options.port)).rstrip("/")
     with store_of(folders) as store:
         if needs_tokens and not Access(store, needs_tokens=True).tokens():
             raise UserError(
@@ -68,7 +68,7 @@ def serve(options: argparse.Namespace, say: Callable[[str], None]) -> int:
         ) as service,
         _listening(options.host, options.port) as listening,
     ):
-        say(f"convladder serves {folders.results} on http://{options.host}:{listening.getsockname()[1]}/")
+        say(f"convladder serves {folders.results} on {web_address(options.host, listening.getsockname()[1])}/")
         _say_who_may_use_it(service.access, needs_tokens, say)
         say("Ctrl-C ends the service; runs go on.")
         config = uvicorn.Config(
@@ -81,6 +81,11 @@ def serve(options: argparse.Namespace, say: Callable[[str], None]) -> int:
         )
         Server(config, service.events).run(sockets=[listening])
     return 0
+
+
+def web_address(host: str, port: int) -> str:
+    """The URL of a service that listens at an address."""
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _say_who_may_use_it(access: Access, needs_tokens: bool, say: Callable[[str], None]) -> None:
