@@ -15,7 +15,7 @@ from search.service import children
 from search.service.access import Caller
 from search.service.bodies import RunView
 from search.service.reading import of_now
-from search.service.store import RunEntry, Store
+from search.service.store import RunEntry, RunState, Store
 from search.service.submission import Folders, arguments, settings_of, space_problems
 from search.service.supervisor import Supervisor
 from search.settings import SearchSettings
@@ -164,9 +164,15 @@ class Runs:
     def delete(self, name: str, caller: Caller) -> None:
         """Removes a run that has ended, or waits, with all its files."""
         self.check_owner(self.view(name), caller)
-        if self.supervisor.is_running(name):
+        entry = self.store.run(name)
+        is_waiting = entry is not None and entry.state is RunState.WAITING
+        # Taken from the queue first: removing the files takes a while, and it must not start meanwhile.
+        if self.supervisor.is_running(name) or (is_waiting and not self._take_from_queue(name)):
             raise Refused(409, "the run goes on. Cancel it first.")
         self.supervisor.forget(name)
+
+    def _take_from_queue(self, name: str) -> bool:
+        return self.store.change(name, only_if=RunState.WAITING, state=RunState.CANCELLED)
 
     def load(self, name: str) -> Run:
         """The run in its folder. Refused if there is none."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
+from typing import Any
 
 from search.service import children
 from search.service.access import Caller
@@ -32,7 +34,13 @@ def steer(runs: Runs, name: str, wish: Wish, caller: Caller) -> RunView:
 def _steer_waiting(runs: Runs, entry: RunEntry, wish: Wish) -> None:
     if wish.action != "cancel":
         raise Refused(409, "the run waits for its turn. It can only be cancelled.")
-    runs.store.change(entry.name, state=RunState.CANCELLED, ended=time.time(), last_line="cancelled while it waited")
+    ending: dict[str, Any] = {
+        "state": RunState.CANCELLED,
+        "ended": time.time(),
+        "last_line": "cancelled while it waited",
+    }
+    if not runs.store.change(entry.name, only_if=RunState.WAITING, **ending):
+        raise Refused(409, "the run has just started. Cancel it again.")
 
 
 def _steer_running(runs: Runs, name: str, entry: RunEntry | None, wish: Wish, caller: Caller) -> None:
@@ -70,12 +78,14 @@ def _start_again(runs: Runs, name: str, entry: RunEntry | None, wish: Wish, call
     started = int(summary.get("num_started", 0))
     if wish.num_trials is not None and wish.num_trials < started:
         raise Refused(422, f"this run has {started} trials already. Give that many or more.", field="num_trials")
-    if entry is None:
-        settings = runs.load(name).settings
-        cores = len(runs.supervisor.devices.cores)
-        entry = RunEntry(name=name, owner=caller.name, request={}, arguments=(), num_gpus=settings.gpus, cores=cores)
-        runs.store.add(entry)
     if summary.get("test_result") is None and (summary.get("steering") or "").startswith("paused"):
         control(runs.folders.run(name), Wish(action="continue"), by=caller.name)
-    changes = {"num_trials": wish.num_trials} if wish.num_trials is not None else {}
-    runs.store.change(name, state=RunState.WAITING, num_deaths=0, not_before=0.0, last_line="", **changes)
+    if entry is None:
+        num_gpus, cores = runs.load(name).settings.gpus, len(runs.supervisor.devices.cores)
+        new = RunEntry(name=name, owner=caller.name, request={}, arguments=(), num_gpus=num_gpus, cores=cores)
+        runs.store.add(replace(new, num_trials=wish.num_trials))
+        return
+    changes = {} if wish.num_trials is None else {"num_trials": wish.num_trials}
+    again: dict[str, Any] = {"state": RunState.WAITING, "num_deaths": 0, "not_before": 0.0, "last_line": "", **changes}
+    if not runs.store.change(name, only_if=entry.state, **again):
+        raise Refused(409, "somebody else has just started or removed the run. Look at it again.")

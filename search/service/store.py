@@ -135,13 +135,13 @@ class Store:
         places = ", ".join("?" * len(_FIELDS))
         self.execute(f"INSERT INTO runs ({', '.join(_FIELDS)}) VALUES ({places})", *(row[name] for name in _FIELDS))
 
-    def change(self, name: str, **values: Any) -> None:
-        """Replaces some fields of an entry."""
+    def change(self, name: str, *, only_if: RunState | None = None, **values: Any) -> bool:
+        """Replaces some fields of an entry. Returns whether there was one, in the state `only_if` if that is given."""
         texts = {key: json.dumps(value) if key in _JSON_FIELDS else value for key, value in values.items()}
         assert set(texts) <= set(_FIELDS)
-        self.execute(
-            f"UPDATE runs SET {', '.join(f'{key} = ?' for key in texts)} WHERE name = ?", *texts.values(), name
-        )
+        assignments, states = ", ".join(f"{key} = ?" for key in texts), [only_if] if only_if else list(RunState)
+        statement = f"UPDATE runs SET {assignments} WHERE name = ? AND state IN ({', '.join('?' * len(states))})"
+        return bool(self.execute(f"{statement} RETURNING name", *texts.values(), name, *states))
 
     def remove(self, name: str) -> None:
         """Forgets a run."""

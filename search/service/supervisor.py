@@ -170,9 +170,9 @@ class Supervisor(threading.Thread):
             words += self.cluster.words(entry, is_new=is_new)
         self.folders.exit_code(entry.name).unlink(missing_ok=True)
         # Written first: a service that dies between the two finds the process, or starts it again.
-        self.store.change(
-            entry.name, state=RunState.RUNNING, devices=as_held(devices), pid=None, started=time.time(), ended=None
-        )
+        held: dict[str, Any] = {"devices": as_held(devices), "pid": None, "started": time.time(), "ended": None}
+        if not self.store.change(entry.name, only_if=entry.state, state=RunState.RUNNING, **held):
+            return  # it was taken from the queue
         pid, start = children.start(
             words,
             devices if self.cluster is None else None,

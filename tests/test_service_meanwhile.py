@@ -1,0 +1,98 @@
+"""What is asked of a run while it starts, waits or is removed: nothing starts twice, and nothing asked for is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+pytest.importorskip("fastapi", reason="the extra [service] is not installed")
+
+from served import finished_run, served, wait_until
+
+from search.errors import UserError
+from search.service import Client, children
+from search.service.context import Service
+from search.service.queue import Devices
+from search.service.store import RunState
+
+Started = list[list[str]]
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> Started:
+    """The command line of each run that the service starts; what lives in its place is this process."""
+    commands: Started = []
+    this = psutil.Process()
+
+    def start(words: list[str], *_: object, **_more: object) -> tuple[int, float]:
+        commands.append(words)
+        return this.pid, this.create_time() - psutil.boot_time()
+
+    monkeypatch.setattr(children, "start", start)
+    return commands
+
+
+@pytest.fixture
+def lab(tmp_path: Path, started: Started) -> Iterator[tuple[Client, Service]]:
+    """A service in which `busy` goes on and `waits` waits for its cores."""
+    (tmp_path / "results").mkdir()
+    (tmp_path / "datasets" / "mine").mkdir(parents=True)
+    with served(tmp_path) as (url, service):
+        client = Client(url)
+        client.submit(run_name="busy", cores=2)
+        wait_until(lambda: started)
+        assert client.submit(run_name="waits", num_trials=3)["state"] == "waiting"
+        yield client, service
+
+
+def test_a_run_that_starts_while_it_is_cancelled_stays_the_services(
+    lab: tuple[Client, Service], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, service = lab
+    monkeypatch.setattr(
+        service.runs, "check_owner", lambda *_: service.runs.store.change("waits", state=RunState.RUNNING)
+    )
+    with pytest.raises(UserError, match="just started"):
+        client.control("waits", "cancel")
+    assert client.run("waits")["state"] == "running"
+
+
+def test_a_run_that_starts_while_it_is_removed_stays(
+    lab: tuple[Client, Service], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, service = lab
+
+    def start_meanwhile(_name: str) -> bool:
+        service.runs.store.change("waits", state=RunState.RUNNING)
+        return False
+
+    with monkeypatch.context() as patch:
+        patch.setattr(service.supervisor, "is_running", start_meanwhile)
+        with pytest.raises(UserError, match="goes on"):
+            client.delete("waits")
+    assert client.run("waits")["state"] == "running"
+
+
+def test_a_run_that_was_taken_from_the_queue_does_not_start(lab: tuple[Client, Service], started: Started) -> None:
+    client, service = lab
+    [seen] = service.supervisor.queue()
+    client.control("waits", "cancel")
+    service.supervisor._start(seen, Devices((), (0, 1)))
+    assert (len(started), client.run("waits")["state"]) == (1, "cancelled")
+    client.delete("waits")
+    service.supervisor._start(seen, Devices((), (0, 1)))
+    assert len(started) == 1
+
+
+def test_a_run_from_elsewhere_is_queued_with_all_that_was_asked(lab: tuple[Client, Service]) -> None:
+    client, service = lab
+    finished_run(service.runs.folders.run("theirs"), num_trials=3)
+    wait_until(lambda: "theirs" in service.supervisor.summaries.of)
+    seen = []
+    add = service.runs.store.add
+    service.runs.store.add = lambda entry: seen.append(entry) or add(entry)  # type: ignore[method-assign,func-returns-value]
+    client.control("theirs", num_trials=5)
+    assert [(entry.name, entry.num_trials) for entry in seen] == [("theirs", 5)], "it may start at once"
