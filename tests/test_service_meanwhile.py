@@ -17,6 +17,7 @@ from search.service import Client, children
 from search.service.context import Service
 from search.service.queue import Devices
 from search.service.store import RunState
+from search.setup.run_lock import run_lock
 
 Started = list[list[str]]
 
@@ -85,6 +86,27 @@ def test_a_run_that_was_taken_from_the_queue_does_not_start(lab: tuple[Client, S
     client.delete("waits")
     service.supervisor._start(seen, Devices((), (0, 1)))
     assert len(started) == 1
+
+
+def test_more_trials_before_the_first_start_are_trained(lab: tuple[Client, Service], started: Started) -> None:
+    client, service = lab
+    client.control("waits", "cancel")
+    client.control("waits", num_trials=7)
+    service.runs.store.change("busy", state=RunState.FINISHED, devices={})
+    service.supervisor.wake()
+    wait_until(lambda: len(started) == 2)
+    assert [word for word in started[1] if word.startswith("--trials=")][-1] == "--trials=7"
+
+
+def test_a_wish_for_trials_is_not_undone_by_an_earlier_one(lab: tuple[Client, Service]) -> None:
+    client, service = lab
+    run_dir = finished_run(service.runs.folders.run("busy"), num_trials=3).run_dir
+    service.runs.store.change("busy", num_trials=4)  # with which it was started
+    with run_lock(run_dir):
+        client.control("busy", num_trials=9)
+    entry = service.runs.store.run("busy")
+    assert entry is not None
+    assert entry.num_trials is None, "a resume would end the run with 4"
 
 
 def test_a_run_from_elsewhere_is_queued_with_all_that_was_asked(lab: tuple[Client, Service]) -> None:

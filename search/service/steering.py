@@ -47,6 +47,8 @@ def _steer_running(runs: Runs, name: str, entry: RunEntry | None, wish: Wish, ca
     if (runs.folders.run(name) / "run.toml").exists():
         enough = None if entry is None else _enough_devices(runs, entry, wish)
         control(runs.folders.run(name), wish, by=caller.name)
+        if wish.num_trials is not None:
+            runs.store.change(name, num_trials=None)  # from now on the run's own record says how many
         if entry is not None and enough is not None:
             runs.supervisor.give_back(entry, *enough)
     elif wish.action == "cancel" and entry is not None and entry.pid is not None:

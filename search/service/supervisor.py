@@ -161,11 +161,9 @@ class Supervisor(threading.Thread):
     def _start(self, entry: RunEntry, devices: Devices) -> None:
         run_dir, log = self.folders.run(entry.name), self.folders.log(entry.name)
         is_new = not (run_dir / "run.toml").exists()
-        if is_new:
-            words = list(entry.arguments)
-        else:
-            words = ["--resume", str(run_dir)]
-            words += [] if entry.num_trials is None else [f"--trials={entry.num_trials}"]
+        words = list(entry.arguments) if is_new else ["--resume", str(run_dir)]
+        if entry.num_trials is not None:
+            words.append(f"--trials={entry.num_trials}")  # the last one counts
         if self.cluster is not None:
             words += self.cluster.words(entry, is_new=is_new)
         self.folders.exit_code(entry.name).unlink(missing_ok=True)
