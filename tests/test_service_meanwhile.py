@@ -10,6 +10,7 @@ import pytest
 
 pytest.importorskip("fastapi", reason="the extra [service] is not installed")
 
+import requests
 from served import finished_run, served, wait_until
 
 from search.errors import UserError
@@ -118,3 +119,28 @@ def test_a_run_from_elsewhere_is_queued_with_all_that_was_asked(lab: tuple[Clien
     service.runs.store.add = lambda entry: seen.append(entry) or add(entry)  # type: ignore[method-assign,func-returns-value]
     client.control("theirs", num_trials=5)
     assert [(entry.name, entry.num_trials) for entry in seen] == [("theirs", 5)], "it may start at once"
+
+
+def test_whoever_watches_a_run_that_is_removed_is_sent_no_more(lab: tuple[Client, Service]) -> None:
+    client, _ = lab
+    events = client.events("waits")
+    assert next(events)["state"] == "waiting"
+    client.delete("waits")
+    assert list(events) == []
+
+
+def test_what_was_asked_for_as_nothing_in_particular_is_a_default(lab: tuple[Client, Service]) -> None:
+    client, service = lab
+    client.submit(run_name="plain", time_budget_s=None, space=None, cores=None, image_size=None, num_trials=3)
+    entry = service.runs.store.run("plain")
+    assert entry is not None
+    assert entry.request == {"run_name": "plain", "num_trials": 3}
+    page = requests.get(f"{client._url}/submit?like=plain", timeout=20)
+    assert (page.status_code, "None" in page.text) == (200, False)
+
+
+def test_a_search_on_a_data_set_names_it(lab: tuple[Client, Service]) -> None:
+    client, _ = lab
+    assert 'href="/submit?dataset=mine"' in requests.get(f"{client._url}/datasets", timeout=20).text
+    form = requests.get(f"{client._url}/submit?dataset=mine", timeout=20).text
+    assert 'name="dataset" list="datasets" value="mine"' in form

@@ -55,7 +55,11 @@ class Events:
                 changed, now = self._changed, version()
                 if now != seen:
                     seen = now
-                    yield f"data: {json.dumps(await run_in_threadpool(read))}\n\n"
+                    try:
+                        answer = await run_in_threadpool(read)
+                    except Refused:  # the run was removed
+                        return
+                    yield f"data: {json.dumps(answer)}\n\n"
                     await asyncio.sleep(MIN_INTERVAL_S)
                     continue
                 try:

@@ -103,10 +103,12 @@ def delete_form(request: Request, name: str, service: Asked, caller: Member) -> 
 
 
 @router.get("/submit")
-def submit_page(request: Request, service: Asked, caller: Member, like: str = "") -> Response:
-    """The form for a new run, filled in as an earlier one."""
+def submit_page(request: Request, service: Asked, caller: Member, like: str = "", dataset: str = "") -> Response:
+    """The form for a new run, filled in as an earlier one or with a data set."""
     entry = service.runs.store.run(like) if like else None
     values = {} if entry is None else {key: shown_value(key, value) for key, value in entry.request.items()}
+    if dataset:
+        values["dataset"] = dataset
     return _submit_page(request, service, values | {"run_name": ""}, [])
 
 

@@ -55,7 +55,7 @@ class Runs:
 
     def submit(self, request: Any, caller: Caller, key: str | None) -> tuple[RunView, bool]:
         """The new run's view and True, or the earlier one's and False if the caller used the idempotency key before."""
-        body = request.model_dump(exclude_unset=True)
+        body = request.model_dump(exclude_unset=True, exclude_none=True)
         body_hash = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
         with self._submitting:
             if key is not None and (earlier := self.store.run_of_key(caller.name, key)) is not None:
