@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -21,7 +21,7 @@ from faults import small_disk
 from served import finished_run, hold_all_cores, served, wait_until
 
 from search.errors import UserError
-from search.service import Client, children
+from search.service import Client, children, summaries
 from search.service.queue import Devices
 from search.service.serve import web_address
 
@@ -65,6 +65,19 @@ def test_a_locked_record_of_a_run_is_not_called_damaged(tmp_path: Path) -> None:
             assert "is in use by another program (database is locked)" in str(refusal.value)
             assert "damaged" not in str(refusal.value)
         assert len(client.get("runs/mine/trials").json()) == 3
+
+
+def test_a_run_that_others_held_is_read_when_they_let_it_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(summaries, "SCAN_INTERVAL_S", 0.2)
+    (tmp_path / "results").mkdir()
+    run_dir = finished_run(tmp_path / "results" / "mine", num_trials=3).run_dir
+    with ExitStack() as stack:
+        stack.enter_context(held(run_dir / "study.db"))
+        url, service = stack.enter_context(served(tmp_path))
+        wait_until(lambda: service.supervisor.summaries.of)
+        assert "in use by another program" in Client(url).run("mine")["verdict"]
+    with served(tmp_path) as (url, _):  # it has kept what it knew
+        wait_until(lambda: Client(url).run("mine")["state"] == "finished")
 
 
 def test_a_full_disk_refuses_what_writes_and_shows_the_rest(tmp_path: Path) -> None:

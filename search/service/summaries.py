@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from search.analysis.results import Run
+from search.errors import OtherFormatError
 from search.service.reading import signature, summarize, unreadable
 from search.service.store import Store
 from search.service.submission import Folders
@@ -32,6 +33,8 @@ class Summaries:
         self._signatures: dict[str, str] = {}
         self._next_scan = self._next_read = 0.0
         self._read_at: dict[str, float] = {}
+        self._again_at: dict[str, float] = {}
+        """When to try again to read a run that could not be read."""
         for name, kept_signature, body in store.summaries():
             self._signatures[name], self.of[name] = kept_signature, body
 
@@ -76,10 +79,10 @@ class Summaries:
             self._next_read = start + (time.monotonic() - start) / READ_SHARE
 
     def refresh(self, name: str, *, is_live: bool) -> None:
-        """Reads a run again if it wrote something."""
-        run_dir = self._folders.run(name)
+        """Reads a run again if it wrote something, or could not be read before."""
+        run_dir, start = self._folders.run(name), time.monotonic()
         now = signature(run_dir)
-        if now in ("", self._signatures.get(name)):
+        if now in ("", self._signatures.get(name)) or start < self._again_at.get(name, 0.0):
             return
         try:
             summary: Mapping[str, Any] = summarize(Run.load(run_dir))
@@ -87,6 +90,11 @@ class Summaries:
             if is_live:  # it is being written
                 return
             summary = unreadable(error)
+            if not isinstance(error, OtherFormatError):  # it may be held by another program, or its server be away
+                now, took_s = "", time.monotonic() - start
+                self._again_at[name] = start + took_s + max(SCAN_INTERVAL_S, took_s / READ_SHARE)
+                if self.of.get(name) == summary:
+                    return
         self._signatures[name], self.of[name] = now, dict(summary)
         if not is_live:
             with contextlib.suppress(OSError):
