@@ -25,17 +25,22 @@ def test_the_score_on_the_way_to_the_end_is_compared_at_no_rung(is_resumed: bool
     assert rule.training_epochs(study.trial(0)) == 9
 
 
-@pytest.mark.parametrize("is_resumed", [False, True])
-def test_epochs_trained_again_are_paid_for(is_resumed: bool) -> None:
-    """Nine trainings of one epoch and three of three cost 18, and at first full trainings may cost half as much."""
+@pytest.mark.parametrize("resumed_at", [None, 1, 2, 3])
+def test_epochs_trained_again_are_paid_for(resumed_at: int | None) -> None:
+    """Nine trainings of one epoch and three of three cost 18, and at first full trainings may cost half as much.
+
+    `resumed_at`: the epoch after which a kill strikes the last of the three; at 1 it has not begun to train again.
+    """
     study = study_of(*[[0.5]] * 9)
-    promotions = PromotionRule(RUNGS, study, starts_anew=True)
+    rule = PromotionRule(RUNGS, study, starts_anew=True)
     for number in range(3):
-        assert promotions.promote() == number
-        for epoch in (2, 3):
-            study.record_epoch(number, epoch=epoch, score=0.1, metrics={})
-            promotions.reach(number, epoch, 0.1)
-    rule = PromotionRule(RUNGS, study, starts_anew=True) if is_resumed else promotions
+        assert rule.promote() == number
+        for epoch in (1, 2, 3):
+            if epoch > 1:
+                study.record_epoch(number, epoch=epoch, score=0.1, metrics={})
+                rule.reach(number, epoch, 0.1)
+            if (number, epoch) == (2, resumed_at):
+                rule = PromotionRule(RUNGS, study, starts_anew=True)
     promoted = rule.promote()
     assert promoted is not None
     assert study.trial(promoted).rungs[-1].is_sent_to_end

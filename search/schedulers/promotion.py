@@ -46,7 +46,7 @@ class PromotionRule:
         self._max_epochs = settings.max_epochs
         records = study.trials()
         self._table = RungTable(rungs_of(settings), records, chance_level=chance_level)
-        self._epochs_spent = {record.number: record.epochs_spent for record in records}
+        self._epochs_spent = {record.number: _epochs_paid_for(record) for record in records}
         self._sent_to_end = {record.number for record in records if any(rung.is_sent_to_end for rung in record.rungs)}
         self._ends: dict[int, tuple[float, float]] = {}
         """Final score and its standard error of each full-length trial."""
@@ -190,3 +190,8 @@ class PromotionRule:
             num_scores=len(scores),
             is_stopped=is_stopped,
         )
+
+
+def _epochs_paid_for(record: TrialRecord) -> int:
+    """The epochs of all its trainings, those that a trial trains again which has just been let go on included."""
+    return record.epochs_trained + sum(rung.epoch for rung in record.rungs if rung.next_epochs)
