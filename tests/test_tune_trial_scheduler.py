@@ -76,6 +76,21 @@ def test_the_time_of_epochs_trained_again_is_the_next_one_s() -> None:
     assert record.seconds == 18.0
 
 
+def test_epochs_that_a_worker_had_trained_when_it_died_cost_their_time_once() -> None:
+    """The next worker reports the epochs of its checkpoint that the record had not when the trial was suggested."""
+    study = study_of(1)
+    scheduler = scheduler_of(study)
+    trial = stub("t0", {"trial_number": 0, "epochs_recorded": 0})
+    trial.status, trial.should_recover = Trial.RUNNING, lambda: True
+    report(scheduler, 0, epoch=1, val_score=0.3, seconds=7.0)
+    scheduler.on_trial_error(None, trial)  # type: ignore[arg-type]
+    scheduler.on_trial_add(None, trial)  # type: ignore[arg-type]
+    for epoch, seconds in ((1, 7.0), (2, 5.0)):
+        if epoch > trial.config["epochs_recorded"]:  # as the worker does
+            report(scheduler, 0, epoch=epoch, val_score=0.3, seconds=seconds)
+    assert study.trial(0).seconds == 7.0 + 5.0
+
+
 def test_a_stop_says_where_and_why() -> None:
     study = study_of(2)
     scheduler = scheduler_of(study)
@@ -222,6 +237,8 @@ def test_reports_of_retrainings_go_to_their_queue_and_a_dead_worker_fails_only_i
         action = scheduler.on_trial_result(None, trial, result)  # type: ignore[arg-type]
         assert action == (TrialScheduler.STOP if epoch == 4 else TrialScheduler.CONTINUE)
         assert scheduler.is_over(first["retraining"]) == (epoch == 4)
+        scheduler.on_trial_add(None, trial)  # type: ignore[arg-type]
+        assert trial.config["epochs_recorded"] == epoch, "if its worker dies, the next one reports no epoch again"
     [record] = study.retrains()
     assert (record.val_scores, record.seconds) == ((0.1, 0.2, 0.3, 0.4), 8.0)
     dead = stub("b", second)

@@ -86,12 +86,18 @@ class StudyScheduler(StateIsInStudy, FIFOScheduler):
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
         """Gives a trial that starts, for the first time or again, its newest checkpoint. Keeps idle workers."""
-        self._left.discard(trial_of(trial.config))
+        number = trial_of(trial.config)
+        self._left.discard(number)
+        # One that starts again would otherwise report its checkpoint's epochs once more, as if trained again.
+        if isinstance(number, int):
+            trial.config["epochs_recorded"] = self._epochs_recorded.get(number, 0)
+        elif self._retrainings is not None:
+            trial.config["epochs_recorded"] = self._retrainings.record(number).epochs_trained
         if tune_controller is not None:  # a simulation has no workers
             self._controller = tune_controller._tune_controller
             # Ray would end all idle workers but one, and a new one takes seconds to start.
             self._controller._actor_cache.increase_max(trial.placement_group_factory)
-        if self._checkpoints is not None and (newest := self._checkpoints.newest(trial_of(trial.config))) is not None:
+        if self._checkpoints is not None and (newest := self._checkpoints.newest(number)) is not None:
             trial.config["checkpoint"] = ray.put(newest)
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
