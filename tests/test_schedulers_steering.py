@@ -200,6 +200,17 @@ def test_slots_grow_with_a_cluster_unless_fewer_were_asked_for() -> None:
     assert (steering.num_slots, steering.most_slots) == (4, 4)
     steering.grow(1)
     assert steering.num_slots == 4, "the trials of a lost node wait for another"
-    steering.num_slots = 3
+    steering.obey(asked(num_slots=3))
     steering.grow(6)
     assert (steering.num_slots, steering.most_slots) == (3, 6)
+    steering.obey(asked(num_slots=6))
+    steering.grow(8)
+    assert steering.num_slots == 8, "all were asked for"
+
+
+def test_a_run_that_is_resumed_before_its_nodes_are_back_never_takes_more_slots_than_were_asked_for() -> None:
+    done = Answer(is_done=True, text="", at=1.0)
+    steering = Steering.of(make_document().settings, [asked(1, num_slots=4, answer=done)], num_slots=2)
+    assert steering.num_slots == 2
+    steering.grow(8)
+    assert (steering.num_slots, steering.most_slots) == (4, 8)

@@ -39,6 +39,8 @@ class Steering:
     def __post_init__(self) -> None:
         self.most_slots = self.num_slots
         """Slots of the machine."""
+        self._asked_slots: int | None = None
+        """Slots that people asked for, perhaps when there were more; None for all, now and later."""
         self._started = self.clock()
         self._paused_at = self._started
         self._paused_s = 0.0
@@ -75,6 +77,7 @@ class Steering:
         if wish.time_budget_s is not None:
             self.time_budget_s = wish.time_budget_s
         if wish.num_slots is not None:
+            self._asked_slots = None if wish.num_slots == self.most_slots else wish.num_slots
             self.num_slots = min(wish.num_slots, self.most_slots or wish.num_slots)
         if wish.action == "continue" and not self.is_paused:
             self.is_stopped = False
@@ -85,12 +88,13 @@ class Steering:
             self._set_paused(wish.action == "pause")
 
     def grow(self, num_slots: int) -> None:
-        """Allows more trials, as when a node has joined the cluster. Trials of lost nodes wait for other nodes."""
+        """Allows more trials, as when a node has joined the cluster, but not more than people asked for.
+
+        Trials of lost nodes wait for other nodes.
+        """
         if self.most_slots is None or num_slots <= self.most_slots:
             return
-        if self.num_slots == self.most_slots:
-            self.num_slots = num_slots
-        self.most_slots = num_slots
+        self.most_slots, self.num_slots = num_slots, min(num_slots, self._asked_slots or num_slots)
 
     @property
     def words(self) -> str | None:
