@@ -214,6 +214,21 @@ def test_killed_between_two_tests_the_first_is_not_done_again(
     assert untimed(study)["retrain:winner:0"] == first
 
 
+def test_the_winner_is_tested_though_a_baseline_fails(tmp_path: Path, prepared: Preparation) -> None:
+    """A baseline that needs more memory than there is would fail at every resume."""
+    preparation = preparation_in(tmp_path, prepared, retrain_top=1, retrain_seeds=1)
+    study = study_of(prepared, 0.2, 0.6)
+    queue = RetrainQueue(preparation.settings, study, preparation.baselines)
+    queue.fail("retrain:default:0", "out of memory: no room")
+    train_serially(preparation, queue)
+    with pytest.raises(RunFailed, match="the retraining of default config, seed 1 failed: out of memory: no room"):
+        evaluate_retrained(preparation, queue, study, Display(io.StringIO()))
+    assert set(untimed(study)) == {"retrain:winner:0"}
+    assert load_file(tmp_path / "run" / "model.safetensors")
+    stage(preparation, study)
+    assert set(untimed(study)) == {"retrain:winner:0", "retrain:default:0"}, "a resume tries it again"
+
+
 def test_all_splits_share_their_images(prepared: Preparation) -> None:
     """So Ray stores them once."""
     splits = retrain_splits(prepared)

@@ -89,13 +89,14 @@ def note_winner(settings: SearchSettings, study: RunStudy, display: Display, fin
 def evaluate_retrained(preparation: Preparation, queue: RetrainQueue, study: RunStudy, display: Display) -> None:
     """Opens the test images and records each network's scores on them. All trainings must have ended.
 
-    RunFailed if one of them failed, or if no trial has a score.
+    RunFailed if one of them failed, or if no trial has a score: before the test images are opened unless only baselines
+    failed, without which the winner has its test.
     """
-    if queue.failures:
-        key, error = next(iter(queue.failures.items()))
-        raise RunFailed(f"the retraining of {retrain_title(key)} failed: {error}")
+    failed = [task for task in queue.tasks if task.key in queue.failures]
+    if any(task.config_name in (FINALIST, "winner") for task in failed):
+        raise _failure(queue)
     metric = METRICS[preparation.settings.metric]
-    keys = [task.key for task in queue.tasks if task.config_name != FINALIST]
+    keys = [task.key for task in queue.tasks if task.config_name != FINALIST and task not in failed]
     if not keys:
         raise RunFailed("no trial ended with a score, so there is nothing to retrain. See the errors in trials.csv.")
     untested = [key for key in keys if not queue.record(key).is_ended]
@@ -112,6 +113,13 @@ def evaluate_retrained(preparation: Preparation, queue: RetrainQueue, study: Run
         )
     if classes := preparation.survey.test:
         display.message(f"without looking at the images: {floor_of(classes, metric.name).note}")
+    if failed:
+        raise _failure(queue)
+
+
+def _failure(queue: RetrainQueue) -> RunFailed:
+    key, error = next(iter(queue.failures.items()))
+    return RunFailed(f"the retraining of {retrain_title(key)} failed: {error}")
 
 
 class _Tester:
