@@ -165,6 +165,26 @@ class Unlucky(LoggerCallback):
             raise self.error
 
 
+class Listening(LoggerCallback):
+    """Remembers the epochs that it is told of."""
+
+    def __init__(self) -> None:
+        self.epochs: list[int] = []
+
+    def log_trial_result(self, iteration: int, trial: Any, result: dict[str, Any]) -> None:
+        self.epochs.append(iteration)
+
+
+def test_a_trial_that_begins_anew_has_one_point_for_each_epoch(tmp_path: Path) -> None:
+    study, callback, warnings = RunStudy.in_memory(), Listening(), list[str]()
+    study.add_trial(NewTrial(config=SEED_CONFIG.flat(), seed=0))
+    told = Tracking([Tracker("It", lambda: callback, warnings.append)], study, tmp_path, SearchSettings(run_name="run"))
+    for epoch in (1, 2, 1, 2, 3):
+        told.report(0, metrics_of(epoch, 0.5))
+    told.close()
+    assert (callback.epochs, warnings) == ([1, 2, 3], [])
+
+
 def told_by(callback: LoggerCallback, folder: Path) -> tuple[list[str], float]:
     """Warnings, and the seconds that telling took, of a tracker told of all epochs."""
     study = RunStudy.in_memory()

@@ -47,6 +47,7 @@ class TrackedTrial:
     config: dict[str, Any]
     local_path: str
     experiment_dir_name: str
+    epochs_told: int = 0
 
     @property
     def trial_id(self) -> str:
@@ -109,12 +110,15 @@ class Tracking:
         self._trials: dict[int, TrackedTrial] = {}
 
     def report(self, number: int, metrics: Mapping[str, Any]) -> None:
-        """A trial finished an epoch. Its first report also starts it."""
+        """A trial finished an epoch; one that it trains again is left out. Its first report also starts it."""
         if not self._trackers:
             return
         if number not in self._trials:
             self._start(number)
         trial = self._trials[number]
+        if metrics["epoch"] <= trial.epochs_told:
+            return
+        trial.epochs_told = metrics["epoch"]
         result = {name: metrics[name] for name in _METRICS if metrics.get(name) is not None}
         result[f"val_{self._metric.name}"] = self._metric.value(metrics["val_score"])
         result["training_iteration"] = metrics["epoch"]  # what Ray's callbacks take for the step
