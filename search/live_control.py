@@ -41,11 +41,18 @@ class LiveControl:
 
     @classmethod
     def of(
-        cls, preparation: Preparation, study: RunStudy, display: Display, page: LivePage, stop: StopRequest
+        cls,
+        preparation: Preparation,
+        study: RunStudy,
+        display: Display,
+        page: LivePage,
+        stop: StopRequest,
+        *,
+        started: float,
     ) -> LiveControl:
-        """For a run that is steered as its settings and its record say."""
+        """For a run that is steered as its settings and its record say. `started`: see `Steering.of`."""
         settings, slots = preparation.settings, preparation.machine.slots
-        steering = Steering.of(settings, wishes_of(study.notes()), num_slots=slots.num_concurrent)
+        steering = Steering.of(settings, wishes_of(study.notes()), num_slots=slots.num_concurrent, started=started)
         if steering.words:
             display.warning(f"{steering.words}, as asked of an earlier process; see `tune_main.py control`")
         return cls(

@@ -80,7 +80,7 @@ def run_search(
             forecast = make_forecast(workload_of(preparation, started=started))
             folder.write_forecast(forecast.table())
             shown.message(brief_line(forecast))
-        return _run(preparation, study, shown, stop, started=started)
+        return _run(preparation, study, shown, stop, started=started, is_new=True)
 
 
 def plan_search(
@@ -121,7 +121,7 @@ def resume_search(
     to be named again. `notify`: as --notify. `cluster`: where it goes on; "local" for this machine. `trust_folder`:
     whether to go on although other users could have changed the folder.
     """
-    shown, run_dir = display or Display(), run_dir.expanduser()
+    shown, run_dir, started = display or Display(), run_dir.expanduser(), time.monotonic()
     _refuse(resume_problems(run_dir, trust_folder=trust_folder, cluster=cluster))
     given = {"num_trials": num_trials, "dataset": dataset, "network": network, "notify": notify, "cluster": cluster}
     source = network_of_run(run_dir, read_document(run_dir), network)
@@ -143,7 +143,7 @@ def resume_search(
         RunFolder(run_dir).write_settings(preparation.settings, preparation.data_record)
         if num_trials is not None:
             control(run_dir, Wish(num_trials=num_trials))
-        return _run(preparation, study, shown, stop)
+        return _run(preparation, study, shown, stop, started=started, is_new=False)
 
 
 def _check_is_possible(settings: SearchSettings, study: RunStudy, *, is_dataset_given: bool) -> None:
@@ -180,12 +180,13 @@ def _refuse(problems: list[str]) -> None:
 
 
 def _run(
-    preparation: Preparation, study: RunStudy, display: Display, stop: StopRequest, *, started: float | None = None
+    preparation: Preparation, study: RunStudy, display: Display, stop: StopRequest, *, started: float, is_new: bool
 ) -> PlottedRun:
-    """`started`: when a new run began, by time.monotonic(); its forecast is judged by it."""
+    """`started`: when this call began, by time.monotonic(). The time budget of any run and the forecast of a new one
+    count from there."""
     settings = preparation.settings
     page = LivePage(settings.run_dir, display.warning, preparation.network)
-    live = LiveControl.of(preparation, study, display, page, stop)
+    live = LiveControl.of(preparation, study, display, page, stop, started=started)
     num_val = len(preparation.images.val_indices)
     with notifying(settings, display.warning) as notifier, _keep_results(settings.run_dir, page, display):
         for record in study.trials():
@@ -193,7 +194,7 @@ def _run(
         retrainings = train_all(preparation, study, Watchers(display, page, stop, live, notifier, num_val))
         evaluate_retrained(preparation, retrainings, study, display)
         live.close()
-        if started is not None and not wishes_of(study.notes()):  # the forecast is of the run as it was planned
+        if is_new and not wishes_of(study.notes()):  # the forecast is of the run as it was planned
             with ignore_forecast_errors(display):
                 judge_forecast(load_run(settings.run_dir), time.monotonic() - started, display)
         if (winner := load_run(settings.run_dir).result.winner) is not None:

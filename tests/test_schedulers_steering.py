@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from run_documents import make_document
-from search_worlds import Rungs, score, search
+from search_worlds import Rungs, score, search, study_of
 from test_resume import story
 
 from search.schedulers.steering import Steering
@@ -179,7 +179,7 @@ def test_a_retraining_waits_after_its_epoch_and_a_trial_at_a_rung() -> None:
 def test_a_pause_does_not_use_up_the_time() -> None:
     now = 100.0
     steering = Steering(num_trials=9, time_budget_s=60.0, clock=lambda: now)
-    budget = Budget(steering, RunStudy.in_memory(), max_epochs=1, retrain_epochs=1)
+    budget = Budget(steering, study_of([]), max_epochs=1, retrain_epochs=1)
     now = 150.0
     steering.obey(asked(action="pause"))
     now = 900.0

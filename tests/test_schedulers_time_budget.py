@@ -42,9 +42,13 @@ def test_a_trial_starts_only_if_it_and_the_retrain_end_in_time() -> None:
     assert not budget.may_start()
 
 
-def test_the_first_trial_starts_while_nothing_is_known() -> None:
-    now = 0.0
-    budget = Budget(lasting(10.0, lambda: now), RunStudy.in_memory(), max_epochs=10, retrain_epochs=20)
+def test_the_first_trial_that_can_win_starts_even_if_the_preparation_took_all_the_time() -> None:
+    study = RunStudy.in_memory()
+    steering = Steering(num_trials=2, time_budget_s=10.0, clock=lambda: 1030.0, started=1000.0)
+    assert steering.deadline == 1010.0
+    budget = Budget(steering, study, max_epochs=10, retrain_epochs=20)
     assert budget.may_start()
-    now = 10.5
+    study.add_trial(NewTrial(config={}, seed=0, violations={"parameters": 1.0}))
+    assert budget.may_start()
+    study.add_trial(NewTrial(config={}, seed=1))
     assert not budget.may_start()

@@ -23,7 +23,7 @@ class Steering:
     num_slots: int | None = None
     """Trials side by side; None for any number."""
     time_budget_s: float | None = None
-    """For this call of the program; pauses do not count."""
+    """For this call of the program, its preparation included; pauses do not count."""
     is_paused: bool = False
     is_stopped: bool = False
     """Whether the search ends although trials are missing."""
@@ -35,23 +35,32 @@ class Steering:
     """The trials and retrainings that were given to workers, by Ray's ids."""
     clock: Callable[[], float] = time.monotonic
     """Seconds."""
+    started: float | None = None
+    """When the call of the program began, by `clock`; None for now."""
 
     def __post_init__(self) -> None:
         self.most_slots = self.num_slots
         """Slots of the machine."""
         self._asked_slots: int | None = None
         """Slots that people asked for, perhaps when there were more; None for all, now and later."""
-        self._started = self.clock()
-        self._paused_at = self._started
+        self._paused_at = self.clock()
+        self._started = self._paused_at if self.started is None else self.started
         self._paused_s = 0.0
 
     @classmethod
-    def of(cls, settings: SearchSettings, wishes: Iterable[AskedWish], *, num_slots: int | None = None) -> Steering:
+    def of(
+        cls,
+        settings: SearchSettings,
+        wishes: Iterable[AskedWish],
+        *,
+        num_slots: int | None = None,
+        started: float | None = None,
+    ) -> Steering:
         """As the settings say, and as the wishes ask that the run has taken up so far, in this call or an earlier one.
 
-        `num_slots`: of the machine.
+        `num_slots`: of the machine. `started`: when this call began, by time.monotonic(); None for now.
         """
-        steering = cls(num_trials=settings.num_trials, num_slots=num_slots, time_budget_s=settings.time_budget_s)
+        steering = cls(num_trials=settings.num_trials, num_slots=num_slots, started=started)
         for asked in wishes:
             if asked.answer is not None and asked.answer.is_done:
                 steering.obey(asked)

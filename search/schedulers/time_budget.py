@@ -29,9 +29,9 @@ class Budget:
         self._epochs_needed = max_epochs + retrain_epochs
 
     def may_start(self) -> bool:
-        """Whether a full-length trial and the retraining would end in time."""
-        deadline = self._steering.deadline
-        if deadline is None:
+        """Whether a full-length trial and the retraining would end in time. The first trial that can win always may."""
+        deadline, records = self._steering.deadline, self._study.trials()
+        if deadline is None or not any(record.is_within_limits for record in records):
             return True
-        epoch_s = seconds_per_epoch(self._study.trials()) or 0.0
+        epoch_s = seconds_per_epoch(records) or 0.0
         return self._steering.clock() + epoch_s * self._epochs_needed <= deadline
