@@ -142,6 +142,26 @@ def test_an_archive_is_taken_in_as_inspect_reads_it(data_sets: DataSets, tmp_pat
         data_sets.begin("photos")
 
 
+@pytest.mark.parametrize("beside", ["__MACOSX/pets/cat/._1.png", ".DS_Store", "pets/.DS_Store", "pets/cat/.DS_Store"])
+def test_what_a_mac_puts_beside_a_folder_hides_it_from_nobody(
+    data_sets: DataSets, monkeypatch: pytest.MonkeyPatch, beside: str
+) -> None:
+    monkeypatch.setattr("search.service.data_sets._inspect", lambda folder: [folder.name])
+    with uploaded(data_sets, "photos") as folder:
+        zip_of(folder / "archive", (beside, b"junk"), ("pets/cat/1.png", b"1"), ("pets/dog/1.png", b"1"))
+        assert data_sets.take_in("photos", "ada", folder)["survey"] == ["pets"]
+
+
+@pytest.mark.parametrize("beside", ["readme.txt", "birds/1.png", "pets/train.parquet"])
+def test_an_archive_of_more_than_a_folder_is_kept_as_it_is(
+    data_sets: DataSets, monkeypatch: pytest.MonkeyPatch, beside: str
+) -> None:
+    monkeypatch.setattr("search.service.data_sets._inspect", lambda folder: [folder.name])
+    with uploaded(data_sets, "photos") as folder:
+        zip_of(folder / "archive", (beside, b"1"), ("pets/cat/1.png", b"1"))
+        assert data_sets.take_in("photos", "ada", folder)["survey"] == ["images"]
+
+
 @pytest.mark.slow
 def test_of_two_uploads_of_a_name_the_second_changes_nothing(data_sets: DataSets, tmp_path: Path) -> None:
     write_image_folder(tmp_path / "photos", num_images=12)
@@ -181,6 +201,24 @@ def test_damaged_contents_are_refused(tmp_path: Path) -> None:
     with pytest.raises(Refused) as refusal:
         unpack(archive, tmp_path / "images", max_bytes=LIMIT)
     assert (refusal.value.status, "error" in str(refusal.value)) == (422, True)
+
+
+def test_a_name_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    archive = zip_of(tmp_path / "archive", ("cat/é.png", b"1"))
+    archive.write_bytes(archive.read_bytes().replace("é".encode(), b"\xff\xff"))
+    with pytest.raises(Refused) as refusal:
+        unpack(archive, tmp_path / "images", max_bytes=LIMIT)
+    assert (refusal.value.status, "UnicodeDecodeError" in str(refusal.value)) == (422, True)
+
+
+def test_a_size_below_nothing_is_refused(tmp_path: Path) -> None:
+    header = bytearray(sized("cat/x.png", 5).tobuf(tarfile.GNU_FORMAT))
+    header[124:136] = tarfile.itn(-5, 12, tarfile.GNU_FORMAT)  # type: ignore[attr-defined]
+    header[148:156] = b"%06o\0 " % (8 * ord(" ") + sum(header[:148]) + sum(header[156:]))
+    (tmp_path / "archive").write_bytes(bytes(header) + bytes(2048))
+    with pytest.raises(Refused) as refusal:
+        unpack(tmp_path / "archive", tmp_path / "images", max_bytes=LIMIT)
+    assert refusal.value.status == 422
 
 
 def test_a_full_disk_is_not_the_archives_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,11 +11,13 @@ import tempfile
 import threading
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
 
+from model.image_files import sub_folders
 from search.files import DISK_ERRORS
 from search.run_options import DATA_SETS
 from search.service.runs import Refused
@@ -83,8 +85,8 @@ class DataSets:
         assert self._folder is not None
         unpacked = incoming / "images"
         unpack(incoming / "archive", unpacked, max_bytes=self.max_bytes)
-        found = list(unpacked.iterdir())
-        if len(found) == 1 and found[0].is_dir() and not any(path.is_file() for path in found[0].iterdir()):
+        found = [*sub_folders(unpacked, Counter()), *_files(unpacked)]
+        if len(found) == 1 and found[0].is_dir() and not _files(found[0]):
             unpacked = found[0]  # an archive of one folder
         with self._inspecting:  # one at a time: it takes memory and cores from the runs
             survey = _inspect(unpacked)
@@ -97,11 +99,17 @@ class DataSets:
         return {"name": name, "owner": owner, "survey": survey}
 
 
+def _files(folder: Path) -> list[Path]:
+    """The files in a folder but hidden ones, which systems put there."""
+    return [path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")]
+
+
 _DAMAGED = (
     zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError,
-    EOFError, NotImplementedError, RuntimeError, OSError,
+    EOFError, NotImplementedError, RuntimeError, OSError, ValueError,
 )  # fmt: skip
-"""What is raised for an archive that is cut off, encrypted, packed in an unknown way, or has one name twice."""
+"""What is raised for an archive that is cut off, encrypted, packed in an unknown way, or has one name twice, names that
+are no text or sizes below 0."""
 
 
 def unpack(archive: Path, folder: Path, *, max_bytes: int) -> None:
