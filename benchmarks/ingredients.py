@@ -1,7 +1,7 @@
 """What each part of the default recipe is worth: `python -m benchmarks.ingredients --dataset FOLDER --out F`.
 
-Trains the space's default and changes of it, one thing at a time, with the same seeds: 8 epochs on 10,000 stratified
-training images, scored on 10,000 others of the training file after the last epoch. One seed of all comes before the
+Trains the space's default and changes of it, one thing at a time, with the same seeds: on 10,000 stratified training
+images, scored on 20,000 others of the training file after the last epoch. One seed of all comes before the
 next. Each finished training is a line of F; killed and started again, it goes on with the next. The table is printed
 at the end, or with --seeds 0 at once.
 """
@@ -28,7 +28,7 @@ from model.evaluation import evaluate
 from model.split_images import ImageTensors, on_device
 from model.training import DivergedError, Training, train_epochs
 
-NUM_IMAGES, _NUM_EPOCHS = 10_000, 8
+NUM_IMAGES, _NUM_VAL = 10_000, 20_000
 
 
 def _widths(**widths: int) -> dict[str, int]:
@@ -60,9 +60,10 @@ INGREDIENTS: Mapping[str, Mapping[str, Any]] = {
     "moving average 0.99": {"ema_decay": 0.99},
     "crop by 4 pixels": {"crop_padding": 4},
     "cutout of 8 pixels": {"cutout_size": 8},
+    "crop by 4 pixels, cutout of 8": {"crop_padding": 4, "cutout_size": 8},
     "all of c3 dilated": {"c3_kind": "dilated"},
     "a convolution less in c2 and c3, wider": {"c2_num_convs": 2, "c3_num_convs": 2, **_widths(c2=128, c3=160)},
-    "a second convolution at full resolution": {"c1_num_convs": 2, "c1_inner_width": 32},
+    "a second convolution at full resolution": {"c1_num_convs": 2},
     "batch 256": {"batch_size": 256, "muon_lr": 0.14, "adamw_lr": 7e-3},
 }
 """Changes of the default config, by name. The default, first, is what the others are compared with."""
@@ -73,6 +74,7 @@ def main() -> None:
     options.add_argument("--dataset", required=True, help="folder of images")
     options.add_argument("--out", type=Path, required=True, help="file for finished trainings, a line each")
     options.add_argument("--seeds", type=int, default=3, help="seeds of each (3)")
+    options.add_argument("--epochs", type=int, default=25, help="length of a training (25)")
     options.add_argument("--only", nargs="*", help="names of ingredients, beside the default (all)")
     options.add_argument("--threads", type=int, default=1, help="CPU threads (1)")
     arguments = options.parse_args()
@@ -80,36 +82,37 @@ def main() -> None:
         options.error(f"--only: unknown ingredients {', '.join(unknown)}. Known: {', '.join(INGREDIENTS)}.")
     journal = Journal(
         arguments.out,
-        {"epochs": _NUM_EPOCHS, "images": NUM_IMAGES, "threads": arguments.threads},
+        {"epochs": arguments.epochs, "images": NUM_IMAGES, "threads": arguments.threads},
         lambda: {"conditions": conditions()},
     )
     names = [name for name in INGREDIENTS if name == "default" or not arguments.only or name in arguments.only]
     done = {(row["ingredient"], row["seed"]) for row in journal.rows}
     jobs = [(name, seed) for seed in range(arguments.seeds) for name in names if (name, seed) not in done]
     if jobs:
-        train_all(jobs, journal, arguments.dataset, Engine(precision="bf16", channels_last=True))
+        train_all(jobs, journal, arguments.dataset, arguments.epochs)
     print(table(journal.rows))
 
 
-def train_all(jobs: Sequence[tuple[str, int]], journal: Journal, dataset: str, engine: Engine) -> None:
+def train_all(jobs: Sequence[tuple[str, int]], journal: Journal, dataset: str, num_epochs: int) -> None:
     """Train each (ingredient, seed) and keep it."""
     data = load_training_data(dataset, image_size=None, seed=0, data_dir=Path("data"))
-    arrays = recorded_images(data, num_train=NUM_IMAGES, num_val=NUM_IMAGES, seed=0)
+    arrays = recorded_images(data, num_train=NUM_IMAGES, num_val=_NUM_VAL, seed=0)
     default = default_space(arrays).default_config()
     assert default is not None
     images = on_device(arrays, torch.device("cpu"))
     for name, seed in jobs:
         config = TrainConfig.from_flat({**default, **INGREDIENTS[name]})
-        row = {"ingredient": name, "seed": seed, **_train(config, images, seed, engine), "config": config.flat()}
+        row = {"ingredient": name, "seed": seed, **_train(config, images, seed, num_epochs), "config": config.flat()}
         journal.add(row)
         print({key: value for key, value in row.items() if key != "config"}, flush=True)
 
 
-def _train(config: TrainConfig, images: ImageTensors, seed: int, engine: Engine) -> dict[str, Any]:
+def _train(config: TrainConfig, images: ImageTensors, seed: int, num_epochs: int) -> dict[str, Any]:
     """Accuracy after the last epoch, None if it diverged, and the computing time in seconds."""
+    engine = Engine(precision="bf16", channels_last=True)
     start = time.process_time()
     unwatched = replace(images, val_indices=images.val_indices[:0])  # scored only at the end, which saves a fourth
-    training = Training(config, unwatched, max_epochs=_NUM_EPOCHS, seed=seed, engine=engine)
+    training = Training(config, unwatched, max_epochs=num_epochs, seed=seed, engine=engine)
     try:
         for _ in train_epochs(training):
             pass
