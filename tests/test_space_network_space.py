@@ -55,10 +55,10 @@ def test_most_random_configs_train_and_many_keep_the_limits(space: SearchSpace) 
     assert sum(max(excess.values()) <= 0 for excess in excesses) / len(excesses) > 0.4
 
 
-def test_no_random_config_costs_four_times_the_notebooks_network(space: SearchSpace) -> None:
+def test_no_random_config_costs_five_times_the_notebooks_network(space: SearchSpace) -> None:
     rng = random.Random(2)
     costs = [profile_network(network_values(space.draw(rng))).multiply_adds for _ in range(100)]
-    assert max(costs) < 4 * 48e6
+    assert max(costs) < 5 * 48e6
 
 
 def test_the_constraint_is_the_networks_limits(space: SearchSpace) -> None:
