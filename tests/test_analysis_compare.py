@@ -82,6 +82,20 @@ def test_several_seeds_are_compared_by_their_means(tmp_path: Path) -> None:
     assert f"{100 * (means[1] - means[0]):.2f} points better" in compare_runs(*runs).verdict
 
 
+def test_an_earlier_winner_of_an_extended_run_does_not_count(tmp_path: Path) -> None:
+    """Cut off after the first of the new winner's two retrainings, the record has the second of the earlier winner."""
+    first, second = run_of(tmp_path / "first", accuracy=0.7), run_of(tmp_path / "second", accuracy=0.9, num_seeds=2)
+    [current, earlier] = [one for one in second.retrain_records if one.config_name == "winner"]
+    second.study.record_retrain(replace(earlier, trial_number=earlier.trial_number + 1, test_score=0.1))
+    expected = 100 * (scores_of(second)[0] - scores_of(first)[0])
+    assert scores_of(second)[0] == current.test_score
+    assert f"{expected:.2f} points better" in compare_runs(first, reread(second)).verdict
+
+
+def scores_of(run: Run) -> list[float]:
+    return [one.test_score or 0.0 for one in run.retrain_records if one.config_name == "winner"]
+
+
 def test_other_images_do_not_compare(tmp_path: Path) -> None:
     first, second = run_of(tmp_path / "a", accuracy=0.7), run_of(tmp_path / "b", accuracy=0.9)
     data = second.document.data.model_copy(update={"fingerprint": "e" * 64})

@@ -229,6 +229,21 @@ def test_the_winner_is_tested_though_a_baseline_fails(tmp_path: Path, prepared: 
     assert set(untimed(study)) == {"retrain:winner:0", "retrain:default:0"}, "a resume tries it again"
 
 
+def test_of_seeds_that_diverge_no_weights_are_kept_but_the_next_ones_are(tmp_path: Path, prepared: Preparation) -> None:
+    preparation = preparation_in(tmp_path, prepared, retrain_top=1, retrain_seeds=2, baseline=False)
+    study = study_of(prepared, 0.2, 0.6)
+    queue = RetrainQueue(preparation.settings, study, {})
+    first_task = queue.suggest()
+    assert first_task is not None
+    assert first_task["retraining"] == "retrain:winner:0"
+    assert queue.report("retrain:winner:0", {"ended": "diverged", "error": "the loss is not finite"})
+    train_serially(preparation, queue)
+    evaluate_retrained(preparation, queue, study, Display(io.StringIO()))
+    first, second = untimed(study)["retrain:winner:0"], untimed(study)["retrain:winner:1"]
+    assert (first.error, second.error) == ("the loss is not finite", None)
+    assert load_file(tmp_path / "run" / "model.safetensors")
+
+
 def test_all_splits_share_their_images(prepared: Preparation) -> None:
     """So Ray stores them once."""
     splits = retrain_splits(prepared)

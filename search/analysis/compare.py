@@ -11,7 +11,7 @@ from model.metrics import METRICS, Metric
 from search.analysis.best_so_far import BestSoFar, best_so_far
 from search.analysis.compared_sections import Pair, Section, compared_sections
 from search.analysis.results import Run
-from search.analysis.verdict import paired_difference
+from search.analysis.verdict import current_retrains, paired_difference
 from search.estimates import Difference, estimate_gain
 from search.retrain.predictions import TestPredictions, predictions_path, read_predictions
 from search.study.retrain_record import retrain_key
@@ -137,7 +137,8 @@ def _is_one_metric(pair: Pair) -> bool:
 
 def _test_scores(run: Run, metric: Metric) -> list[float]:
     name = "test_score" if metric is run.metric else _RECORDED[metric.name]
-    scores = (getattr(one, name) for one in run.retrain_records if one.config_name == "winner")
+    retrains = current_retrains(run.retrain_records, run.finals).values()
+    scores = (getattr(one, name) for one in retrains if one.config_name == "winner")
     return [score for score in scores if score is not None]
 
 

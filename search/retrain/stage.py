@@ -33,13 +33,10 @@ from search.setup.images import split_images
 from search.setup.preparation import Preparation
 from search.study.checkpoints import Checkpoints
 from search.study.finals import Finals
-from search.study.retrain_record import FINALIST, RetrainRecord, retrain_key, retrain_title
+from search.study.retrain_record import FINALIST, RetrainRecord, retrain_title
 from search.study.study import RunStudy
 from search.text import score_text
 from search.worker.trainable import resumed_training
-
-_KEPT = retrain_key("winner", 0, 0)
-"""The retraining whose weights are kept. Keeping the best seed's would choose by test accuracy."""
 
 
 def retrain_splits(preparation: Preparation) -> dict[str, ImageArrays]:
@@ -69,15 +66,16 @@ def all_images(data: TrainingData) -> ImageArrays:
 
 
 def note_winner(settings: SearchSettings, study: RunStudy, display: Display, finals: Finals) -> None:
-    """Writes down who won. The weights of an earlier winner, of a run that was extended since, go."""
+    """Writes down who won. What an earlier winner left, of a run that was extended since, goes."""
     winner, run_dir, metric = finals.winner, settings.run_dir, METRICS[settings.metric]
     assert winner is not None
     config = TrainConfig.from_flat(dict(winner.record.config))
     write_atomically(run_dir / "best_config.toml", tomli_w.dumps(config.flat()))
     study.set_note("winner", winner.record.number)
-    kept = study.retrain(_KEPT)
-    if kept is None or kept.trial_number != winner.record.number:
-        (run_dir / "model.safetensors").unlink(missing_ok=True)
+    retrained = [one.trial_number for one in study.retrains() if one.config_name == "winner"]
+    if winner.record.number not in retrained:
+        for path in (run_dir / "model.safetensors", *(run_dir / "test_predictions").glob("retrain-winner-*.parquet")):
+            path.unlink(missing_ok=True)
     if winner.fresh is not None:
         display.message(
             f"the winner is trial {winner.record.number}: validation {metric.title} "
@@ -131,6 +129,9 @@ class _Tester:
         self._run_dir = settings.run_dir
         self._queue = queue
         self._metric = METRICS[settings.metric]
+        # The first seed's weights are kept that trained to the end. The best seed's would be chosen by test accuracy.
+        winners = [task.key for task in queue.tasks if task.config_name == "winner"]
+        self._kept = next((key for key in winners if queue.record(key).error is None), None)
         if self._plan.engine.device_type == "cuda" and not torch.cuda.is_available():  # as where a cluster has the GPUs
             self._plan = dataclasses.replace(self._plan, engine=Engine())
         # No trial runs any more, so all cores are free.
@@ -153,7 +154,7 @@ class _Tester:
             pass  # nothing is left to train, unless the last checkpoint was lost
         scores, probabilities = self._scores(training.network)
         write_predictions(predictions_path(self._run_dir, key), self._test, probabilities)
-        if key == _KEPT:
+        if key == self._kept:
             weights_file = self._run_dir / "model.safetensors"
             write_weights(weights_file, training.network, mean=self._images.mean, std=self._images.std)
         return dataclasses.replace(self._queue.record(key), **scores)
