@@ -24,6 +24,8 @@ Requirement = Literal["depthwise_separable", "dilated", "max_pools"]
 REQUIREMENTS: tuple[Requirement, ...] = get_args(Requirement)
 RUN_NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 SEARCH, RESULT, IMAGES, MACHINE, RUN = "the search", "the result", "the images", "the machine", "the run"
+MAX_TRIALS = 100_000
+"""More than one driver can look after."""
 _RETRAIN_DEFAULT = "1 to 5, as many as cost about what the search costs"
 
 
@@ -31,7 +33,7 @@ class RunOptions(Options):
     """A value for each option."""
 
     num_trials: int = option(
-        "trials", SEARCH, "trials to train; configs over the limits do not count", default=20, ge=1
+        "trials", SEARCH, "trials to train; configs over the limits do not count", default=20, ge=1, le=MAX_TRIALS
     )
     max_epochs: int = option(
         "epochs",

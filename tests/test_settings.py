@@ -33,6 +33,7 @@ from search.settings import OPTIONS, SearchSettings
         ({"max_params": 0}, "`max_params` must be at least 1; got 0."),
         ({"min_receptive_field": -1}, "`min_receptive_field` must be at least 0; got -1."),
         ({"num_trials": 0}, "`num_trials` (--trials) must be at least 1; got 0."),
+        ({"num_trials": 100_001}, "`num_trials` (--trials) must be at most 100000; got 100001."),
         ({"num_trials": 2.0}, "`num_trials` (--trials) must be a whole number; got 2.0."),
         ({"num_trials": True}, "`num_trials` (--trials) must be a whole number; got True."),
         ({"max_epochs": 0}, "`max_epochs` (--epochs) must be at least 1; got 0."),

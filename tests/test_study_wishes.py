@@ -31,6 +31,7 @@ def test_a_wish_in_words(values: dict[str, Any], words: str) -> None:
         ({"action": "stop", "num_trials": 3}, "stop ends the search, so 3 trials cannot be asked"),
         ({"action": "cancel", "num_slots": 2}, "cancel ends the search, so 2 slots cannot"),
         ({"num_trials": 0}, r"`num_trials` \(--trials\) must be at least 1; got 0"),
+        ({"num_trials": 2**63}, r"`num_trials` \(--trials\) must be at most 100000; got 9223372036854775808"),
         ({"num_slots": 1.5}, r"`num_slots` \(--slots\) must be a whole number; got 1.5"),
         ({"trials": 3}, "unknown key `trials`"),
     ],

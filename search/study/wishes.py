@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from pydantic import model_validator
 
 from search.options import Options, option
+from search.run_options import MAX_TRIALS
 from search.text import duration
 
 if TYPE_CHECKING:
@@ -36,7 +37,9 @@ class Wish(Options):
     """What a run is asked to do. Several changes in one wish happen together, the action last."""
 
     action: Action | None = option("action", _GROUP, "what the run does from now on")
-    num_trials: int | None = option("trials", _GROUP, "trials to train in all, those that have started included", ge=1)
+    num_trials: int | None = option(
+        "trials", _GROUP, "trials to train in all, those that have started included", ge=1, le=MAX_TRIALS
+    )
     time_budget_s: float | None = option(
         "time-budget", _GROUP, "time for the run in all, such as 45min or 2h, without pauses", unit="s", ge=1
     )
