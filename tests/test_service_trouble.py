@@ -155,6 +155,14 @@ def test_tokens_are_made_listed_and_removed(tmp_path: Path) -> None:
         assert token.encode() not in path.read_bytes()
 
 
+def test_of_an_address_of_another_machine_the_host_is_blamed(tmp_path: Path) -> None:
+    serve(tmp_path, "token", "add", "bob", "--role", "admin")
+    done = serve(tmp_path, "--host", "192.0.2.1")  # of a block that belongs to no machine
+    assert done.returncode == 2
+    assert "--host 192.0.2.1 --port 8321 cannot be had" in done.stderr
+    assert "Give an address of this machine as --host." in done.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import socket
 from collections.abc import Callable
@@ -127,9 +128,10 @@ def _listening(host: str, port: int) -> socket.socket:
             (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=2048
         )
     except (OSError, OverflowError) as error:
-        number = getattr(error, "errno", None)
-        reason = os.strerror(number) if number else error
-        raise UserError(f"--host {host} --port {port} cannot be had ({reason}). Give another --port.") from None
+        reason, number = getattr(error, "strerror", None) or error, getattr(error, "errno", None)
+        is_foreign = isinstance(error, socket.gaierror) or number == errno.EADDRNOTAVAIL
+        advice = "an address of this machine as --host" if is_foreign else "another --port"
+        raise UserError(f"--host {host} --port {port} cannot be had ({reason}). Give {advice}.") from None
 
 
 def _change_tokens(folders: Folders, words: list[str], role: str, say: Callable[[str], None]) -> None:
