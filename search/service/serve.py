@@ -128,8 +128,9 @@ def _listening(host: str, port: int) -> socket.socket:
             (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=2048
         )
     except (OSError, OverflowError) as error:
-        reason, number = getattr(error, "strerror", None) or error, getattr(error, "errno", None)
-        is_foreign = isinstance(error, socket.gaierror) or number == errno.EADDRNOTAVAIL
+        number = getattr(error, "errno", None) or 0  # below 0: the code of a name that is not found
+        reason = os.strerror(number) if number > 0 else "no machine has that name" if number < 0 else error
+        is_foreign = number < 0 or number == errno.EADDRNOTAVAIL
         advice = "an address of this machine as --host" if is_foreign else "another --port"
         raise UserError(f"--host {host} --port {port} cannot be had ({reason}). Give {advice}.") from None
 
