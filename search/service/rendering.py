@@ -88,7 +88,7 @@ def error_page(request: Request, status: int, errors: list[dict[str, Any]]) -> R
 def _environment() -> Environment:
     made = environment("search.service", autoescape=True)
     made.filters |= {
-        "moment": lambda at: "-" if at is None else time.strftime("%Y-%m-%d %H:%M", time.localtime(at)),
+        "moment": lambda at: "-" if at is None else time.strftime("%Y-%m-%d %H:%M %Z", time.localtime(at)),
         "points_of": _spark_points,
         "metric_title": lambda name: METRICS[name].title,
         "result": _result,
