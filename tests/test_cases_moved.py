@@ -39,7 +39,7 @@ def run_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         note_compatibility(study, preparation.settings, preparation.data_record, preparation.space)
         folder.write_new(preparation.document(), preparation.space)
     monkeypatch.chdir("/")
-    monkeypatch.setattr(search.run, "_run", lambda preparation, *_rest: preparation)
+    monkeypatch.setattr(search.run, "_run", lambda preparation, *_rest, **_named: preparation)
     return settings.run_dir
 
 
