@@ -121,6 +121,15 @@ def test_a_run_from_elsewhere_is_queued_with_all_that_was_asked(lab: tuple[Clien
     assert [(entry.name, entry.num_trials) for entry in seen] == [("theirs", 5)], "it may start at once"
 
 
+def test_a_run_that_can_never_start_says_why(lab: tuple[Client, Service]) -> None:
+    client, service = lab
+    service.runs.store.change("waits", num_gpus=4)  # as after a start with fewer visible
+    assert client.run("waits")["shortage"] == "needs 4 GPUs, and there are 0"
+    for page in ("runs/waits", "devices"):
+        assert "needs 4 GPUs, and there are 0" in requests.get(f"{client._url}/{page}", timeout=20).text
+    assert client.run("busy")["shortage"] == ""
+
+
 def test_whoever_watches_a_run_that_is_removed_is_sent_no_more(lab: tuple[Client, Service]) -> None:
     client, _ = lab
     events = client.events("waits")

@@ -8,7 +8,7 @@ import pytest
 
 from search.machine.slots import Slots
 from search.service.fewer_devices import fits, kept, needed
-from search.service.queue import HALF_LIFE_S, Devices, decayed, in_order, next_to_start, that_fit
+from search.service.queue import HALF_LIFE_S, Devices, decayed, in_order, next_to_start, shortage, that_fit
 from search.service.store import RunEntry
 
 
@@ -71,6 +71,18 @@ def test_a_run_that_all_devices_are_too_few_for_holds_nobody_up() -> None:
     found = next_to_start(that_fit(waiting, devices), devices, now=0.0)
     assert found is not None
     assert found[0].name == "all"
+
+
+@pytest.mark.parametrize(
+    ("needs", "expected"),
+    [
+        ({"gpus": 4}, "needs 4 GPUs, and there are 2"),
+        ({"cores": 2}, "needs 2 CPU cores, and there is 1"),
+        ({"gpus": 2}, ""),
+    ],
+)
+def test_of_devices_that_there_are_not_a_run_says_how_many(needs: dict[str, Any], expected: str) -> None:
+    assert shortage(entry("a", **needs), Devices(("0", "1"), (0,))) == expected
 
 
 def test_a_run_that_died_waits_and_holds_nobody_up() -> None:

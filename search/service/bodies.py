@@ -34,6 +34,8 @@ class RunView(BaseModel):
     devices: Devices = Devices((), ())
     """That it holds."""
     queue_position: int | None = None
+    shortage: str = ""
+    """Why it waits for ever, unless devices are added: "needs 4 GPUs, and there are 2"."""
     num_deaths: int = 0
     """How often it died and was resumed since somebody started it."""
     last_line: str = ""

@@ -40,8 +40,20 @@ def in_order(waiting: Iterable[RunEntry], usage: Mapping[str, float]) -> list[Ru
 
 def that_fit(waiting: Iterable[RunEntry], devices: Devices) -> list[RunEntry]:
     """Those for which all devices are enough. The others, as after a start with fewer, must hold nobody up for ever."""
-    num_gpus, num_cores = len(devices.gpus), len(devices.cores)
-    return [entry for entry in waiting if entry.num_gpus <= num_gpus and entry.cores <= num_cores]
+    return [entry for entry in waiting if not shortage(entry, devices)]
+
+
+def shortage(entry: RunEntry, devices: Devices) -> str:
+    """What a run needs and all devices together do not have, such as "needs 4 GPUs, and there are 2"; else empty."""
+    for name, needed, there in (
+        ("GPU", entry.num_gpus, len(devices.gpus)),
+        ("CPU core", entry.cores, len(devices.cores)),
+    ):
+        if needed > there:
+            return (
+                f"needs {needed} {name}{'s' if needed > 1 else ''}, and there {'is' if there == 1 else 'are'} {there}"
+            )
+    return ""
 
 
 def next_to_start(ordered: Iterable[RunEntry], free: Devices, now: float) -> tuple[RunEntry, Devices] | None:

@@ -14,6 +14,7 @@ from search.run_options import RUN_NAME_PATTERN
 from search.service import children
 from search.service.access import Caller
 from search.service.bodies import RunView
+from search.service.queue import shortage
 from search.service.reading import of_now
 from search.service.store import RunEntry, RunState, Store
 from search.service.submission import Folders, arguments, settings_of, space_problems
@@ -145,6 +146,7 @@ class Runs:
             **{key: getattr(entry, key) for key in _ENTRY_FIELDS},
             "devices": entry.devices or {"gpus": (), "cores": ()},
             "queue_position": positions.get(name),
+            "shortage": shortage(entry, self.supervisor.devices) if entry.state is RunState.WAITING else "",
             "dataset": request.get("dataset") or summary.get("dataset", "digits"),
             "num_trials": summary.get("num_trials") or request.get("num_trials", 20),
         }
