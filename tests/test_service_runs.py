@@ -16,7 +16,8 @@ from served import finished_run, hold_all_cores, served, wait_until
 
 from search import load_run
 from search.errors import UserError
-from search.service import Client
+from search.service import Client, summaries
+from search.service.store import RunState
 from search.setup.run_lock import run_lock
 from search.study.record import NewTrial
 from search.study.study import open_study
@@ -88,3 +89,24 @@ def test_a_run_that_has_finished_is_given_more_trials_and_nothing_else(tmp_path:
             client.control("done", num_trials=2)
         assert client.control("done", num_trials=4)["state"] == "waiting"
         assert client.control("done", "cancel")["state"] == "cancelled"
+
+
+@pytest.mark.parametrize("is_the_services", [False, True])
+def test_a_finished_run_that_a_shell_extends_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_the_services: bool
+) -> None:
+    monkeypatch.setattr(summaries, "SCAN_INTERVAL_S", 0.2)
+    (tmp_path / "results").mkdir()
+    run_dir = finished_run(tmp_path / "results" / "done", num_trials=3).run_dir
+    with served(tmp_path) as (url, service):
+        if is_the_services:
+            hold_all_cores(service, "done")
+            service.runs.store.change("done", state=RunState.FINISHED, devices={}, pid=None)
+        client = Client(url)
+        wait_until(lambda: service.supervisor.summaries.of)
+        assert client.run("done")["state"] == "finished"
+        with run_lock(run_dir):
+            wait_until(lambda: client.run("done")["state"] == "running", timeout_s=10)
+            seen = service.supervisor.summaries.versions["done"]
+        wait_until(lambda: service.supervisor.summaries.versions["done"] > seen)  # whoever watches is told
+        assert client.run("done")["state"] == "finished"

@@ -16,6 +16,7 @@ from search.analysis.verdict import ConfigResult
 from search.schedulers.expected_epochs import expected_epochs
 from search.schedulers.steering import Steering
 from search.setup.given_trials import SEED_IMAGE_SIZE
+from search.setup.run_lock import is_locked
 from search.study.finals import RetrainPlan
 from search.study.ranking import rank_trials
 from search.study.record import TrialRecord, TrialStatus, num_ended
@@ -31,15 +32,23 @@ _SHAPE = "3"
 """Of what `summarize` returns; raise it, and kept summaries are made again."""
 
 
+_HELD = " held"
+
+
 def signature(run_dir: Path) -> str:
-    """Changes when the run writes something; empty for a folder without a run."""
+    """Changes when the run writes something, begins or ends; empty for a folder without a run."""
     times = []
     for name in _FILES:
         try:
             times.append(str((run_dir / name).stat().st_mtime_ns))
         except OSError:
             times.append("-")
-    return "" if times[0] == "-" else " ".join([_SHAPE, *times])
+    return "" if times[0] == "-" else " ".join([_SHAPE, *times]) + (_HELD if is_locked(run_dir) else "")
+
+
+def is_of_held(written: str) -> bool:
+    """Whether a process worked on the run when `signature` gave this."""
+    return written.endswith(_HELD)
 
 
 def summarize(run: Run) -> dict[str, Any]:

@@ -136,10 +136,8 @@ class Runs:
     def _view(
         self, name: str, entry: RunEntry | None, summary: Mapping[str, Any], positions: Mapping[str, int]
     ) -> RunView:
+        state = self._state(name, entry, summary)
         if entry is None:
-            is_over = summary.get("test_result") is not None
-            is_running = not is_over and self.supervisor.is_running(name)
-            state = "finished" if is_over else "running" if is_running else summary.get("state", "unfinished")
             return RunView(**{**summary, "name": name, "state": state, **of_now(summary, state, None)})
         request = entry.request
         kept = {
@@ -150,8 +148,19 @@ class Runs:
             "dataset": request.get("dataset") or summary.get("dataset", "digits"),
             "num_trials": summary.get("num_trials") or request.get("num_trials", 20),
         }
-        state = str(entry.state)
-        return RunView(**{**summary, **kept, "state": state, **of_now(summary, state, entry.started)})
+        started = entry.started if entry.ended is None else None  # not that of a run that a shell has extended
+        return RunView(**{**summary, **kept, "state": state, **of_now(summary, state, started)})
+
+    def _state(self, name: str, entry: RunEntry | None, summary: Mapping[str, Any]) -> str:
+        if entry is not None and entry.state in (RunState.WAITING, RunState.RUNNING):
+            return str(entry.state)
+        # A run that has ended may be extended from a shell. To ask for the lock of each takes a list too long.
+        is_over = entry is not None or summary.get("test_result") is not None
+        if (not is_over or self.supervisor.summaries.was_held(name)) and self.supervisor.is_running(name):
+            return "running"
+        if entry is not None:
+            return str(entry.state)
+        return "finished" if is_over else str(summary.get("state", "unfinished"))
 
     def prioritize(self, name: str, priority: int, caller: Caller) -> RunView:
         """Sets the priority of a run, for its next turn; only admins may."""

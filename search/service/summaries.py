@@ -9,7 +9,7 @@ from typing import Any
 
 from search.analysis.results import Run
 from search.errors import OtherFormatError
-from search.service.reading import signature, summarize, unreadable
+from search.service.reading import is_of_held, signature, summarize, unreadable
 from search.service.store import Store
 from search.service.submission import Folders
 
@@ -42,6 +42,10 @@ class Summaries:
         """Tells whoever watches."""
         self.versions[name] = self.versions.get(name, 0) + 1
         self._on_change()
+
+    def was_held(self, name: str) -> bool:
+        """Whether a process worked on a run when it was last read."""
+        return is_of_held(self._signatures.get(name, ""))
 
     def forget(self, name: str) -> None:
         """The run is removed."""
