@@ -10,17 +10,22 @@ import pytest
 pytest.importorskip("fastapi", reason="the extra [service] is not installed")
 
 import requests
+from fabricated_run import add_trials, make_run
 from PIL import Image
 from retrained_run import make_retrained_run
 from served import finished_run, hold_all_cores, served, wait_until
 
+from model.config import SEED_CONFIG
 from search import load_run
+from search.analysis.results import Run
 from search.errors import UserError
+from search.paths import sqlite_url
+from search.report.page import write_report
 from search.service import Client, summaries
 from search.service.store import RunState
 from search.setup.run_lock import run_lock
 from search.study.record import NewTrial
-from search.study.study import open_study
+from search.study.study import RunStudy, open_study
 
 
 def test_a_run_that_goes_on_is_followed_as_its_record_grows(tmp_path: Path) -> None:
@@ -37,6 +42,20 @@ def test_a_run_that_goes_on_is_followed_as_its_record_grows(tmp_path: Path) -> N
             study.record_epoch(number, epoch=epoch, score=0.5, metrics={})
             wait_until(lambda so_far=epochs + epoch: client.run("grows")["epochs"] == so_far)
         assert client.run("grows")["num_started"] == 4
+
+
+def test_a_run_whose_record_is_elsewhere_is_followed_as_its_report_is_written(tmp_path: Path) -> None:
+    (tmp_path / "results").mkdir()
+    run_dir, url_of_record = tmp_path / "results" / "grows", sqlite_url(tmp_path / "elsewhere.db")
+    make_run(run_dir, lambda _study: None, storage=url_of_record)
+    study = RunStudy.in_database(url_of_record, "grows")
+    add_trials(study, 2)
+    with served(tmp_path) as (url, service):
+        hold_all_cores(service, "grows")
+        wait_until(lambda: Client(url).run("grows")["num_started"] == 2)
+        study.add_trial(NewTrial(config=SEED_CONFIG.flat(), seed=1))
+        write_report(Run.load(run_dir), is_running=True)
+        wait_until(lambda: Client(url).run("grows")["num_started"] == 3, timeout_s=15)
 
 
 def test_a_wish_to_a_run_that_goes_on_is_in_its_record(tmp_path: Path) -> None:

@@ -27,7 +27,8 @@ from search.text import score_text
 NUM_CURVE_POINTS = 60
 MAX_ROWS = 500
 """Trials in the table of a page; the API gives all."""
-_FILES = ("run.toml", "study.db", "summary.md")
+_FILES = ("run.toml", "study.db", "summary.md", "report.html")
+"""What tells that a run wrote something. While a run whose record is elsewhere goes on, only the report does."""
 _SHAPE = "3"
 """Of what `summarize` returns; raise it, and kept summaries are made again."""
 
