@@ -106,7 +106,7 @@ def _files(folder: Path) -> list[Path]:
 
 _DAMAGED = (
     zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError,
-    EOFError, NotImplementedError, RuntimeError, OSError, ValueError,
+    EOFError, RuntimeError, OSError, ValueError,
 )  # fmt: skip
 """What is raised for an archive that is cut off, encrypted, packed in an unknown way, or has one name twice, names that
 are no text or sizes below 0."""

@@ -31,8 +31,6 @@ _FILES = ("run.toml", "study.db", "summary.md", "report.html")
 """What tells that a run wrote something. While a run whose record is elsewhere goes on, only the report does."""
 _SHAPE = "3"
 """Of what `summarize` returns; raise it, and kept summaries are made again."""
-
-
 _HELD = " held"
 
 
