@@ -133,6 +133,7 @@ def test_the_panel_shows_a_trial_in_its_first_epoch(terminal: Terminal) -> None:
     display.tick()
     display.end_trials()
     assert "0/9         45 %" in terminal.getvalue()
+    assert "0 images/s" not in terminal.getvalue()
 
 
 def test_ctrl_c_is_explained_once() -> None:

@@ -1,7 +1,10 @@
 """How many trials run side by side: the rule on made-up speeds, the measurement on real processes."""
 
+import contextlib
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,6 +14,7 @@ from model.network_config import BlockConfig, NetworkConfig
 from model.network_source import completed, read_source
 from model.recipe import Recipe
 from search.errors import UserError
+from search.machine import packing
 from search.machine.packing import (
     MEASURE_S,
     QUICK_S,
@@ -103,6 +107,28 @@ def test_what_a_network_prints_is_no_answer(tmp_path: Path) -> None:
     config = TrainConfig(network={}, recipe=Recipe(batch_size=8))
     with throughput_processes(config, Engine(), image_size=8, network=source) as measure:
         assert measure(1, 1, 0.1).images_per_s > 0
+
+
+@pytest.mark.parametrize(("batch_size", "expected"), [(16, 16), (512, 128)])
+def test_speed_is_measured_with_the_batch_of_the_config_or_a_smaller_one(
+    monkeypatch: pytest.MonkeyPatch, batch_size: int, expected: int
+) -> None:
+    """A step has a fixed cost, so images in small batches take longer."""
+    asked: list[int] = []
+
+    @contextlib.contextmanager
+    def processes(_num_started: int) -> Iterator[Callable[..., list[dict[str, float]]]]:
+        def answer(number: int, request: dict[str, Any], _deadline: float) -> list[dict[str, float]]:
+            asked.append(request["config"]["batch_size"])
+            return [{"images_per_s": 1.0, "image_s": 1.0, "slowdown": 1.0, "memory_bytes": 1.0}] * number
+
+        yield answer
+
+    monkeypatch.setattr(packing, "measuring_processes", processes)
+    config = TrainConfig.from_flat({"batch_size": batch_size})
+    with throughput_processes(config, Engine(), image_size=32) as measure:
+        measure(1, 1, 0.1)
+    assert set(asked) == {expected}
 
 
 def test_real_processes_train_side_by_side() -> None:

@@ -50,11 +50,11 @@ def test_digits_are_rgb_stratified_and_their_splits_disjoint(tmp_path: Path) -> 
     data = load_training_data("digits", image_size=None, seed=5, data_dir=tmp_path)
     test = load_test_data("digits", image_size=None, seed=6, data_dir=tmp_path)
     assert data.class_names == tuple("0123456789")
-    assert data.examples.images.shape[1:] == test.images.shape[1:] == (32, 32, 3)
+    assert data.examples.images.shape[1:] == test.images.shape[1:] == (16, 16, 3)
     assert len(data.examples) + len(test) == 1797
     fractions = np.bincount(test.labels) / (np.bincount(test.labels) + np.bincount(data.examples.labels))
     np.testing.assert_allclose(fractions, 0.2, atol=0.003)
     train_contents = {image.tobytes() for image in data.examples.images}
     assert not train_contents & {image.tobytes() for image in test.images}
     assert data.examples.images.max() > 240
-    assert load_test_data("digits", image_size=16, seed=0, data_dir=tmp_path).images.shape[1:] == (16, 16, 3)
+    assert load_test_data("digits", image_size=32, seed=0, data_dir=tmp_path).images.shape[1:] == (32, 32, 3)

@@ -205,7 +205,8 @@ def _headline(progress: Progress) -> str:
         notes = "; ".join(filter(None, (f"{name}, epoch {epoch}", progress.floor_note)))
         best = f"{score_text(metric, score)} ({notes})"
     ends = ", ".join(f"{count} {status}" for status, count in sorted(progress.finished.items()))
+    speed = f", {progress.images_per_s:,.0f} images/s" if progress.images_per_s else ""  # known after an epoch
     return (
-        f"{_counter(progress)}{f' ({ends})' if ends else ''}; best validation {metric.title} {best}, "
-        f"{progress.images_per_s:,.0f} images/s{_time_left(progress)}"
+        f"{_counter(progress)}{f' ({ends})' if ends else ''}; best validation {metric.title} {best}"
+        f"{speed}{_time_left(progress)}"
     )

@@ -25,7 +25,7 @@ CLEAR = 1.2
 _NUM_STARTED = 2
 """Processes that load their libraries side by side; the second candidate is nearly always measured."""
 BATCH_SIZE = 128
-"""Smaller than in most configs, so that the fixed cost of a step shows."""
+"""At most: smaller than in most configs, so that the fixed cost of a step shows."""
 MOST_PER_GPU = 8
 MIN_GROWTH = 1.03
 """Doubling the trials must speed up by this factor; less could be noise of so short a measurement."""
@@ -109,7 +109,7 @@ def throughput_processes(
 
         def measure(num_trials: int, cpus_per_trial: int, seconds: float) -> Packing:
             request: dict[str, Any] = {
-                "config": {**config.flat(), "batch_size": BATCH_SIZE},
+                "config": {**config.flat(), "batch_size": min(BATCH_SIZE, config.recipe.batch_size)},
                 "engine": asdict(replace(engine, num_threads=cpus_per_trial)),
                 "image_size": image_size,
                 "network": asdict(network),
@@ -117,8 +117,8 @@ def throughput_processes(
             }
             # A warm-up: all processes load their libraries before any is measured. On a GPU it takes a step of the
             # config's own batch, because trials have to share the card's memory.
-            batch_size = BATCH_SIZE if engine.device_type == "cpu" else config.recipe.batch_size
-            whole = {**request["config"], "batch_size": batch_size}
+            whole = request["config"] if engine.device_type == "cpu" else config.flat()
+            batch_size = whole["batch_size"]
             answers = ask(num_trials, {**request, "config": whole, "num_train": batch_size, "seconds": 0.0}, deadline)
             if all("error" not in answer for answer in answers):
                 answers = ask(num_trials, {**request, "seconds": seconds}, deadline)
