@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -70,9 +71,9 @@ def list_runs(
     page_size: Annotated[int, Query(ge=1, le=500)] = 50,
 ) -> RunPage:
     """Runs that match, the newest first."""
-    views = service.runs.views(state=state, owner=owner, text=text)
+    names = list(service.runs.states(state=state, owner=owner, text=text))
     first = (page - 1) * page_size
-    return RunPage(num_runs=len(views), runs=views[first : first + page_size])
+    return RunPage(num_runs=len(names), runs=service.runs.views(names[first : first + page_size]))
 
 
 @router.get("/runs/{name}", responses=_documented(404))
@@ -134,8 +135,7 @@ async def all_events(service: Asked) -> StreamingResponse:
     """Server-sent events: one whenever any run changes, with the number of runs by state."""
 
     def read() -> dict[str, int]:
-        states = [view.state for view in service.runs.views()]
-        return {state: states.count(state) for state in dict.fromkeys(states)}
+        return dict(Counter(service.runs.states().values()))
 
     return _events(service, lambda: sum(service.supervisor.summaries.versions.values()), read)
 
@@ -199,7 +199,7 @@ def compare(runs: Annotated[str, Query(description="two to five names, with comm
 @router.get("/devices", responses=_documented())
 def devices(service: Asked) -> dict[str, Any]:
     """The devices of this machine, which run holds them, who waits for them, and who used them lately (GPU hours)."""
-    held = {view.name: view.devices for view in service.runs.views(state="running")}
+    held = {view.name: view.devices for view in service.runs.views(service.runs.states(state="running"))}
     free, supervisor = service.supervisor.free(), service.supervisor
     usage = {owner: device_s / 3600 for owner, device_s in supervisor.usage().items()}
     return {

@@ -105,8 +105,8 @@ def _health(request: Request) -> PlainTextResponse:
 def _metrics(request: Request) -> PlainTextResponse:
     service = service_of(request)
     counts: dict[str, int] = dict.fromkeys(get_args(State), 0)
-    for view in service.runs.views():
-        counts[view.state] += 1
+    for state in service.runs.states().values():
+        counts[state] += 1
     free, devices = service.supervisor.free(), service.supervisor.devices
     lines = ["# TYPE convladder_runs gauge"]
     lines += [f'convladder_runs{{state="{state}"}} {count}' for state, count in counts.items()]

@@ -36,13 +36,13 @@ def runs_page(
     request: Request, service: Asked, state: str = "", owner: str = "", text: str = "", page: int = 1
 ) -> Response:
     """All runs, the newest first."""
-    views = service.runs.views(state=state or None, owner=owner or None, text=text)
-    num_pages = max(1, -(-len(views) // PAGE_SIZE))
+    names = list(service.runs.states(state=state or None, owner=owner or None, text=text))
+    num_pages = max(1, -(-len(names) // PAGE_SIZE))
     page = min(max(page, 1), num_pages)
-    shown = views[(page - 1) * PAGE_SIZE : page * PAGE_SIZE]
+    shown = service.runs.views(names[(page - 1) * PAGE_SIZE : page * PAGE_SIZE])
     asked = {"state": state, "owner": owner, "text": text}
     return rendered(
-        request, "runs.html.j2", views=shown, num_runs=len(views), page=page, num_pages=num_pages, asked=asked
+        request, "runs.html.j2", views=shown, num_runs=len(names), page=page, num_pages=num_pages, asked=asked
     )
 
 
@@ -159,7 +159,7 @@ def devices_page(request: Request, service: Asked) -> Response:
         "devices.html.j2",
         devices=service.supervisor.devices,
         free=service.supervisor.free(),
-        running=service.runs.views(state="running"),
+        running=service.runs.views(service.runs.states(state="running")),
         queue=[service.runs.view(name, positions) for name in positions],
         usage=sorted(service.supervisor.usage().items(), key=lambda item: -item[1]),
     )

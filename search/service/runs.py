@@ -105,10 +105,10 @@ class Runs:
             raise Refused(422, f"there are {num_cores} CPU cores for runs here; got {cores}.", field="cores")
         return cores
 
-    def names(self) -> list[str]:
+    def _names(self, entries: Mapping[str, RunEntry]) -> list[str]:
         """All runs, the newest first."""
-        entries = {entry.name: entry.created for entry in self.store.runs()}
-        created = {name: one.get("created", 0.0) for name, one in self.supervisor.summaries.of.copy().items()} | entries
+        created = {name: one.get("created", 0.0) for name, one in self.supervisor.summaries.of.copy().items()}
+        created |= {name: entry.created for name, entry in entries.items()}
         return sorted(created, key=lambda name: (-created[name], name))
 
     def view(self, name: str, positions: Mapping[str, int] | None = None) -> RunView:
@@ -118,15 +118,25 @@ class Runs:
             raise Refused(404, "there is no such run.")
         return self._view(name, entry, summary or {}, self.positions() if positions is None else positions)
 
-    def views(self, *, state: str | None = None, owner: str | None = None, text: str = "") -> list[RunView]:
-        """All runs that match, the newest first."""
+    def states(self, *, state: str | None = None, owner: str | None = None, text: str = "") -> dict[str, str]:
+        """The states of all runs that match, by name, the newest first."""
+        entries, summaries = {entry.name: entry for entry in self.store.runs()}, self.supervisor.summaries.of
+        found = {}
+        for name in self._names(entries):
+            entry, summary = entries.get(name), summaries.get(name, {})
+            owned_by = summary.get("owner", "") if entry is None else entry.owner
+            if owner in (None, owned_by) and text.lower() in name.lower():
+                found[name] = self._state(name, entry, summary)
+        return {name: its_state for name, its_state in found.items() if state in (None, its_state)}
+
+    def views(self, names: Iterable[str]) -> list[RunView]:
+        """Runs as the API gives them; without those that were removed meanwhile."""
         entries, positions = {entry.name: entry for entry in self.store.runs()}, self.positions()
-        summaries = self.supervisor.summaries.of
-        views = [self._view(name, entries.get(name), summaries.get(name, {}), positions) for name in self.names()]
+        summaries = self.supervisor.summaries.of.copy()
         return [
-            one
-            for one in views
-            if state in (None, one.state) and owner in (None, one.owner) and text.lower() in one.name.lower()
+            self._view(name, entries.get(name), summaries.get(name, {}), positions)
+            for name in names
+            if name in entries or name in summaries
         ]
 
     def positions(self) -> dict[str, int]:
