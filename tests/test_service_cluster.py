@@ -6,6 +6,7 @@ import contextlib
 import json
 import subprocess
 import sys
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -117,32 +118,65 @@ def asked(node: Node, url: str, body: dict[str, Any] | None = None) -> Any:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-@pytest.mark.cluster
-@pytest.mark.timeout(1500)
-@pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
-def test_runs_wait_until_they_fit_and_train_on_other_nodes() -> None:
-    with ray_nodes([0, 1]) as nodes:
+def needs_namespaces(test: Callable[[], None]) -> Callable[[], None]:
+    missing = why_not()
+    for mark in (
+        pytest.mark.cluster,
+        pytest.mark.timeout(1500),
+        pytest.mark.skipif(missing is not None, reason=str(missing)),
+    ):
+        test = mark(test)
+    return test
+
+
+@contextlib.contextmanager
+def serving(cpus: Sequence[int]) -> Iterator[tuple[Node, str]]:
+    """The head of a cluster whose nodes have so many CPUs for trials, and the service there: the start of its URLs."""
+    with ray_nodes(cpus) as nodes:
         head = nodes.nodes[0]
         words = ("serve", "--cluster", HEAD, "--port", 0)
         command = head.command(sys.executable, REPOSITORY / "tune_main.py", *words)
         service = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         try:
             assert service.stdout is not None
-            url = service.stdout.readline().split()[-1] + "api/"
-            for name in ("first", "second"):
-                assert "errors" not in asked(head, url + "runs", {**BODY, "run_name": name})
-            wait_until(lambda: asked(head, url + "runs/first")["state"] == "running")
-            assert asked(head, url + "devices")["cores"] == [0]
-            assert asked(head, url + "runs/second")["queue_position"] == 1
-            wait_until(lambda: asked(head, url + "runs/second")["state"] == "finished", 2 * PATIENCE_S)
-            first, second = (asked(head, f"{url}runs/{name}") for name in ("first", "second"))
-            assert first["state"] == "finished"
-            assert second["started"] >= first["ended"]
+            yield head, service.stdout.readline().split()[-1] + "api/"
         finally:
             head.kill(text="tune_main.py")
             service.communicate()
+
+
+@needs_namespaces
+def test_runs_wait_until_they_fit_and_train_on_other_nodes() -> None:
+    with serving([0, 1]) as (head, url):
+        for name in ("first", "second"):
+            assert "errors" not in asked(head, url + "runs", {**BODY, "run_name": name})
+        wait_until(lambda: asked(head, url + "runs/first")["state"] == "running")
+        assert asked(head, url + "devices")["cores"] == [0]
+        assert asked(head, url + "runs/second")["queue_position"] == 1
+        wait_until(lambda: asked(head, url + "runs/second")["state"] == "finished", 2 * PATIENCE_S)
+        first, second = (asked(head, f"{url}runs/{name}") for name in ("first", "second"))
+        assert first["state"] == "finished"
+        assert second["started"] >= first["ended"]
         for name in ("first", "second"):
             run = load_run(head.folder / "results" / name)
             workers = {one["worker"].partition(":")[0] for rec in run.records for one in rec.epoch_metrics.values()}
             assert workers == {"node-2"}
             assert run.result.winner is not None
+
+
+@needs_namespaces
+def test_what_a_long_run_gives_back_goes_to_the_next() -> None:
+    with serving([0, 1, 1]) as (head, url):
+        asked(head, url + "runs", {**BODY, "run_name": "long", "cores": 2, "cpus_per_trial": 1, "num_trials": 200})
+        asked(head, url + "runs", {**BODY, "run_name": "short"})
+        wait_until(lambda: asked(head, url + "runs/long")["num_started"] > 3)
+        assert asked(head, url + "runs/short")["state"] == "waiting"
+        asked(head, url + "runs/long/control", {"num_slots": 1})
+        wait_until(lambda: asked(head, url + "runs/short")["state"] == "finished", 2 * PATIENCE_S)
+        assert asked(head, url + "runs/long")["state"] == "running"
+        asked(head, url + "runs/long/control", {"action": "stop"})
+        wait_until(lambda: asked(head, url + "runs/long")["state"] == "finished", 2 * PATIENCE_S)
+        for name in ("long", "short"):
+            run = load_run(head.folder / "results" / name)
+            assert run.result.winner is not None
+            assert all(record.error is None for record in run.records)
