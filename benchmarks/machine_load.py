@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import psutil
@@ -18,26 +19,33 @@ class CpuReading:
     """CPU seconds since some fixed moment; only the difference of two readings has a meaning."""
 
     wall_s: float
-    busy_s: float
-    """Of all processes, and what a hypervisor withheld."""
-    own_s: float
-    """Of this process and its children, those that have ended included."""
+    stolen_s: float
+    """What a hypervisor withheld from all cores."""
+    others_s: Mapping[tuple[int, float], float]
+    """Of each process, by its number and start, but for this one and its descendants.
+
+    Our own time cannot be subtracted from the machine's instead: the time of a descendant that was killed, such as one
+    of Ray's workers, is counted nowhere.
+    """
 
 
 def read_cpu() -> CpuReading:
     """Reads the counters now."""
-    machine = psutil.cpu_times()
-    names = ("user", "nice", "system", "irq", "softirq", "steal")  # guests count in user and nice
     process = psutil.Process()
-    own = sum(process.cpu_times()[:4])  # user, system, and both of the children that have ended
-    for child in process.children(recursive=True):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            own += sum(child.cpu_times()[:4])
-    return CpuReading(time.monotonic(), sum(getattr(machine, name, 0.0) for name in names), own)
+    own = {process.pid, *(child.pid for child in process.children(recursive=True))}
+    others_s = {}
+    for other in psutil.process_iter():
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            if other.pid not in own:
+                others_s[other.pid, other.create_time()] = sum(other.cpu_times()[:2])
+    return CpuReading(time.monotonic(), getattr(psutil.cpu_times(), "steal", 0.0), others_s)
 
 
 def others_share(before: CpuReading, after: CpuReading, *, num_cpus: int | None = None) -> float:
-    """Share of all cores, 0..1, that other processes used between two readings. `num_cpus`: the machine's own."""
+    """Share of all cores, 0..1, that other processes used between two readings; those that ended in between are missed.
+
+    `num_cpus`: the machine's own.
+    """
     cores_s = (after.wall_s - before.wall_s) * (num_cpus or os.cpu_count() or 1)
-    others_s = (after.busy_s - before.busy_s) - (after.own_s - before.own_s)
-    return min(1.0, max(0.0, others_s / cores_s)) if cores_s > 0 else 0.0
+    used_s = sum(seconds - before.others_s.get(key, 0.0) for key, seconds in after.others_s.items())
+    return min(1.0, (used_s + after.stolen_s - before.stolen_s) / cores_s) if cores_s > 0 else 0.0

@@ -6,26 +6,35 @@ import subprocess
 import sys
 import time
 
+import psutil
 import pytest
 
 from benchmarks.machine_load import CpuReading, others_share, read_cpu
 from benchmarks.pairs import Pairs, measure_pairs
 
 
-def test_what_others_used_is_the_busy_time_that_is_not_our_own() -> None:
-    before, after = CpuReading(0.0, 100.0, 5.0), CpuReading(10.0, 115.0, 13.0)
-    assert others_share(before, after, num_cpus=2) == pytest.approx((15 - 8) / 20)
-    assert others_share(before, CpuReading(10.0, 107.0, 13.0), num_cpus=2) == 0.0, "counters tick at different times"
+def test_what_others_used_counts_new_processes_and_stolen_time() -> None:
+    before = CpuReading(0.0, 1.0, {(1, 0.0): 100.0, (2, 0.0): 50.0})
+    after = CpuReading(10.0, 1.5, {(1, 0.0): 103.0, (3, 7.0): 2.0})  # process 2 has ended
+    assert others_share(before, after, num_cpus=2) == pytest.approx((3.0 + 2.0 + 0.5) / 20)
     assert others_share(before, before) == 0.0
 
 
-def test_own_time_includes_children() -> None:
-    before, start = read_cpu().own_s, time.process_time()
-    while time.process_time() - start < 0.3:
-        pass
-    spin = "import time\nwhile time.process_time() < 0.5: pass"
-    subprocess.run([sys.executable, "-c", spin], check=True)
-    assert read_cpu().own_s - before == pytest.approx(0.3 + 0.5, abs=0.25)
+def test_time_of_our_own_descendants_does_not_count() -> None:
+    """A parent that ends leaves an orphan, which is nobody's descendant."""
+    spin = [sys.executable, "-c", "import time\nwhile time.process_time() < 0.5: pass\ntime.sleep(60)"]
+    start_and_end = f"import subprocess; print(subprocess.Popen({spin!r}, stdout=subprocess.DEVNULL).pid)"
+    child = psutil.Process(subprocess.Popen(spin).pid)
+    orphan = psutil.Process(int(subprocess.check_output([sys.executable, "-c", start_and_end])))
+    try:
+        while min(sum(process.cpu_times()[:2]) for process in (child, orphan)) < 0.3:
+            time.sleep(0.05)
+        others_s = {number: seconds for (number, _), seconds in read_cpu().others_s.items()}
+    finally:
+        child.kill()
+        orphan.kill()
+    assert others_s[orphan.pid] >= 0.3
+    assert child.pid not in others_s
 
 
 def test_disturbed_pairs_are_marked() -> None:
