@@ -57,7 +57,7 @@ def load_training_data(
     """Decode and check the training images of `dataset`: "cifar10", "digits", "auto" or a folder's path.
 
     CIFAR-10 is read from data_dir and downloaded to it if missing. "auto" means CIFAR-10, or the digits with a
-    warning if CIFAR-10 cannot be downloaded. image_size (pixels) resizes all images; None keeps their common size, 32
+    warning if CIFAR-10 cannot be downloaded. image_size (pixels) resizes all images; None keeps their common size, 16
     for the digits. `seed` only picks the test images of a folder without a test split. DataError if the images are
     missing, damaged or unsuitable; with `skip_unreadable`, unreadable images are left out and counted.
     """
