@@ -22,7 +22,7 @@ from model.network_config import BlockConfig, NetworkConfig
 
 
 def main(num_trials: int) -> None:
-    data = load_training_data("digits", image_size=32, seed=0, data_dir=Path("data"))
+    data = load_training_data("digits", image_size=None, seed=0, data_dir=Path("data"))
     images = torch.from_numpy(data.examples.images).permute(0, 3, 1, 2).float() / 255
     labels = torch.from_numpy(data.examples.labels)
 
