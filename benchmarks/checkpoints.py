@@ -79,7 +79,7 @@ def _measured(folder: Path) -> dict[str, float]:
     turns: list[float] = []
     with ray_cluster(_SLOTS, folder / "ray.log") as scratch:
         run_trials(
-            make_trainable(_send, no_images(), plan, _SLOTS),
+            make_trainable(partial(_send, scratch), no_images(), plan, _SLOTS),
             StudySearcher(proposer, study, Steering(num_trials=len(given), num_slots=len(given))),
             scheduler,
             max_failures=0,
@@ -100,7 +100,11 @@ def _measured(folder: Path) -> dict[str, float]:
     }
 
 
-def _send(assignment: Mapping[str, Any], images: ImageTensors, plan: TrialPlan, report: Report) -> None:
+def _send(folder: Path, assignment: Mapping[str, Any], images: ImageTensors, plan: TrialPlan, report: Report) -> None:
+    """Waits for all workers first: on few cores the last one starts when the first would have ended."""
+    (folder / f"started-{assignment['trial_number']}").touch()
+    while len(list(folder.glob("started-*"))) < _SLOTS.num_concurrent:
+        time.sleep(0.1)
     tensors = {"weights": torch.zeros(_NUM_FLOATS)}
     for epoch in range(1, plan.max_epochs + 1):
         time.sleep(_EPOCH_S)
