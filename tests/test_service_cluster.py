@@ -167,7 +167,7 @@ def test_runs_wait_until_they_fit_and_train_on_other_nodes() -> None:
 @needs_namespaces
 def test_what_a_long_run_gives_back_goes_to_the_next() -> None:
     with serving([0, 1, 1]) as (head, url):
-        asked(head, url + "runs", {**BODY, "run_name": "long", "cores": 2, "cpus_per_trial": 1, "num_trials": 200})
+        asked(head, url + "runs", {**BODY, "run_name": "long", "cores": 2, "cpus_per_trial": 1, "num_trials": 5000})
         asked(head, url + "runs", {**BODY, "run_name": "short"})
         wait_until(lambda: asked(head, url + "runs/long")["num_started"] > 3)
         assert asked(head, url + "runs/short")["state"] == "waiting"
