@@ -9,10 +9,10 @@ from fabricated_run import finalist_record
 from retrain_stages import MAX_EPOCHS, preparation_in, prepared_in, stage, study_of, untimed, watched_story
 from safetensors.torch import load_file
 
-from search.errors import RunFailed
+from search.errors import RunFailed, RunInterrupted
 from search.retrain.stage import retrain_splits
 from search.setup.preparation import Preparation
-from search.study.study import RunStudy
+from search.study.study import EARLY_END_NOTE, RunStudy
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +84,16 @@ def test_all_splits_share_their_images(prepared: Preparation) -> None:
     splits = retrain_splits(prepared)
     assert {id(one.images) for one in splits.values()} == {id(prepared.images.images)}
     assert {id(one.labels) for one in splits.values()} == {id(prepared.images.labels)}
+
+
+def test_a_search_that_was_stopped_before_any_score_ends_as_asked(
+    tmp_path: Path, prepared: Preparation, story: list[str]
+) -> None:
+    study = RunStudy.in_memory()
+    study.set_note(EARLY_END_NOTE, "search stopped by ada: 0 of 4 trials had started and 0 had ended")
+    with pytest.raises(RunInterrupted):
+        stage(preparation_in(tmp_path, prepared), study)
+    assert story == []
 
 
 def test_without_a_score_there_is_nothing_to_retrain(tmp_path: Path, prepared: Preparation, story: list[str]) -> None:

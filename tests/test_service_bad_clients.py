@@ -229,7 +229,9 @@ def test_the_buttons_of_the_queue_are_for_admins(lab: Lab) -> None:
     assert lab.ask("ada", "POST", place, data={"step": "sooner"}, allow_redirects=False).status_code == 403
     assert "sooner-sooner" not in lab.ask("ada", "GET", "/devices").text
     assert "sooner-sooner" in lab.ask("root", "GET", "/devices").text
-    for step, priority in (("sooner", 1), ("later", 0), ("later", -1), ("sideways", -1)):
+    lab.client("ada").submit(run_name="other", cores=1)
+    for step, priority in (("later", -1), ("sideways", -1), ("sooner", 1)):
         assert lab.ask("root", "POST", place, data={"step": step}).status_code == 200
         assert lab.client("eve").run("sooner")["priority"] == priority
+    lab.client("ada").delete("other")
     lab.client("ada").delete("sooner")

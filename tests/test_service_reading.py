@@ -86,6 +86,16 @@ def test_a_search_that_its_time_has_ended_has_only_retrainings_left(tmp_path: Pa
     assert summarize(run)["seconds_left"] == pytest.approx(RETRAINING_S)
 
 
+def test_what_came_too_late_is_not_called_done(tmp_path: Path) -> None:
+    run = finished_run(tmp_path / "run", num_trials=3)
+    for action in ("pause", "stop", "continue"):
+        add_wish(run.study, Wish(action=action), by="ada")
+    answer_wish(run.study, 1)
+    answer_wish(run.study, 2, is_done=False, text="the run has ended")
+    answers = [wish["answer"] for wish in summarize(Run.load(run.run_dir))["wishes"]]
+    assert answers == ["done", "not done: the run has ended", None]
+
+
 def test_nothing_is_left_of_a_run_that_trained_all(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", lambda study: add_trials(study, 4), num_trials=4)
     add_finals(run, {})

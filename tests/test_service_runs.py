@@ -107,7 +107,7 @@ def test_a_run_that_has_finished_is_given_more_trials_and_nothing_else(tmp_path:
         with pytest.raises(UserError, match="3 trials already"):
             client.control("done", num_trials=2)
         assert client.control("done", num_trials=4)["state"] == "waiting"
-        assert client.control("done", "cancel")["state"] == "cancelled"
+        assert client.control("done", "cancel")["state"] == "finished"
 
 
 @pytest.mark.parametrize("is_the_services", [False, True])

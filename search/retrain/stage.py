@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import signal
 from functools import partial
 from typing import Any
 
@@ -21,7 +22,7 @@ from model.split_images import ImageArrays, on_device
 from model.test_data import load_test_data
 from model.training import train_epochs
 from search.display.display import Display
-from search.errors import RunFailed
+from search.errors import RunFailed, RunInterrupted
 from search.files import write_atomically
 from search.machine.hardware import num_cpus
 from search.retrain.predictions import predictions_path, write_predictions
@@ -34,7 +35,7 @@ from search.setup.preparation import Preparation
 from search.study.checkpoints import Checkpoints
 from search.study.finals import Finals
 from search.study.retrain_record import FINALIST, RetrainRecord, retrain_title
-from search.study.study import RunStudy
+from search.study.study import EARLY_END_NOTE, RunStudy
 from search.text import score_text
 from search.worker.trainable import resumed_training
 
@@ -87,7 +88,8 @@ def note_winner(settings: SearchSettings, study: RunStudy, display: Display, fin
 def evaluate_retrained(preparation: Preparation, queue: RetrainQueue, study: RunStudy, display: Display) -> None:
     """Opens the test images and records each network's scores on them. All trainings must have ended.
 
-    RunFailed if one of them failed, or if no trial has a score: before the test images are opened unless only baselines
+    RunInterrupted if people or the time budget ended the search before any trial had a score. RunFailed if one of them
+    failed, or if no trial has a score: before the test images are opened unless only baselines
     failed, without which the winner has its test.
     """
     failed = [task for task in queue.tasks if task.key in queue.failures]
@@ -96,6 +98,10 @@ def evaluate_retrained(preparation: Preparation, queue: RetrainQueue, study: Run
     metric = METRICS[preparation.settings.metric]
     keys = [task.key for task in queue.tasks if task.config_name != FINALIST and task not in failed]
     if not keys:
+        if study.notes().get(EARLY_END_NOTE) and not any(trial.error for trial in study.trials()):
+            words = "no trial has a score yet, so there is nothing to retrain"
+            display.message(f"{words}; `control --continue` goes on with the search")
+            raise RunInterrupted(signal.SIGINT)  # on request, and more trials can follow
         raise RunFailed("no trial ended with a score, so there is nothing to retrain. See the errors in trials.csv.")
     untested = [key for key in keys if not queue.record(key).is_ended]
     tester = _Tester(preparation, queue) if untested else None

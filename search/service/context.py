@@ -18,6 +18,7 @@ from search.service.data_sets import DataSets
 from search.service.events import Events
 from search.service.figures import Figures
 from search.service.notifier import Notifier
+from search.service.problems import Problems
 from search.service.queue import Devices
 from search.service.runs import Refused, Runs
 from search.service.store import Store
@@ -35,6 +36,7 @@ class Service:
     supervisor: Supervisor
     events: Events
     figures: Figures
+    problems: Problems
 
 
 @contextlib.contextmanager
@@ -63,7 +65,7 @@ def opened_service(
             supervisor.start()
             try:
                 runs = Runs(store, folders, supervisor)
-                yield Service(runs, data_sets, access, supervisor, events, Figures(runs))
+                yield Service(runs, data_sets, access, supervisor, events, Figures(runs), Problems())
             finally:
                 supervisor.stop()
                 notifier.messenger.close()

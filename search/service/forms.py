@@ -77,7 +77,7 @@ def wish_of(form: Mapping[str, str]) -> Wish:
             except argparse.ArgumentTypeError as error:
                 raise UserError(f"`{name}` {error}.") from None
         elif text:
-            values[name] = int(text) if text.isdecimal() else text
+            values[name] = int(text) if re.fullmatch(r"-?\d{1,12}", text) else text
     return Wish(**values)
 
 

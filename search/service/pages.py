@@ -47,7 +47,7 @@ def runs_page(
 
 
 @router.get("/runs/{name}")
-def run_page(request: Request, name: str, service: Asked, error: str = "") -> Response:
+def run_page(request: Request, name: str, service: Asked, problem: str = "") -> Response:
     """One run, live."""
     view = service.runs.view(name)
     return rendered(
@@ -58,7 +58,7 @@ def run_page(request: Request, name: str, service: Asked, error: str = "") -> Re
         files=service.runs.artifacts(name),
         may_steer=request.state.caller.may_steer(view.owner),
         actions=ACTIONS,
-        error=error,
+        error=service.problems.take(problem),
     )
 
 
@@ -81,17 +81,15 @@ async def control_form(request: Request, name: str, service: Asked, caller: Memb
         return ""
 
     problem = await run_in_threadpool(answer)
-    return back(request, f"/runs/{quote(name)}" + (f"?error={quote(problem)}" if problem else ""))
+    return back(request, f"/runs/{quote(name)}" + (f"?problem={service.problems.keep(problem)}" if problem else ""))
 
 
 @router.post("/runs/{name}/priority")
 async def priority_form(request: Request, name: str, service: Asked, caller: Member) -> Response:
     """The buttons that reorder the queue."""
     form = await _form(request)
-    step = {"sooner": 1, "later": -1}.get(form.get("step", ""), 0)
-    view = await run_in_threadpool(service.runs.view, name)
-    priority = max(-1000, min(1000, view.priority + step))
-    await run_in_threadpool(service.runs.prioritize, name, priority, caller)
+    step = {"sooner": -1, "later": 1}.get(form.get("step", ""), 0)
+    await run_in_threadpool(service.runs.move, name, step, caller)
     return back(request, "/devices")
 
 
@@ -169,7 +167,11 @@ def devices_page(request: Request, service: Asked) -> Response:
 def datasets_page(request: Request, service: Asked) -> Response:
     """Data sets, and the form to upload one."""
     return rendered(
-        request, "datasets.html.j2", datasets=service.data_sets.listed(), max_bytes=service.data_sets.max_bytes
+        request,
+        "datasets.html.j2",
+        datasets=service.data_sets.listed(),
+        max_bytes=service.data_sets.max_bytes,
+        can_upload=service.runs.folders.datasets is not None,
     )
 
 
@@ -215,6 +217,7 @@ def _submit_page(request: Request, service: Any, values: Mapping[str, str], erro
         main=[field_of(name) for name in _MAIN_FIELDS],
         more=[field_of(name) for name in ALLOWED if name not in _MAIN_FIELDS],
         datasets=names,
+        can_upload=service.runs.folders.datasets is not None,
         devices=service.supervisor.devices,
         key=values.get("key") or secrets.token_urlsafe(12),
     )

@@ -29,7 +29,7 @@ MAX_ROWS = 500
 """Trials in the table of a page; the API gives all."""
 _FILES = ("run.toml", "study.db", "summary.md", "report.html")
 """What tells that a run wrote something. While a run whose record is elsewhere goes on, only the report does."""
-_SHAPE = "3"
+_SHAPE = "4"
 """Of what `summarize` returns; raise it, and kept summaries are made again."""
 _HELD = " held"
 
@@ -91,7 +91,9 @@ def _test_results(winner: ConfigResult, metric: Metric) -> dict[str, Any]:
 
 
 def _wish(asked: AskedWish) -> dict[str, Any]:
-    answer = None if asked.answer is None else asked.answer.text or "done"
+    answer = None
+    if asked.answer is not None:
+        answer = "done" if asked.answer.is_done else f"not done: {asked.answer.text}"
     return {"words": asked.wish.words, "by": asked.by, "at": asked.at, "answer": answer}
 
 

@@ -14,7 +14,7 @@ from search.run_options import RUN_NAME_PATTERN
 from search.service import children
 from search.service.access import Caller
 from search.service.bodies import RunView
-from search.service.queue import shortage
+from search.service.queue import MAX_PRIORITY, shortage
 from search.service.reading import of_now
 from search.service.store import RunEntry, RunState, Store
 from search.service.submission import Folders, arguments, settings_of, space_problems
@@ -86,11 +86,11 @@ class Runs:
             refusal = Refused(422, "")
             refusal.errors = [{"message": text, "field": "space", "line": line} for line, text in wrong]
             raise refusal
+        if self.store.run(settings.run_name) is not None or settings.run_dir.exists():
+            raise Refused(409, f"there is a run {settings.run_name} already. Give another name.", field="run_name")
         # The space was just checked; its file is written once nothing else is wrong.
         if problems := new_run_problems(settings.changed(space=None)):
             raise Refused(422, "\n".join(problems))
-        if self.store.run(settings.run_name) is not None:
-            raise Refused(409, f"there is a run {settings.run_name} already. Give another name.", field="run_name")
         return settings
 
     def _cores(self, request: Any) -> int:
@@ -156,7 +156,7 @@ class Runs:
             "queue_position": positions.get(name),
             "shortage": shortage(entry, self.supervisor.devices) if entry.state is RunState.WAITING else "",
             "dataset": request.get("dataset") or summary.get("dataset", "digits"),
-            "num_trials": summary.get("num_trials") or request.get("num_trials", 20),
+            "num_trials": entry.num_trials or summary.get("num_trials") or request.get("num_trials", 20),
         }
         started = entry.started if entry.ended is None else None  # not that of a run that a shell has extended
         return RunView(**{**summary, **kept, "state": state, **of_now(summary, state, started)})
@@ -174,13 +174,27 @@ class Runs:
 
     def prioritize(self, name: str, priority: int, caller: Caller) -> RunView:
         """Sets the priority of a run, for its next turn; only admins may."""
-        if not caller.may("admin"):
-            raise Refused(403, "only an admin may reorder the queue.")
+        self._check_admin(caller)
         self.view(name)
         self.store.change(name, priority=priority)
         self.supervisor.wake()
         self.supervisor.summaries.changed(name)
         return self.view(name)
+
+    def _check_admin(self, caller: Caller) -> None:
+        if not caller.may("admin"):
+            raise Refused(403, "only an admin may reorder the queue.")
+
+    def move(self, name: str, places: int, caller: Caller) -> None:
+        """Gives a waiting run the priority that moves it so many places back in the queue, if it has so many."""
+        self._check_admin(caller)
+        queue = self.supervisor.queue()
+        place = next((at for at, entry in enumerate(queue) if entry.name == name), None)
+        if place is None:
+            raise Refused(409, "the run does not wait any longer.")
+        if places and 0 <= place + places < len(queue):
+            beyond = queue[place + places].priority + (-1 if places > 0 else 1)
+            self.prioritize(name, max(-MAX_PRIORITY, min(MAX_PRIORITY, beyond)), caller)
 
     def delete(self, name: str, caller: Caller) -> None:
         """Removes a run that has ended, or waits, with all its files."""
@@ -198,7 +212,7 @@ class Runs:
     def load(self, name: str) -> Run:
         """The run in its folder. Refused if there is none."""
         if not RUN_NAME_PATTERN.fullmatch(name) or not (self.folders.run(name) / "run.toml").is_file():
-            raise Refused(404, "there is no such run, or it has not begun yet.")
+            raise Refused(404, f"there is no run {name}, or it has not begun yet.")
         return Run.load(self.folders.run(name))
 
     def log(self, name: str) -> list[str]:

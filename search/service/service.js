@@ -19,25 +19,35 @@
     };
   };
 
-  const isBusy = (part) => part.contains(document.activeElement) && document.activeElement.matches("input, textarea, select, summary");
+  const isBusy = (part) => part.contains(document.activeElement) && document.activeElement.matches("input:not([type=checkbox]), textarea, select, summary");
+
+  // What the service said of each live part last: what is typed or answered in it is no reason to replace it.
+  const said = new WeakMap();
+  const liveParts = (page) => page.querySelectorAll("[data-live], [data-live-with]");
+  liveParts(document).forEach((part) => said.set(part, part.innerHTML));
+
+  const focusables = (part) => [...part.querySelectorAll("a, button, input, select, textarea, summary, [tabindex]")];
 
   const refresh = async () => {
     const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
     if (answer.redirected) location.assign(answer.url); // the login has ended
+    if (answer.status === 404) location.reload(); // the run was removed
     if (!answer.ok || answer.redirected) return;
     const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
-    const parts = document.querySelectorAll("[data-live], [data-live-with]");
-    const fresher = fresh.querySelectorAll("[data-live], [data-live-with]");
+    const parts = liveParts(document);
+    const fresher = liveParts(fresh);
     if (parts.length !== fresher.length) return;
     parts.forEach((part, index) => {
-      if (isBusy(part) || part.innerHTML === fresher[index].innerHTML) return;
-      const focused = part.contains(document.activeElement) ? document.activeElement.id : "";
+      if (isBusy(part) || said.get(part) === fresher[index].innerHTML) return;
+      const focused = focusables(part).indexOf(document.activeElement);
+      const id = focused < 0 ? "" : document.activeElement.id;
       const picked = [...part.querySelectorAll("input:checked")].map((box) => box.id);
       const scrolls = [...part.querySelectorAll(".scroll, pre")].map((box) => [box.scrollTop, box.scrollLeft]);
       part.innerHTML = fresher[index].innerHTML;
+      said.set(part, part.innerHTML);
       part.querySelectorAll(".scroll, pre").forEach((box, at) => { [box.scrollTop, box.scrollLeft] = scrolls[at] || [0, 0]; });
       for (const id of picked) { const box = document.getElementById(id); if (box) box.checked = true; }
-      if (focused) document.getElementById(focused)?.focus();
+      if (focused >= 0) (id ? document.getElementById(id) : focusables(part)[focused])?.focus({ preventScroll: true });
     });
   };
 

@@ -13,6 +13,7 @@ from search.service.fewer_devices import fits, needed
 from search.service.runs import Refused, Runs
 from search.service.store import RunEntry, RunState
 from search.setup.control import control
+from search.setup.run_lock import is_locked
 from search.study.wishes import Wish
 
 
@@ -34,19 +35,24 @@ def steer(runs: Runs, name: str, wish: Wish, caller: Caller) -> RunView:
 def _steer_waiting(runs: Runs, entry: RunEntry, wish: Wish) -> None:
     if wish.action != "cancel":
         raise Refused(409, "the run waits for its turn. It can only be cancelled.")
+    has_result = runs.supervisor.summaries.of.get(entry.name, {}).get("test_result") is not None
     ending: dict[str, Any] = {
-        "state": RunState.CANCELLED,
+        # It waited for its first turn, or for more trials than it has.
+        "state": RunState.FINISHED if has_result else RunState.CANCELLED,
         "ended": time.time(),
-        "last_line": "cancelled while it waited",
+        "num_trials": None,
+        "last_line": "" if has_result else "cancelled while it waited",
     }
     if not runs.store.change(entry.name, only_if=RunState.WAITING, **ending):
         raise Refused(409, "the run has just started. Cancel it again.")
 
 
 def _steer_running(runs: Runs, name: str, entry: RunEntry | None, wish: Wish, caller: Caller) -> None:
-    if (runs.folders.run(name) / "run.toml").exists():
+    run_dir = runs.folders.run(name)
+    # One that is resumed takes up no wish before it has locked its folder.
+    if (run_dir / "run.toml").exists() and is_locked(run_dir):
         enough = None if entry is None else _enough_devices(runs, entry, wish)
-        control(runs.folders.run(name), wish, by=caller.name)
+        control(run_dir, wish, by=caller.name)
         if wish.num_trials is not None:
             runs.store.change(name, num_trials=None)  # from now on the run's own record says how many
         if entry is not None and enough is not None:
@@ -54,7 +60,7 @@ def _steer_running(runs: Runs, name: str, entry: RunEntry | None, wish: Wish, ca
     elif wish.action == "cancel" and entry is not None and entry.pid is not None:
         children.interrupt(entry.pid)
     else:
-        raise Refused(409, "the run is still reading its images. Try again in some seconds, or cancel it.")
+        raise Refused(409, "the run has only just started. Try again in some seconds, or cancel it.")
 
 
 def _enough_devices(runs: Runs, entry: RunEntry, wish: Wish) -> tuple[int, int] | None:
@@ -72,15 +78,18 @@ def _enough_devices(runs: Runs, entry: RunEntry, wish: Wish) -> tuple[int, int] 
 
 
 def _start_again(runs: Runs, name: str, entry: RunEntry | None, wish: Wish, caller: Caller) -> None:
-    if wish.action not in (None, "continue") or wish.num_slots is not None or wish.time_budget_s is not None:
-        raise Refused(409, "the run has ended. It can be continued, or given more trials.")
-    summary = runs.supervisor.summaries.of.get(name, {})
-    if wish.num_trials is None and runs.view(name).state == "finished":
-        raise Refused(409, "the run has finished. It can be given more trials.")
+    is_finished, summary = runs.view(name).state == "finished", runs.supervisor.summaries.of.get(name, {})
+    asked = Wish(action=wish.action, num_trials=wish.num_trials) if wish.action or wish.num_trials else None
+    if asked != wish or wish.action not in (None, "continue") or (is_finished and wish.num_trials is None):
+        choice = "only be given more trials" if is_finished else "only be continued or given more trials"
+        raise Refused(409, f"the run has ended, so {wish.words!r} is not possible. It can {choice}.")
     started = int(summary.get("num_started", 0))
     if wish.num_trials is not None and wish.num_trials < started:
         raise Refused(422, f"this run has {started} trials already. Give that many or more.", field="num_trials")
-    if summary.get("test_result") is None and (summary.get("steering") or "").startswith("paused"):
+    steering = summary.get("steering") or ""
+    # A search that was stopped before any trial had a score has nothing else to go on with.
+    is_empty = steering.startswith("search stopped") and summary.get("best_validation") is None
+    if summary.get("test_result") is None and (steering.startswith("paused") or is_empty):
         control(runs.folders.run(name), Wish(action="continue"), by=caller.name)
     if entry is None:
         num_gpus, cores = runs.load(name).settings.gpus, len(runs.supervisor.devices.cores)
