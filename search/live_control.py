@@ -76,10 +76,12 @@ class LiveControl:
         for asked in found:
             self._take_up(asked)
 
-    def close(self) -> None:
-        """The run has ended: answers what came too late."""
-        for asked in open_wishes(self.study.notes()):
+    def close(self) -> int:
+        """The run has ended: answers what came too late. Returns the number of such wishes."""
+        late = open_wishes(self.study.notes())
+        for asked in late:
             answer_wish(self.study, asked.number, is_done=False, text="the run has ended")
+        return len(late)
 
     def _take_up(self, asked: AskedWish) -> None:
         """Acts before it answers: a wish whose answer a kill cut off is taken up again, which changes nothing."""

@@ -28,7 +28,7 @@ from search.retrain.stage import evaluate_retrained
 from search.settings import SearchSettings
 from search.setup.cluster import cluster_of
 from search.setup.compatibility import check_compatibility, note_compatibility
-from search.setup.control import control
+from search.setup.control import control, drop_old_wishes
 from search.setup.disk_errors import disk_errors
 from search.setup.document import read_document
 from search.setup.extras import notify_problems
@@ -42,7 +42,7 @@ from search.setup.run_folder import RunFolder, read_machine, read_settings
 from search.setup.survey_text import ReadImages, read_and_say
 from search.study.record import num_started
 from search.study.study import RunStudy
-from search.study.wishes import Wish, drop_old_cancels, wishes_of
+from search.study.wishes import Wish, wishes_of
 from search.text import score_text
 from search.trial_stage import train_all
 from search.watchers import Watchers
@@ -134,7 +134,7 @@ def resume_search(
         cluster_of(settings, run_dir / "ray.log") as joined,
     ):
         study = open_waiting(settings, shown, stop, create=False)
-        drop_old_cancels(study)
+        drop_old_wishes(study, read_settings(run_dir))
         _check_is_possible(settings, study, is_dataset_given=dataset is not None)
         settings = settings if joined else limited_to_visible_gpus(settings, shown.warning)
         kept = read_machine(run_dir, settings)
@@ -199,6 +199,8 @@ def _run(
                 judge_forecast(load_run(settings.run_dir), time.monotonic() - started, display)
         if (winner := load_run(settings.run_dir).result.winner) is not None:
             tell_end(notifier, winner)
+    while live.close():  # asked while the results were written
+        page.finish()
     return load_run(settings.run_dir, preparation.network)
 
 

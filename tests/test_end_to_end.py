@@ -13,10 +13,13 @@ import torch
 from tiny_space import TINY
 
 from model.test_data import load_test_data
-from search import load_run
+from search import Wish, load_run, resume_search
+from search.analysis.results import Run
+from search.analysis.summary import write_results
 from search.retrain.predictions import predictions_path, read_predictions
 from search.schedulers.promotion import NUM_FINALISTS
 from search.setup.run_folder import read_settings
+from search.study.wishes import add_wish
 
 REPOSITORY = Path(__file__).parent.parent
 
@@ -161,6 +164,22 @@ def test_a_plan_names_everything_and_leaves_nothing(tmp_path: Path) -> None:
 def test_ray_is_silent(run_dir: Path) -> None:
     output = (run_dir.parent.parent / "stdout.txt").read_text() + (run_dir.parent.parent / "stderr.txt").read_text()
     assert "ray" not in output.lower().replace("ray 2.", "").replace("gray", "").replace("array", "")
+
+
+def test_wishes_around_the_end_are_answered(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that the last process has left, and one that is asked while this process writes its results."""
+    add_wish(load_run(run_dir).study, Wish(num_slots=1), by="anna")
+
+    def write_and_ask(run: Run) -> None:
+        write_results(run)
+        add_wish(run.study, Wish(num_slots=1), by="ben")
+
+    monkeypatch.setattr("search.run.write_results", write_and_ask)
+    resume_search(run_dir)
+    answers = [one.answer for one in load_run(run_dir).wishes]
+    words = ["the run had ended", "the run has ended"]
+    assert [(one.is_done, one.text) for one in answers if one] == [(False, text) for text in words]
+    assert all(text in (run_dir / "report.html").read_text() for text in words)
 
 
 @pytest.mark.slow

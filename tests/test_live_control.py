@@ -16,10 +16,11 @@ from search.live_control import LiveControl
 from search.machine.signals import StopRequest
 from search.report.page import LivePage
 from search.schedulers.steering import Steering
+from search.setup.control import drop_old_wishes
 from search.setup.document import read_document
 from search.setup.run_folder import RunFolder
 from search.study.study import RunStudy
-from search.study.wishes import Wish, add_wish, drop_old_cancels, wishes_of
+from search.study.wishes import Wish, add_wish, wishes_of
 
 
 class Page(LivePage):
@@ -130,14 +131,14 @@ def test_a_cancel_ends_the_run_as_sigint_does(control: LiveControl) -> None:
 def test_a_cancel_is_not_for_the_next_process(control: LiveControl) -> None:
     ask(control, Wish(action="cancel"))
     ask(control, Wish(num_slots=1))
-    drop_old_cancels(control.study)
+    drop_old_wishes(control.study, read_document(control.folder.path).settings)
     look(control)
     assert answers(control.study) == [(False, "the run had ended"), (True, "")]
 
 
 def test_what_comes_too_late_is_answered_too(control: LiveControl) -> None:
     ask(control, Wish(action="pause"))
-    control.close()
+    assert (control.close(), control.close()) == (1, 0)
     assert answers(control.study) == [(False, "the run has ended")]
     look(control)
     assert not control.steering.is_paused

@@ -16,6 +16,7 @@ import search
 from search import Wish, control
 from search.analysis.results import Run
 from search.errors import UserError
+from search.setup.control import drop_old_wishes
 from search.setup.document import read_document
 from search.setup.run_folder import read_settings
 from search.setup.run_lock import is_locked, run_lock
@@ -94,6 +95,8 @@ def test_what_cannot_be_done_is_refused(run_dir: Path, wish: Wish, message: str)
 def test_a_run_that_was_cut_off_gets_the_rest_when_it_is_resumed(run_dir: Path) -> None:
     for wish in (Wish(action="stop"), Wish(action="continue"), Wish(time_budget_s=60.0), Wish(num_slots=1)):
         assert control(run_dir, wish).answer is None
+    drop_old_wishes(record_of(run_dir), read_settings(run_dir))
+    assert [one.answer for one in Run.load(run_dir).wishes] == [None] * 4
 
 
 @pytest.mark.parametrize("ends_early", [False, True])
@@ -114,6 +117,9 @@ def test_a_run_that_has_ended_is_not_steered(run_dir: Path, ends_early: bool) ->
         control(run_dir, Wish(action="stop"))
     with run_lock(run_dir):
         assert control(run_dir, Wish(action="pause")).number == 2
+    drop_old_wishes(study, read_settings(run_dir))  # so an extension does not take them up
+    answers = [one.answer for one in Run.load(run_dir).wishes]
+    assert [(one.is_done, one.text) for one in answers if one] == [(False, "the run had ended")] * 2
 
 
 @pytest.mark.parametrize("missing", ["run", "run/run.toml", "run/study.db"])

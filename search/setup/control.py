@@ -20,7 +20,7 @@ from search.setup.run_lock import is_locked
 from search.study.finals import RetrainPlan, finals_of
 from search.study.record import TrialRecord, num_ended, num_started
 from search.study.study import EARLY_END_NOTE, RunStudy, open_study
-from search.study.wishes import Answer, AskedWish, Wish, add_wish, wishes_of
+from search.study.wishes import Answer, AskedWish, Wish, add_wish, answer_wish, open_wishes, wishes_of
 
 _PATIENCE_S = 10.0
 """How long to wait while others write a wish to the same run."""
@@ -72,6 +72,17 @@ def await_answer(run_dir: Path, asked: AskedWish, patience_s: float) -> Answer |
         if answer is not None or time.monotonic() > deadline:
             return answer
         time.sleep(_LOOK_S)
+
+
+def drop_old_wishes(study: RunStudy, settings: SearchSettings) -> None:
+    """Answers what an earlier process did not live to see: each cancel, and every wish if the run had ended.
+
+    For a process that begins. `settings`: as the run has them, before this process changes any.
+    """
+    has_ended = _has_ended(study, study.trials(), settings)
+    for asked in open_wishes(study.notes()):
+        if has_ended or asked.wish.action == "cancel":
+            answer_wish(study, asked.number, is_done=False, text="the run had ended")
 
 
 def _refuse_impossible(run_dir: Path, document: RunDocument, study: RunStudy, wish: Wish) -> None:

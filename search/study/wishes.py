@@ -128,13 +128,6 @@ def open_wishes(notes: Mapping[str, Any]) -> list[AskedWish]:
     return [_asked(key, notes) for key in sorted(notes) if key.startswith(_WISH) and _answer_key(key) not in notes]
 
 
-def drop_old_cancels(study: RunStudy) -> None:
-    """Answers each cancel that an earlier process did not live to see. For a process that begins."""
-    for asked in open_wishes(study.notes()):
-        if asked.wish.action == "cancel":
-            answer_wish(study, asked.number, is_done=False, text="the run had ended")
-
-
 def _answer_key(wish_key: str) -> str:
     return _ANSWER + wish_key.removeprefix(_WISH)
 
