@@ -30,7 +30,7 @@ _TIMEOUT_S = 10.0
 _NUM_ATTEMPTS = 2
 NOTIFY = "CONVLADDER_NOTIFY"
 """The environment variable that stands for --notify."""
-OWNER, LINK = "CONVLADDER_OWNER", "CONVLADDER_LINK"
+OWNER, ASKED_BY, LINK = "CONVLADDER_OWNER", "CONVLADDER_ASKED_BY", "CONVLADDER_LINK"
 """Environment variables that name a run's owner and page; the service sets them for its runs."""
 Event = Literal["ended", "cut_off", "new_best", "failed", "queue_empty"]
 

@@ -10,12 +10,27 @@ import pytest
 from search.errors import UserError
 from search.service.access import COOKIE, Access, Caller, is_loopback
 from search.service.guard import BURST, RATE, RateLimit
-from search.service.store import Store
+from search.service.store import RunEntry, Store
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "service.db")
+
+
+def test_the_file_of_an_earlier_version_is_brought_up_to_date(tmp_path: Path) -> None:
+    """It had no column for who asked for more trials."""
+    path = tmp_path / "service.db"
+    earlier = Store(path)
+    earlier.execute("ALTER TABLE runs DROP COLUMN asked_by")
+    earlier.close()
+    entry = RunEntry(name="r", owner="ada", request={}, arguments=[], num_gpus=0, cores=1, asked_by="root")
+    for _ in range(2):
+        store = Store(path)
+        store.remove("r")
+        store.add(entry)
+        assert store.run("r") == entry
+        store.close()
 
 
 def test_a_token_names_its_holder_and_role_and_is_kept_as_a_hash(store: Store, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,10 +17,13 @@ from served import finished_run, hold_all_cores, served, wait_until
 from search.errors import UserError
 from search.service import Client, children
 from search.service.context import Service
-from search.service.store import RunState
+from search.service.store import RunEntry, RunState
 from search.service.submission import Folders
+from search.setup.control import control
 from search.setup.document import read_document
 from search.setup.run_folder import RunFolder
+from search.setup.run_lock import run_lock
+from search.study.wishes import Wish
 
 NUM_TRIALS = 5
 
@@ -74,6 +78,25 @@ def test_more_trials_that_were_taken_back_are_forgotten(lab: tuple[str, Service]
     assert (over["state"], over["num_trials"], over["last_line"]) == ("finished", NUM_TRIALS, "")
     with pytest.raises(UserError, match="'continue' is not possible"):
         client.control("done", "continue")
+
+
+def test_more_trials_are_recorded_as_asked_by_who_asked(
+    lab: tuple[str, Service], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, service = lab
+    service.runs.store.add(RunEntry(name="hers", owner="ada", request={}, arguments=(), num_gpus=0, cores=1))
+    service.runs.store.change("hers", state=RunState.FINISHED)
+    finished_run(service.runs.folders.run("hers"), num_trials=3)
+    wait_until(lambda: "hers" in service.supervisor.summaries.of)
+    asker = Client(url).control("hers", num_trials=4)["owner"], getpass.getuser()
+    entry = service.runs.store.run("hers")
+    assert entry is not None
+    for name, value in service.supervisor._notifier.environment(entry).items():
+        monkeypatch.setenv(name, value)
+    run_dir = service.runs.folders.run("hers")
+    with run_lock(run_dir):
+        asked = control(run_dir, Wish(num_trials=4))  # as the resumed process does
+    assert ("ada", asked.by) == asker
 
 
 def test_a_name_that_is_taken_is_the_fields_problem(lab: tuple[str, Service]) -> None:

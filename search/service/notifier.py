@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from search.notify import LINK, OWNER, About, Messenger
+from search.notify import ASKED_BY, LINK, OWNER, About, Messenger
 from search.service.store import RunEntry
 
 
@@ -20,7 +20,7 @@ class Notifier:
     def environment(self, entry: RunEntry) -> dict[str, str]:
         """For the process of a run."""
         about = self._about(entry)
-        return {OWNER: about.owner, LINK: about.link}
+        return {OWNER: about.owner, ASKED_BY: entry.asked_by, LINK: about.link}
 
     def failed(self, entry: RunEntry, last_line: str) -> None:
         """A run is not tried again."""

@@ -94,9 +94,9 @@ def _start_again(runs: Runs, name: str, entry: RunEntry | None, wish: Wish, call
     if entry is None:
         num_gpus, cores = runs.load(name).settings.gpus, len(runs.supervisor.devices.cores)
         new = RunEntry(name=name, owner=caller.name, request={}, arguments=(), num_gpus=num_gpus, cores=cores)
-        runs.store.add(replace(new, num_trials=wish.num_trials))
+        runs.store.add(replace(new, num_trials=wish.num_trials, asked_by=caller.name))
         return
-    changes = {} if wish.num_trials is None else {"num_trials": wish.num_trials}
+    changes = {} if wish.num_trials is None else {"num_trials": wish.num_trials, "asked_by": caller.name}
     again: dict[str, Any] = {"state": RunState.WAITING, "num_deaths": 0, "not_before": 0.0, "last_line": "", **changes}
     if not runs.store.change(name, only_if=entry.state, **again):
         raise Refused(409, "somebody else has just started or removed the run. Look at it again.")

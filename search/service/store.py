@@ -21,7 +21,7 @@ CREATE TABLE IF NOT EXISTS runs (
     num_gpus INTEGER NOT NULL, cores INTEGER NOT NULL, priority INTEGER NOT NULL, created REAL NOT NULL,
     state TEXT NOT NULL, num_deaths INTEGER NOT NULL, not_before REAL NOT NULL, num_trials INTEGER,
     devices TEXT NOT NULL, pid INTEGER, process_start REAL, started REAL, ended REAL, last_line TEXT NOT NULL,
-    idempotency_key TEXT, body_hash TEXT NOT NULL);
+    idempotency_key TEXT, body_hash TEXT NOT NULL, asked_by TEXT NOT NULL DEFAULT '');
 CREATE UNIQUE INDEX IF NOT EXISTS by_key ON runs (owner, idempotency_key);
 CREATE TABLE IF NOT EXISTS tokens (name TEXT PRIMARY KEY, role TEXT NOT NULL, hash TEXT NOT NULL UNIQUE);
 CREATE TABLE IF NOT EXISTS logins (
@@ -76,6 +76,8 @@ class RunEntry:
     process_start: float | None = None
     started: float | None = None
     ended: float | None = None
+    asked_by: str = ""
+    """Who asked for the trials of the next start, if it was not the owner."""
     last_line: str = ""
     """Why it ended, or the last that its process said."""
     idempotency_key: str | None = None
@@ -100,6 +102,9 @@ class Store:
             self._database.execute("PRAGMA synchronous = FULL")
             self._database.execute("PRAGMA foreign_keys = ON")
             self._database.executescript(_SCHEMA)
+            columns = {row["name"] for row in self._database.execute("PRAGMA table_info(runs)")}
+            if "asked_by" not in columns:  # the file of an earlier version
+                self._database.execute("ALTER TABLE runs ADD COLUMN asked_by TEXT NOT NULL DEFAULT ''")
 
     def close(self) -> None:
         """Closes the file."""

@@ -11,7 +11,7 @@ import psutil
 from filelock import FileLock, Timeout
 
 from search.errors import UserError
-from search.notify import OWNER
+from search.notify import ASKED_BY, OWNER
 from search.paths import from_here
 from search.settings import SearchSettings
 from search.setup.document import RunDocument, read_document
@@ -32,9 +32,9 @@ def control(run_dir: str | Path, wish: Wish, *, by: str | None = None) -> AskedW
     """Writes a wish into a run's record and returns at once, with the wish's number.
 
     A running run takes it up within about a second and writes its answer into the record; `load_run(run_dir).wishes`
-    shows both. While a run prepares or tests, a wish waits for the next stage. `by`: who asks; by default the owner of
-    a run of the service, else the user of this process. Wishes are answered in the order of their numbers, each once,
-    also after a kill and a resume; what was asked of a run holds until another wish says otherwise:
+    shows both. While a run prepares or tests, a wish waits for the next stage. `by`: who asks; by default who extends a
+    run of the service, or its owner, else the user of this process. Wishes are answered in the order of their numbers,
+    each once, also after a kill and a resume; what was asked of a run holds until another wish says otherwise:
 
     - pause: no trial starts, running ones wait at their next rung (a retraining: after its epoch), their workers end.
       The time budget waits, too.
@@ -53,7 +53,7 @@ def control(run_dir: str | Path, wish: Wish, *, by: str | None = None) -> AskedW
     if settings.storage is None and not (folder / "study.db").is_file():
         raise UserError(f"{folder / 'study.db'} is missing, so the run cannot be steered. Restore it from a copy.")
     study = open_study(settings, create=False)
-    name = " ".join((by or os.environ.get(OWNER) or psutil.Process().username()).split())
+    name = " ".join((by or os.environ.get(ASKED_BY) or os.environ.get(OWNER) or psutil.Process().username()).split())
     try:
         with FileLock(folder / "control.lock", timeout=_PATIENCE_S):
             _refuse_impossible(folder, document, study, wish)
