@@ -22,7 +22,6 @@ from search.schedulers.time_budget import Budget
 from search.schedulers.trial_clock import TrialClock
 from search.setup.preparation import Preparation
 from search.study.checkpoints import Checkpoints
-from search.study.finals import RetrainPlan
 from search.study.record import TrialId, num_ended
 from search.study.retrain_record import retrain_title
 from search.study.study import EARLY_END_NOTE, RunStudy
@@ -42,7 +41,7 @@ def train_all(preparation: Preparation, study: RunStudy, watchers: Watchers) -> 
     settings, steering = preparation.settings, watchers.control.steering
     watchers.control.check()
     on_winner = partial(note_winner, settings, study, watchers.display)
-    retrainings = RetrainQueue(settings, study, preparation.baselines, on_winner)
+    retrainings = RetrainQueue(settings, study, preparation.baselines, on_winner, steering=steering)
     # Made first: it finishes the writes that a kill cut off.
     checkpoints = Checkpoints(settings.run_dir)
     scheduler = StudyScheduler(
@@ -196,7 +195,7 @@ class _Stage:
         note_early_end(self.steering, self.study, display)
         if not self.retrainings.due():
             return
-        words = RetrainPlan.of(settings).words(has_baselines=settings.baseline)
+        words = self.retrainings.plan.words(has_baselines=settings.baseline)
         display.message(f"retraining {words}, for {settings.max_epochs} epochs")
         display.start_trials(self._retrain_progress())
         self._show_steering()

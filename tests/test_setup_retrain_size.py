@@ -43,6 +43,13 @@ def test_the_cost_is_counted_in_epochs_of_a_trial(images: ImageArrays) -> None:
     assert cost(few, 3, 2, 1).epochs == pytest.approx(25 * 2 * (3 * num_train + 2 * num_all) / 100)
 
 
+def test_there_are_no_more_finalists_than_trials(images: ImageArrays) -> None:
+    few, more = (
+        SearchSettings(run_name="run", num_trials=4, retrain_top=num_top, retrain_seeds=1) for num_top in (4, 99)
+    )
+    assert retrain_cost(more, images, 2) == retrain_cost(few, images, 2)
+
+
 @pytest.mark.parametrize(
     ("num_trials", "num_baselines", "expected"),
     [(20, 2, 1), (20, 0, 2), (30, 0, 2), (110, 2, 3), (500, 2, MOST), (1, 0, 1)],

@@ -102,6 +102,7 @@ def test_one_config_needs_no_finals_on_however_many_seeds() -> None:
         ({}, RetrainPlan()),
         ({"retrain_top": None, "retrain_seeds": None}, RetrainPlan()),
         ({"retrain_top": 2, "retrain_seeds": 4}, RetrainPlan(num_top=2, num_seeds=4)),
+        ({"retrain_top": 99, "num_trials": 4}, RetrainPlan(num_top=4)),
     ],
 )
 def test_the_plan_is_what_the_settings_say(settings: dict[str, Any], plan: RetrainPlan) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from model.metrics import METRICS
 from model.seeds import derive_seed
+from search.schedulers.steering import Steering
 from search.settings import SearchSettings
 from search.study.finals import Finals, RetrainPlan, finals_of
 from search.study.record import NewTrial, TrialRecord
@@ -77,13 +78,15 @@ class RetrainQueue:
         study: RunStudy,
         baselines: Mapping[int, NewTrial],
         on_winner: Callable[[Finals], None] = lambda _finals: None,
+        *,
+        steering: Steering | None = None,
     ) -> None:
-        """`on_winner` is called once, as soon as the finals are over."""
+        """`on_winner` is called once, as soon as the finals are over. `steering`: of the run, if people steer it."""
         self._settings = settings
         self._study = study
         self._baselines = baselines
         self._on_winner = on_winner
-        self._plan = RetrainPlan.of(settings)
+        self._steering = steering
         self._tasks: dict[str, RetrainTask] = {}
         self._due: list[RetrainTask] | None = None
         self._live: set[str] = set()
@@ -91,11 +94,16 @@ class RetrainQueue:
         self.failures: dict[str, str] = {}
         """Errors by key."""
 
+    @property
+    def plan(self) -> RetrainPlan:
+        """How often configs are retrained, with as many trials as people have asked for so far."""
+        return RetrainPlan.of(self._settings, self._steering.num_trials if self._steering else None)
+
     def due(self) -> list[RetrainTask]:
         """The tasks that may start now, the first one first. The record must hold the whole search."""
         if self._due is None:
             trials = self._study.trials()
-            finals = finals_of(trials, self._study.retrains(), self._plan)
+            finals = finals_of(trials, self._study.retrains(), self.plan)
             if finals.is_over and not self._is_won:
                 self._is_won = True
                 self._on_winner(finals)
@@ -115,7 +123,9 @@ class RetrainQueue:
     @property
     def num_tasks(self) -> int:
         """All retrainings of the run; an upper bound until the winner is known."""
-        return len(self.tasks) if self._is_won else self._plan.num_trainings(len(self._baselines))
+        num_finals = sum(task.config_name == FINALIST for task in self.tasks)
+        most = num_finals + self.plan.num_seeds * (1 + len(self._baselines))
+        return len(self._tasks) if self._is_won else most
 
     def suggest(self) -> dict[str, Any] | None:
         """What a worker is told of the next task; None if none is due now."""

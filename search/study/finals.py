@@ -27,9 +27,13 @@ class RetrainPlan:
     """Seeds of every retraining."""
 
     @classmethod
-    def of(cls, settings: SearchSettings) -> RetrainPlan:
-        """The plan of a run; in its settings, `prepare` has replaced what was left open."""
-        return cls(num_top=settings.retrain_top or 1, num_seeds=settings.retrain_seeds or 1)
+    def of(cls, settings: SearchSettings, num_trials: int | None = None) -> RetrainPlan:
+        """The plan of a run; in its settings, `prepare` has replaced what was left open.
+
+        `num_trials`: of the search, if people have changed it since; there are at most as many finalists.
+        """
+        num_top = min(settings.retrain_top or 1, num_trials or settings.num_trials)
+        return cls(num_top=num_top, num_seeds=settings.retrain_seeds or 1)
 
     @property
     def has_finals(self) -> bool:
