@@ -41,7 +41,7 @@ PROFILE = {"num_params": 1, "multiply_adds": 2, "receptive_field": 3}
 
 def some_digits(num_images: int) -> TrainingData:
     """The first training digits."""
-    whole = load_training_data("digits", image_size=None, seed=0, data_dir=Path("data"))
+    whole = load_training_data("digits", image_size=32, seed=0, data_dir=Path("data"))
     examples = Examples(whole.examples.images[:num_images], whole.examples.labels[:num_images])
     return dataclasses.replace(whole, examples=examples)
 
