@@ -206,6 +206,7 @@ def _submit_page(request: Request, service: Any, values: Mapping[str, str], erro
     located: dict[str, str] = defaultdict(str)
     located |= {one["field"]: one["message"] for one in errors if "field" in one}
     names = [*DATA_SETS, *(str(one["name"]) for one in service.data_sets.listed())]
+    more = [name for name in ALLOWED if name not in _MAIN_FIELDS]
     return rendered(
         request,
         "submit.html.j2",
@@ -215,7 +216,8 @@ def _submit_page(request: Request, service: Any, values: Mapping[str, str], erro
         space_errors=[one for one in errors if one.get("field") == "space"],
         other_errors=[one["message"] for one in errors if "field" not in one],
         main=[field_of(name) for name in _MAIN_FIELDS],
-        more=[field_of(name) for name in ALLOWED if name not in _MAIN_FIELDS],
+        more=[field_of(name) for name in more],
+        has_more=any(values.get(name) or name in located for name in (*more, "priority")),
         datasets=names,
         can_upload=service.runs.folders.datasets is not None,
         devices=service.supervisor.devices,

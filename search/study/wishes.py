@@ -60,7 +60,7 @@ class Wish(Options):
     def changes(self) -> list[str]:
         """The asked values in words, such as "30 trials"."""
         texts = [
-            (self.num_trials, f"{self.num_trials} trials"),
+            (self.num_trials, f"{self.num_trials} trial{'s' if self.num_trials != 1 else ''}"),
             (self.time_budget_s, f"a time budget of {duration(self.time_budget_s)}"),
             (self.num_slots, f"{self.num_slots} slot{'s' if self.num_slots != 1 else ''}"),
         ]
