@@ -111,7 +111,6 @@ def test_an_idempotency_key_submits_once(client: Client) -> None:
         ({"gpus": 1}, "gpus", "0 GPUs"),
         ({"cores": 99}, "cores", "2 CPU cores"),
         ({"grace_period": 30}, None, "at most `max_epochs`"),
-        ({"run_name": "done"}, None, "exists already"),
     ],
 )
 def test_a_bad_setting_is_named_with_its_value(
