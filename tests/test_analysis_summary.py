@@ -40,6 +40,21 @@ def test_packing_is_told_as_a_gain(run: Run) -> None:
     assert "together" not in summary_text(run)
 
 
+def test_the_forecast_is_judged_until_the_run_is_extended(run: Run) -> None:
+    num_epochs = sum(record.epochs_spent for record in run.records)
+    forecast = {"num_trials": run.settings.num_trials, "epochs": 30.0, "wall_s": 60.0, "low_s": 40.0, "high_s": 90.0}
+
+    def judged(num_trials: int, actual_epochs: int) -> bool:
+        table = {**forecast, "actual_wall_s": 66.0, "actual_epochs": actual_epochs}
+        settings = run.settings.changed(num_trials=num_trials)
+        document = run.document.model_copy(update={"forecast": table, "settings": settings})
+        return f"there were {actual_epochs}." in summary_text(Run(run.run_dir, document, run.study))
+
+    assert judged(run.settings.num_trials, num_epochs)
+    assert not judged(run.settings.num_trials + 3, num_epochs), "extended, and cut off before another trial"
+    assert not judged(run.settings.num_trials, num_epochs - 9), "stopped early, and its missing trials trained later"
+
+
 def test_a_winner_over_the_limits_is_a_warning(tmp_path: Path) -> None:
     def fill(study: RunStudy) -> None:
         number = study.add_trial(NewTrial(config=SPACE.default_config() or {}, seed=0, violations={"num_params": 5.0}))

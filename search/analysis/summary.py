@@ -45,7 +45,7 @@ def summary_text(run: Run) -> str:
         finals_sentences=finals_sentences(finals, run.metric, run.settings.search_examples),
         best=finals.winner.record if finals.winner is not None else None,
         cost=cost,
-        forecast_verdict=verdict(document.forecast or {}),
+        forecast_verdict=_forecast_verdict(document, cost.epochs),
         document=document,
         warnings=run.warnings,
         has_accuracy=run.metric.name != "accuracy",
@@ -55,6 +55,13 @@ def summary_text(run: Run) -> str:
         hardware=document.hardware,
         packing_gain=_packing_gain(document),
     )
+
+
+def _forecast_verdict(document: RunDocument, num_epochs: int) -> str | None:
+    """How far the forecast was off; None once the run was extended, because the forecast was of the shorter run."""
+    table = document.forecast or {}
+    forecast_run = (table.get("num_trials"), table.get("actual_epochs"))
+    return verdict(table) if forecast_run == (document.settings.num_trials, num_epochs) else None
 
 
 def _packing_gain(document: RunDocument) -> float | None:
