@@ -176,6 +176,8 @@ def test_files_are_fetched_by_name(client: Client) -> None:
     assert {"report.html", "space.toml"} <= set(client.get("runs/done/files").json())
     assert b"kind" in client.file("done", "space.toml")
     assert "<!doctype html>" in client.report("done")
+    # Without it a browser ignores the report's link to its table.
+    assert "sandbox allow-scripts allow-downloads;" in client.get("runs/done/report").headers["content-security-policy"]
     for name in ("run.toml", "study.db", "../other/space.toml", "run.lock"):
         with pytest.raises(UserError, match=r"no such|Not Found"):
             client.file("done", name)

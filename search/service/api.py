@@ -27,9 +27,10 @@ from search.service.submission import RunRequest
 from search.study.wishes import Wish
 
 REPORT_POLICY = (
-    "sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:"
+    "sandbox allow-scripts allow-downloads; default-src 'none'; script-src 'unsafe-inline'; "
+    "style-src 'unsafe-inline'; img-src data:"
 )
-"""A report has its script inside. It runs as a page of no site, without the reader's login."""
+"""A report has its script and a table to download inside. It runs as a page of no site, without the reader's login."""
 _CSV_TYPE, _PARQUET_TYPE = "text/csv; charset=utf-8", "application/vnd.apache.parquet"
 router = APIRouter(prefix="/api")
 TableFormat = Literal["json", "csv", "parquet"]
