@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-import pandas as pd
 from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import FileResponse, Response, StreamingResponse
 from pydantic import BaseModel, Field
@@ -24,6 +22,7 @@ from search.service.context import Asked, Member
 from search.service.runs import ARTIFACTS, Refused
 from search.service.steering import steer
 from search.service.submission import RunRequest
+from search.service.tables import TableFormat, table
 from search.study.wishes import Wish
 
 REPORT_POLICY = (
@@ -31,9 +30,7 @@ REPORT_POLICY = (
     "style-src 'unsafe-inline'; img-src data:"
 )
 """A report has its script and a table to download inside. It runs as a page of no site, without the reader's login."""
-_CSV_TYPE, _PARQUET_TYPE = "text/csv; charset=utf-8", "application/vnd.apache.parquet"
 router = APIRouter(prefix="/api")
-TableFormat = Literal["json", "csv", "parquet"]
 _BINARY = {"requestBody": {"required": True, "content": {"application/octet-stream": {"schema": {"format": "binary"}}}}}
 
 
@@ -104,13 +101,13 @@ def prioritize(name: str, body: Priority, service: Asked, caller: Member) -> Run
 @router.get("/runs/{name}/trials", responses=_documented(404), response_class=Response)
 def trials(name: str, service: Asked, format: TableFormat = "json") -> Response:
     """The table of trials, as in the run's trials.csv."""
-    return _table(service.runs.load(name).trials, format)
+    return table(service.runs.load(name).trials, format)
 
 
 @router.get("/runs/{name}/epochs", responses=_documented(404), response_class=Response)
 def epochs(name: str, service: Asked, format: TableFormat = "json") -> Response:
     """The table of epochs, as in the run's epochs.parquet."""
-    return _table(service.runs.load(name).epochs, format)
+    return table(service.runs.load(name).epochs, format)
 
 
 @router.get("/runs/{name}/log", responses=_documented(404))
@@ -234,13 +231,3 @@ def names_of(runs: str) -> list[str]:
     if not 2 <= len(names) <= MAX_COMPARED:
         raise Refused(422, f"two to {MAX_COMPARED} different runs can be compared; got {len(names)}.", field="runs")
     return names
-
-
-def _table(frame: pd.DataFrame, format: TableFormat) -> Response:
-    if format == "csv":
-        return Response(frame.to_csv(index=False), media_type=_CSV_TYPE)
-    if format == "json":
-        return Response(frame.to_json(orient="records", date_format="iso"), media_type="application/json")
-    buffer = io.BytesIO()
-    frame.to_parquet(buffer, index=False)
-    return Response(buffer.getvalue(), media_type=_PARQUET_TYPE)
