@@ -9,9 +9,11 @@ import pytest
 from fabricated_run import (
     MAX_EPOCHS,
     SPACE,
+    add_finals,
     add_retrains,
     add_trial,
     add_trials,
+    finalist_numbers,
     make_run,
     record_epoch,
     reread,
@@ -35,6 +37,22 @@ def test_a_finished_run_has_accuracy_gain_and_interval(tmp_path: Path) -> None:
     assert not gain.is_over_seeds
     points = f"{100 * gain.difference.value:.2f} points better than the seed config."
     assert result.verdict.endswith(points)
+
+
+def test_the_verdict_follows_the_finals(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", lambda study: add_trials(study, 12), retrain_top=2, retrain_seeds=3)
+    first, second = finalist_numbers(run)
+    best = f"The best trial so far is trial {first} with"
+    assert run.result.verdict.startswith(best)
+    assert "it has not been retrained" in run.result.verdict
+    add_finals(run, {first: (0.5, 0.5, 0.5), second: (0.62,)})
+    verdict = reread(run).result.verdict
+    assert verdict.startswith(best)
+    assert "; 4 of 6 retrainings" in verdict
+    add_finals(run, {second: (0.62, 0.64, 0.66)})
+    verdict = reread(run).result.verdict
+    assert verdict.startswith(f"Trial {second} won on fresh seeds with a mean validation accuracy of 64.00 %")
+    assert verdict.endswith("there is no test accuracy yet.")
 
 
 def test_several_seeds_give_students_interval(tmp_path: Path) -> None:

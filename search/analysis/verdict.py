@@ -118,7 +118,7 @@ def run_result(
     gains = []
     if winner is not None:
         gains = [_gain(winner, reference, by_config, retrains, answers) for reference in references]
-    verdict = _verdict_without_test(records, metric) if winner is None else _verdict(winner, gains, finals)
+    verdict = _verdict_without_test(records, metric, finals) if winner is None else _verdict(winner, gains, finals)
     return Result(verdict=verdict, winner=winner, references=references, gains=gains, floor=floor)
 
 
@@ -222,16 +222,28 @@ def _verdict_unbeaten(unbeaten: Sequence[Gain], metric: Metric, reached: str) ->
     return f"The search did not beat {titles}: its network has {reached}, {missed} worse."
 
 
-def _verdict_without_test(records: Sequence[TrialRecord], metric: Metric) -> str:
+def _verdict_without_test(records: Sequence[TrialRecord], metric: Metric, finals: Finals) -> str:
     ranked = rank_trials(records)
     if ranked:
-        best = ranked[0]
-        return (
-            f"The best trial so far is trial {best.number} with a validation {metric.title} of "
-            f"{score_text(metric, best.last_score, best.last_accuracy)}; it has not been retrained, so there is no "
-            f"test {metric.title} yet."
-        )
+        return f"{_best_so_far(ranked[0], metric, finals)}, so there is no test {metric.title} yet."
     num_lost = sum(record.status in (TrialStatus.FAILED, TrialStatus.DIVERGED) for record in records)
     if num_lost:
         return f"No trial has a score: {num_lost} failed or diverged. There is nothing to retrain."
     return "No trial has finished an epoch yet."
+
+
+def _best_so_far(best: TrialRecord, metric: Metric, finals: Finals) -> str:
+    """The winner on fresh seeds, or until it is known the best trial of the search and how far the finals are."""
+    winner, num_done = finals.winner, sum(len(one.fresh_scores) for one in finals.finalists)
+    if finals.is_over and winner is not None and winner.fresh is not None:
+        fresh = score_text(metric, winner.fresh.mean)
+        return (
+            f"Trial {winner.record.number} won on fresh seeds with a mean validation {metric.title} of {fresh}; it has "
+            "not been tested"
+        )
+    score = score_text(metric, best.last_score, best.last_accuracy)
+    progress = "it has not been retrained"
+    if num_done:
+        num_due = len(finals.finalists) * finals.plan.num_seeds
+        progress = f"{num_done} of {num_due} retrainings of the best trials on fresh seeds have ended"
+    return f"The best trial so far is trial {best.number} with a validation {metric.title} of {score}; {progress}"
