@@ -43,8 +43,38 @@ def test_every_change_is_told_with_its_values() -> None:
 def test_nothing_is_told_of_what_was_not_changed() -> None:
     asked = SearchSettings(run_name="r")
     assert few_images_notes(asked, asked, network_space(None, Limits(**LIMITS), num_train=45_000), 45_000) == []
-    own = network_space("batch_size = 64", Limits(**LIMITS), num_train=333)
+    own = network_space("batch_size = 32", Limits(**LIMITS), num_train=333)
     assert few_images_notes(asked, asked, own, 333) == []
+    many = network_space("batch_size = 1024", Limits(**LIMITS), num_train=45_000)
+    assert few_images_notes(asked, asked, many, 45_000) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "reason", "steps"),
+    [
+        ("batch_size = 64", "the space sets `batch_size`,", "of 64 an epoch has only 5 steps;"),
+        ("batch_size = 512", "the space sets `batch_size`,", "of 512 an epoch has only 1 step;"),
+        (
+            'batch_size = {kind = "log_int", low = 16, high = 128}',
+            "sets `batch_size`,",
+            "of 128 an epoch has only 2 steps;",
+        ),
+        ("muon_lr = 0.1", "the space sets `muon_lr`,", "of 512 an epoch has only 1 step;"),
+        (
+            'adamw_lr = 0.01\nmuon_lr = {kind = "log", low = 0.1, high = 0.2}',
+            "the space sets `muon_lr` and `adamw_lr`,",
+            "of 512 an epoch has only 1 step;",
+        ),
+        ('optimizer = "adamw"\nadamw_lr = 0.01', "the space sets `adamw_lr`,", "of 512 an epoch has only 1 step;"),
+        ("adamw_lr = 0.007", "a space was given,", "of 512 an epoch has only 1 step;"),
+    ],
+)
+def test_batches_that_stay_large_are_told_with_the_key_that_keeps_them(text: str, reason: str, steps: str) -> None:
+    asked = SearchSettings(run_name="r")
+    space = network_space(text, Limits(**LIMITS), num_train=333)
+    [note] = few_images_notes(asked, asked, space, 333)
+    for words in (reason, steps, "batches of 16 or 32 are searched"):
+        assert words in note
 
 
 @pytest.mark.parametrize(("num_images", "share"), [(50_000, 0.1), (5_000, 0.1), (2_500, 0.2), (1_000, 0.3), (370, 0.3)])
