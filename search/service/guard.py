@@ -7,7 +7,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from fastapi.responses import JSONResponse, RedirectResponse
 from starlette.exceptions import HTTPException
@@ -92,9 +92,7 @@ class Guard:
         if scope["method"] not in _SAFE_METHODS and not _is_same_site(headers):
             return refused(403, "the request comes from another site.")
         if caller is None and not is_public:
-            if path.startswith("/api") or path == "/metrics":
-                return refused(401, "a token is needed: `Authorization: Bearer TOKEN`.", {"WWW-Authenticate": "Bearer"})
-            return RedirectResponse(f"{scope.get('root_path', '')}/login", 303)
+            return _no_caller(scope, headers, path)
         length = headers.get("content-length", "0")
         if not length.isdigit() or int(length) > self._body_limit(path):
             return refused(413, f"the body may have {self._body_limit(path):,} bytes; got {length[:20]}.")
@@ -104,6 +102,22 @@ class Guard:
 def refused(status: int, message: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
     """An error as the API gives it."""
     return JSONResponse({"errors": [{"message": message}]}, status, headers)
+
+
+def _no_caller(scope: Scope, headers: Mapping[str, str], path: str) -> ASGIApp:
+    """The answer to a request of nobody who is known: people are led to the login, programs need a token."""
+    has_token = headers.get("authorization", "").lower().startswith("bearer ")
+    is_read = scope["method"] in ("GET", "HEAD")
+    is_for_program = path.startswith("/api") or path == "/metrics"
+    if has_token or (is_for_program and not (is_read and "text/html" in headers.get("accept", ""))):
+        words = "a token is needed: `Authorization: Bearer TOKEN`."
+        if has_token:
+            words = "the token is not known: it was removed or mistyped. Ask whoever runs the service for another."
+        return refused(401, words, {"WWW-Authenticate": "Bearer"})
+    query = scope["query_string"].decode("latin-1")
+    wanted = quote(path) + (f"?{query}" if query else "")
+    asked = f"?next={quote(wanted, safe='')}" if is_read and wanted != "/" else ""
+    return RedirectResponse(f"{scope.get('root_path', '')}/login{asked}", 303)
 
 
 def _path(scope: Scope) -> str:

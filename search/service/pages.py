@@ -19,7 +19,7 @@ from search.service.api import names_of
 from search.service.comparing import compared, curves
 from search.service.context import Asked, Member
 from search.service.forms import field_of, located_lines, request_of, shown_value, wish_of
-from search.service.rendering import back, rendered
+from search.service.rendering import back, page_before_login, rendered
 from search.service.runs import Refused
 from search.service.steering import steer
 from search.service.submission import ALLOWED
@@ -187,7 +187,7 @@ async def log_in(request: Request, service: Asked) -> Response:
     cookie = service.access.log_in((await _form(request)).get("token", "").strip())
     if cookie is None:
         return rendered(request, "login.html.j2", status=403, is_wrong=True)
-    response = back(request, "/")
+    response = back(request, page_before_login(request))
     is_secure, path = request.url.scheme == "https", request.scope.get("root_path") or "/"
     response.set_cookie(
         COOKIE, cookie, max_age=int(LOGIN_S), path=path, secure=is_secure, httponly=True, samesite="lax"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import re
 import time
 from collections.abc import Sequence
 from functools import cache
 from importlib import resources
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
@@ -50,6 +52,12 @@ def rendered(request: Request, template: str, *, status: int = 200, **values: An
 
 def back(request: Request, path: str) -> Response:
     return RedirectResponse(f"{request.scope.get('root_path', '')}{path}", 303)
+
+
+def page_before_login(request: Request) -> str:
+    """The path that led to the login form, below the root; "/" if there is none, or it may be of another site."""
+    asked = parse_qs(urlsplit(request.headers.get("referer", "")).query).get("next", [""])[0]
+    return asked if re.fullmatch(r"/[^/\\\s][^\\\s]*", asked) else "/"
 
 
 @router.get("/static/{file}")

@@ -1,0 +1,82 @@
+"""Requests that go wrong or come from nobody who is known: what is said, and where browsers are led."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+pytest.importorskip("fastapi", reason="the extra [service] is not installed")
+
+import requests
+from served import finished_run, served, wait_until
+
+from search.service import guard
+
+BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+REPORT = "/api/runs/done/report"
+
+
+@pytest.fixture(scope="module", params=["", "/lab/search"], ids=["root", "path"])
+def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+    """The address of a service with tokens, and a token."""
+    folder = tmp_path_factory.mktemp("lab")
+    (folder / "results").mkdir()
+    finished_run(folder / "results" / "done", num_trials=3)
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        served(folder, needs_tokens=True, root_path=request.param) as (url, service),
+    ):
+        patch.setattr(guard, "FAILED_COST", 1.0)
+        wait_until(lambda: service.supervisor.summaries.of)
+        yield url, service.access.add_token("ada", "member")
+
+
+def authorized(lab: tuple[str, str]) -> dict[str, str]:
+    return {"Authorization": f"Bearer {lab[1]}"}
+
+
+@pytest.mark.parametrize("path", ["/api/runs", REPORT, "/runs/done"])
+@pytest.mark.parametrize("accept", [{}, BROWSER])
+def test_a_token_that_is_not_known_is_called_so(lab: tuple[str, str], path: str, accept: dict[str, str]) -> None:
+    answer = requests.get(lab[0] + path, headers={"Authorization": "Bearer wrong", **accept}, timeout=20)
+    [error] = answer.json()["errors"]
+    assert answer.status_code == 401
+    assert "the token is not known: it was removed or mistyped" in error["message"]
+    assert "wrong" not in error["message"]
+
+
+def test_a_program_without_a_token_is_told_to_send_one(lab: tuple[str, str]) -> None:
+    answer = requests.get(lab[0] + REPORT, timeout=20)
+    assert answer.status_code == 401
+    assert "a token is needed: `Authorization: Bearer TOKEN`" in answer.text
+    assert requests.delete(f"{lab[0]}/api/runs/done", headers=BROWSER, timeout=20).status_code == 401
+
+
+@pytest.mark.parametrize(
+    "path", [REPORT, "/api/runs/done/files/space.toml", "/runs/done", "/?state=finished&text=d%20e"]
+)
+def test_a_browser_is_led_to_the_login_and_then_to_what_it_asked_for(lab: tuple[str, str], path: str) -> None:
+    url, token = lab
+    session = requests.Session()
+    form = session.get(url + path, headers=BROWSER, timeout=20)
+    assert (form.status_code, urlsplit(form.url).path) == (200, urlsplit(f"{url}/login").path)
+    # Browsers send the form's own address with it.
+    wanted = session.post(f"{url}/login", data={"token": token}, headers={"Referer": form.url}, timeout=20)
+    assert (wanted.status_code, wanted.url) == (200, url + path)
+    assert "Log in" not in wanted.text
+
+
+@pytest.mark.parametrize(
+    "asked", ["//evil.example/", "/\\evil.example", "https://evil.example", "/\t/evil.example", "evil.example", "", "/"]
+)
+def test_a_login_leads_to_no_other_site(lab: tuple[str, str], asked: str) -> None:
+    url, token = lab
+    referer = requests.Request("GET", f"{url}/login", params={"next": asked}).prepare().url
+    assert referer is not None
+    assert parse_qs(urlsplit(referer).query, keep_blank_values=True) == {"next": [asked]}
+    answer = requests.post(
+        f"{url}/login", data={"token": token}, headers={"Referer": referer}, timeout=20, allow_redirects=False
+    )
+    assert (answer.status_code, answer.headers["location"]) == (303, f"{urlsplit(url).path}/")
