@@ -80,3 +80,16 @@ def test_a_login_leads_to_no_other_site(lab: tuple[str, str], asked: str) -> Non
         f"{url}/login", data={"token": token}, headers={"Referer": referer}, timeout=20, allow_redirects=False
     )
     assert (answer.status_code, answer.headers["location"]) == (303, f"{urlsplit(url).path}/")
+
+
+@pytest.mark.parametrize("path", ["/", "/runs/done", "/login", "/healthz", "/api/runs", REPORT, "/static/service.css"])
+def test_a_head_is_answered_as_a_get_without_the_body(lab: tuple[str, str], path: str) -> None:
+    head, get = (
+        requests.request(method, lab[0] + path, headers=authorized(lab), timeout=20) for method in ("HEAD", "GET")
+    )
+    assert (head.status_code, head.content) == (get.status_code, b"") == (200, b"")
+    assert head.headers["content-type"] == get.headers["content-type"]
+
+
+def test_a_head_of_events_ends(lab: tuple[str, str]) -> None:
+    assert requests.head(f"{lab[0]}/api/events", headers=authorized(lab), timeout=20).status_code == 405

@@ -78,6 +78,8 @@ class Guard:
         if refusal is not None:
             await refusal(scope, receive, _with_headers(send))
             return
+        if scope["method"] == "HEAD" and not path.endswith("/events"):  # events would not end
+            scope = {**scope, "method": "GET"}  # of the answer the server leaves out the body
         await self._app(scope, _limited(receive, self._body_limit(path)), _with_headers(send))
 
     def _refusal(self, scope: Scope, headers: Mapping[str, str], path: str) -> ASGIApp | None:
