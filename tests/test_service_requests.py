@@ -93,3 +93,24 @@ def test_a_head_is_answered_as_a_get_without_the_body(lab: tuple[str, str], path
 
 def test_a_head_of_events_ends(lab: tuple[str, str]) -> None:
     assert requests.head(f"{lab[0]}/api/events", headers=authorized(lab), timeout=20).status_code == 405
+
+
+@pytest.mark.parametrize(("body", "character"), [('{"num_trials": 3,}', 18), ("[", 2), ("nul", 1), ("{'a': 1}", 2)])
+def test_a_body_that_is_broken_json_says_where(lab: tuple[str, str], body: str, character: int) -> None:
+    headers = {**authorized(lab), "Content-Type": "application/json"}
+    [error] = requests.post(f"{lab[0]}/api/runs", data=body, headers=headers, timeout=20).json()["errors"]
+    assert "the body is not valid JSON" in error["message"]
+    assert f"at character {character})" in error["message"]
+    assert "field" not in error
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("page=abc", "`page` must be a whole number; got 'abc'."),
+        ("page_size=0", "`page_size` must be at least 1; got '0'."),
+    ],
+)
+def test_a_bad_value_in_an_address_is_named_in_plain_words(lab: tuple[str, str], query: str, words: str) -> None:
+    answer = requests.get(f"{lab[0]}/api/runs?{query}", headers=authorized(lab), timeout=20)
+    assert answer.json()["errors"] == [{"message": words, "field": words.split("`")[1]}]

@@ -95,12 +95,21 @@ class Problems(BaseModel):
     errors: list[Problem]
 
 
+_OF_TEXT = {"int_parsing": "int_type"}
+"""Kinds of problems of values in an address, which are all text, by the kinds that have the same words."""
+
+
 def validation_errors(problems: Iterable[Any]) -> list[dict[str, Any]]:
     """Bad values as the API reports them: the field and a sentence."""
     errors = []
     for problem in problems:
+        if problem["type"] == "json_invalid":
+            where = f"{problem['ctx']['error']}, at character {problem['loc'][-1] + 1}"
+            errors.append({"message": f"the body is not valid JSON ({where})."})
+            continue
         place = [part for part in problem["loc"] if part not in ("body", "query", "path", "header")]
-        located = {**problem, "loc": tuple(place)}
+        kind = _OF_TEXT.get(problem["type"], problem["type"])
+        located = {**problem, "loc": tuple(place), "type": kind}
         if problem["type"] == "extra_forbidden":
             errors.append({"message": f"`{place[0]}` is not known, or may not be chosen here.", "field": str(place[0])})
             continue
