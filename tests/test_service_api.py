@@ -143,6 +143,22 @@ def test_errors_in_the_search_space_name_their_lines(server: Server) -> None:
     assert error["line"] == 1
 
 
+@pytest.mark.parametrize(
+    ("space", "line"),
+    [
+        ("flip = true\n[muon_lr]\nlow = 0.5\n", 2),
+        ("flip = true\n\n[unknown]\nlow = 0.5\n", 3),
+        ("[network]\nresidual = true\nunknown = 1\n", 3),
+        ("flip = true\n[network.c1_kind]\nkind = 'lo'\n", 2),
+        ("muon_lr_x = 1\n", 1),
+        ("lr.kind = 'log'\nlr.low = 1\n", 1),
+    ],
+)
+def test_an_entry_that_is_a_table_has_the_line_of_its_head(server: Server, space: str, line: int) -> None:
+    [error] = requests.post(f"{server[0]}/api/runs", json={"space": space}, timeout=20).json()["errors"]
+    assert (error["field"], error["line"]) == ("space", line)
+
+
 def test_every_plain_setting_can_be_chosen_and_nothing_else(server: Server) -> None:
     fields = requests.get(f"{server[0]}/api/openapi.json", timeout=20).json()["components"]["schemas"]["RunRequest"]
     assert {"num_trials", "max_params", "seed", "gpus", "space", "dataset"} <= set(fields["properties"])

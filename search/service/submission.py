@@ -148,9 +148,10 @@ def _line_of(problem: str, text: str) -> int | None:
     key = re.match(r"`([^`]+)`|unknown key `?([\w.]+)", problem)
     if key is None:
         return None
-    name = re.escape(key[1] or key[2])
-    lines = text.splitlines()
-    return next((at for at, line in enumerate(lines, 1) if re.match(rf"\s*[\"']?{name}[\"']?\s*=", line)), None)
+    name = rf"[\"']?{re.escape(key[1] or key[2])}[\"']?"
+    # As name = ..., name.low = ..., [name], or under [network] with or without the dot.
+    entry = re.compile(rf"\s*\[{{0,2}}\s*(?:[\"']?network[\"']?\s*\.\s*)?{name}\s*[=.\]]")
+    return next((at for at, line in enumerate(text.splitlines(), 1) if entry.match(line)), None)
 
 
 def arguments(settings: SearchSettings) -> Iterator[str]:
