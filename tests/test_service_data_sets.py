@@ -142,17 +142,23 @@ def test_an_archive_is_taken_in_as_inspect_reads_it(data_sets: DataSets, tmp_pat
         data_sets.begin("photos")
 
 
-@pytest.mark.parametrize("beside", ["__MACOSX/pets/cat/._1.png", ".DS_Store", "pets/.DS_Store", "pets/cat/.DS_Store"])
-def test_what_a_mac_puts_beside_a_folder_hides_it_from_nobody(
-    data_sets: DataSets, monkeypatch: pytest.MonkeyPatch, beside: str
+@pytest.mark.parametrize(
+    "beside",
+    ["__MACOSX/pets/cat/._1.png", ".DS_Store", "pets/.DS_Store", "pets/cat/.DS_Store", "README.txt", "pets/README.txt"],
+)
+@pytest.mark.parametrize("above", ["", "export/", "export/2026/"])
+def test_what_is_no_image_beside_a_folder_hides_it_from_nobody(
+    data_sets: DataSets, monkeypatch: pytest.MonkeyPatch, beside: str, above: str, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("search.service.data_sets._inspect", lambda folder: [folder.name])
     with uploaded(data_sets, "photos") as folder:
-        zip_of(folder / "archive", (beside, b"junk"), ("pets/cat/1.png", b"1"), ("pets/dog/1.png", b"1"))
+        images = ((f"{above}pets/cat/1.png", b"1"), (f"{above}pets/dog/1.png", b"1"))
+        zip_of(folder / "archive", (f"{above}{beside}", b"junk"), *images)
         assert data_sets.take_in("photos", "ada", folder)["survey"] == ["pets"]
+    assert {path.name for path in (tmp_path / "datasets" / "photos").iterdir() if path.is_dir()} == {"cat", "dog"}
 
 
-@pytest.mark.parametrize("beside", ["readme.txt", "birds/1.png", "pets/train.parquet"])
+@pytest.mark.parametrize("beside", ["1.png", "birds/1.png", "pets/train.parquet", "train/part/0.parquet"])
 def test_an_archive_of_more_than_a_folder_is_kept_as_it_is(
     data_sets: DataSets, monkeypatch: pytest.MonkeyPatch, beside: str
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import lzma
+import re
 import shutil
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
 
-from model.image_files import sub_folders
+from model.image_files import has_images, sub_folders
 from search.files import DISK_ERRORS
 from search.run_options import DATA_SETS
 from search.service.runs import Refused
@@ -85,9 +86,7 @@ class DataSets:
         assert self._folder is not None
         unpacked = incoming / "images"
         unpack(incoming / "archive", unpacked, max_bytes=self.max_bytes)
-        found = [*sub_folders(unpacked, Counter()), *_files(unpacked)]
-        if len(found) == 1 and found[0].is_dir() and not _files(found[0]):
-            unpacked = found[0]  # an archive of one folder
+        unpacked = _folder_of_classes(unpacked)
         with self._inspecting:  # one at a time: it takes memory and cores from the runs
             survey = _inspect(unpacked)
         unpacked.chmod(0o755)
@@ -99,9 +98,16 @@ class DataSets:
         return {"name": name, "owner": owner, "survey": survey}
 
 
-def _files(folder: Path) -> list[Path]:
-    """The files in a folder but hidden ones, which systems put there."""
-    return [path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")]
+def _folder_of_classes(folder: Path) -> Path:
+    """The folder below those that hold one other each and no images; texts and hidden files beside it do not count.
+
+    Parquet files are found at any depth, and the folders above them may be named after splits.
+    """
+    if any(folder.rglob("*.parquet")):
+        return folder
+    while not has_images(folder) and len(found := sub_folders(folder, Counter())) == 1 and not has_images(found[0]):
+        folder = found[0]
+    return folder
 
 
 _DAMAGED = (
@@ -152,6 +158,9 @@ def _members(archive: Path) -> Iterator[_Member]:
                     with opened.open(entry) as content:
                         yield _Member(entry.filename, entry.file_size, content)
         return
+    if not tarfile.is_tarfile(archive):
+        what = "neither a zip nor a tar" if archive.stat().st_size else "empty"
+        raise Refused(422, f"what was sent is {what}. Pack the folder of images as a zip or tar.")
     with tarfile.open(archive) as packed:
         for member in packed:
             if member.isdir():
@@ -184,5 +193,7 @@ def _inspect(folder: Path) -> list[str]:
     said = (done.stdout + done.stderr).replace(f"{folder}/", "").replace(str(folder), "the archive").splitlines()
     if done.returncode != 0:
         lines = [line.partition(": error: ")[2] for line in said if ": error: " in line]
-        raise Refused(422, "\n".join(lines) or "the images cannot be read.")
+        advice = r"Replace or remove \1 and send the archive again"
+        refusal = re.sub("To leave (it|them) out: --skip-unreadable", advice, "\n".join(lines))
+        raise Refused(422, refusal or "the images cannot be read.")
     return said
