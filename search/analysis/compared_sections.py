@@ -120,7 +120,7 @@ def _cost_texts(run: Run) -> dict[str, str]:
         "trials": cost.statuses_text or "none",
         "epochs in trials": f"{cost.epochs:,}",
         "epochs saved by stops": f"{cost.saved_epochs:,}",
-        "time of the search": duration(cost.wall_s),
+        "time of the search, without pauses": duration(cost.wall_s),
         "time in trials, summed": duration(cost.trial_s),
         "time of the retraining": duration(cost.retrain_s),
         "trained on": run.document.hardware.processor,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -21,7 +22,7 @@ class Cost:
     trial_s: float
     retrain_s: float
     wall_s: float
-    """From the first trial's start to the last trial's end, including the pauses of a resumed run."""
+    """Time in which some trial was training: without pauses, and without the time before a run was resumed."""
 
     @property
     def num_trials(self) -> int:
@@ -37,13 +38,26 @@ class Cost:
 def cost_of(records: Sequence[TrialRecord], retrained: Sequence[RetrainRecord], max_epochs: int) -> Cost:
     """The cost of trials and retrainings."""
     counts = {status.value: sum(record.status is status for record in records) for status in TrialStatus}
-    timed = [metrics for record in records for metrics in record.epoch_metrics.values() if "seconds" in metrics]
-    started = min((metrics["recorded_at"] - metrics["seconds"] for metrics in timed), default=0.0)
+    epochs = [
+        (metrics["recorded_at"] - record.seconds_spent_on(epoch), metrics["recorded_at"])
+        for record in records
+        for epoch, metrics in record.epoch_metrics.items()
+        if "seconds" in metrics
+    ]
     return Cost(
         statuses={status: count for status, count in counts.items() if count},
         epochs=sum(record.epochs_spent for record in records),
         saved_epochs=sum(max_epochs - one.epochs_spent for one in records if one.status is TrialStatus.STOPPED),
         trial_s=sum(record.seconds for record in records),
         retrain_s=sum(one.seconds for one in retrained),
-        wall_s=max((metrics["recorded_at"] for metrics in timed), default=0.0) - started,
+        wall_s=_covered_s(epochs),
     )
+
+
+def _covered_s(intervals: Sequence[tuple[float, float]]) -> float:
+    """Seconds that lie in at least one of the intervals, each from a start to an end."""
+    total_s, covered_to = 0.0, -math.inf
+    for start, end in sorted(intervals):
+        total_s += max(0.0, end - max(start, covered_to))
+        covered_to = max(covered_to, end)
+    return total_s
