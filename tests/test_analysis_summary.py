@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 from fabricated_run import SPACE, add_retrains, add_trials, make_run, reread
 
+from search.analysis.model_card import card_text
 from search.analysis.results import Run
 from search.analysis.summary import summary_text, write_results
+from search.report.data import report_data
+from search.report.page import report_page
 from search.study.record import NewTrial
 from search.study.study import RunStudy
 
@@ -53,6 +57,23 @@ def test_the_forecast_is_judged_until_the_run_is_extended(run: Run) -> None:
     assert judged(run.settings.num_trials, num_epochs)
     assert not judged(run.settings.num_trials + 3, num_epochs), "extended, and cut off before another trial"
     assert not judged(run.settings.num_trials, num_epochs - 9), "stopped early, and its missing trials trained later"
+
+
+def test_the_command_is_followed_by_what_it_does_not_say(run: Run) -> None:
+    """A run with the command of its start, which may name a file that only its machine has."""
+
+    def texts(num_trials: int, **changed: Any) -> tuple[str, ...]:
+        settings = run.settings.changed(num_trials=num_trials, **changed)
+        document = run.document.model_copy(update={"forecast": {"num_trials": 5}, "settings": settings})
+        shown = Run(run.run_dir, document, run.study)
+        return summary_text(shown), report_page(report_data(shown)), card_text(shown, "net.onnx", licence="")
+
+    for text in texts(5):
+        assert "--trials" not in text
+        assert "space.toml" not in text
+    for text in texts(8, space=Path("elsewhere/form.toml")):
+        assert "8 trials (--trials 8)" in text
+        assert "--space space.toml" in text
 
 
 def test_a_winner_over_the_limits_is_a_warning(tmp_path: Path) -> None:

@@ -130,6 +130,16 @@ class RunDocument(BaseModel):
     hardware: HardwareRecord
     forecast: dict[str, Any] | None = None
 
+    @property
+    def command_note(self) -> str:
+        """What the command does not say: how many trials there are since people changed it, and where the space is."""
+        num_trials, notes = self.settings.num_trials, []
+        if self.forecast is not None and self.forecast.get("num_trials", num_trials) != num_trials:
+            notes.append(f"The run now has {num_trials} trials (--trials {num_trials}).")
+        if self.settings.space is not None:
+            notes.append("Its search space is space.toml in the run's folder (--space space.toml).")
+        return " ".join(notes)
+
     def to_toml(self) -> str:
         """The file that `read_document` reads back as an equal document."""
         return tomli_w.dumps(self.model_dump(mode="json", exclude_none=True))
