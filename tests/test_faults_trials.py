@@ -16,10 +16,9 @@ import torch
 from ray import cloudpickle
 from tiny_space import TINY
 
-from model.split_images import ImageArrays, ImageTensors
+from model.split_images import ImageTensors
 from search import load_run
 from search.errors import RunFailed
-from search.machine.slots import Slots
 from search.run import run_search
 from search.settings import SearchSettings
 from search.tune import tuner
@@ -87,8 +86,8 @@ def search_with(train: Any, settings: SearchSettings, monkeypatch: pytest.Monkey
     folder = settings.results_dir.parent
     make_trainable = tuner.make_trainable
 
-    def make_troubled(_train: Any, images: ImageArrays, plan: TrialPlan, slots: Slots, splits: Any) -> Any:
-        return make_trainable(functools.partial(train, folder), images, plan, slots, splits)
+    def make_troubled(_train: Any, *rest: Any) -> Any:
+        return make_trainable(functools.partial(train, folder), *rest)
 
     monkeypatch.setattr(tuner, "make_trainable", make_troubled)
     run_search(settings)
