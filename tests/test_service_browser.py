@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
 import pytest
 from served import finished_run, served, wait_until
 from tiny_space import TINY
@@ -107,6 +109,28 @@ def test_a_mistake_is_shown_beside_its_line(page: Page, lab: tuple[str, Service]
     click(page, "button.lead")
     assert "line 2:" in text(page)
     assert page.evaluate("document.querySelector('#space').value").startswith("flip = true")  # nothing typed is lost
+
+
+def test_a_report_hands_out_its_table(page: Page, lab: tuple[str, Service], tmp_path: Path) -> None:
+    page.call("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path))
+    page.open(f"{lab[0]}/api/runs/earlier/report", width=1280, is_dark=False)
+    page.evaluate("document.querySelector('a[download]').click()")
+    table = tmp_path / "earlier-trials.csv"
+    wait_until(table.exists)
+    assert list(pd.read_csv(table)["trial_number"]) == [0, 1, 2, 3]
+
+
+def test_a_link_to_a_report_leads_there_through_the_login(page: Page, tmp_path: Path) -> None:
+    (tmp_path / "results").mkdir()
+    finished_run(tmp_path / "results" / "earlier", num_trials=3)
+    with served(tmp_path, needs_tokens=True) as (url, service):
+        token = service.access.add_token("ada", "viewer")
+        wait_until(lambda: service.supervisor.summaries.of)
+        page.open(f"{url}/api/runs/earlier/report", width=1280, is_dark=False)
+        fill(page, {"token": token})
+        click(page, "button.lead")
+        assert page.evaluate("location.href") == f"{url}/api/runs/earlier/report"
+        assert "earlier" in page.evaluate("document.querySelector('header').innerText")
 
 
 @pytest.mark.slow
