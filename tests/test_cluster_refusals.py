@@ -30,13 +30,14 @@ def nodes() -> Iterator[Nodes]:
 
 
 def refused(node: Node, *more: object, environment: dict[str, str] | None = None) -> str:
-    """The one line that a run ends with."""
+    """The one line that a run ends with, perhaps after what it says of its images."""
     start = time.monotonic()
     program = (sys.executable, REPOSITORY / "tune_main.py", "--dataset", "digits", "--name", "refused")
     done = node.run(*program, *more, environment=environment)
     seconds = time.monotonic() - start
     assert done.returncode == 2, done.stdout
-    (line,) = done.stdout.splitlines()
+    *images, line = done.stdout.splitlines()
+    assert not any("error" in one for one in images)
     assert seconds < WITHIN_S, line
     assert not (node.folder / "results" / "refused").exists()
     return line.removeprefix("tune_main.py: error: ")

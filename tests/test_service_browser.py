@@ -127,8 +127,9 @@ def test_a_link_to_a_report_leads_there_through_the_login(page: Page, tmp_path: 
         token = service.access.add_token("ada", "viewer")
         wait_until(lambda: service.supervisor.summaries.of)
         page.open(f"{url}/api/runs/earlier/report", width=1280, is_dark=False)
-        fill(page, {"token": token})
-        click(page, "button.lead")
+        for typed in ("mistyped", token):
+            fill(page, {"token": typed})
+            click(page, "button.lead")
         assert page.evaluate("location.href") == f"{url}/api/runs/earlier/report"
         assert "earlier" in page.evaluate("document.querySelector('header').innerText")
 
