@@ -19,6 +19,7 @@ from search.report.page import REWRITE_INTERVAL_S
 from search.service.bodies import Problems, RunPage, RunView, State
 from search.service.comparing import MAX_COMPARED, compared
 from search.service.context import Asked, Member
+from search.service.queue import MAX_PRIORITY
 from search.service.runs import ARTIFACTS, Refused
 from search.service.steering import steer
 from search.service.submission import RunRequest
@@ -37,7 +38,7 @@ _BINARY = {"requestBody": {"required": True, "content": {"application/octet-stre
 class Priority(BaseModel):
     """The body that reorders the queue."""
 
-    priority: Annotated[int, Field(ge=-1000, le=1000)]
+    priority: Annotated[int, Field(ge=-MAX_PRIORITY, le=MAX_PRIORITY)]
 
 
 def _documented(*statuses: int) -> dict[int | str, dict[str, Any]]:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 from search.commands import time_text
 from search.errors import SpaceError, UserError
 from search.run_options import DATA_SETS, RUN_NAME_PATTERN
+from search.service.queue import MAX_PRIORITY
 from search.settings import OPTIONS, SearchSettings, kind_of
 
 SPACE_MAX_BYTES = 100_000
@@ -48,7 +49,7 @@ class _Request(BaseModel):
     cores: Annotated[int, Field(ge=1)] | None = Field(
         None, description="CPU cores for the run; by default all, or with GPUs their share"
     )
-    priority: Annotated[int, Field(ge=-1000, le=1000)] = Field(
+    priority: Annotated[int, Field(ge=-MAX_PRIORITY, le=MAX_PRIORITY)] = Field(
         0, description="runs of a higher priority start first; above 0 for admins only"
     )
 
