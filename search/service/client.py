@@ -121,7 +121,8 @@ class Client:
     def events(self, name: str) -> Iterator[dict[str, Any]]:
         """The run now and after every change, until it has ended.
 
-        Connects again if the connection breaks. UserError if the service stays away for a minute.
+        Connects again if the connection breaks. UserError if the service stays away for a minute, or the
+        run is removed.
         """
         patience, last = Patience(), None
         while True:
