@@ -49,8 +49,10 @@ def _steer_waiting(runs: Runs, entry: RunEntry, wish: Wish) -> None:
 
 def _steer_running(runs: Runs, name: str, entry: RunEntry | None, wish: Wish, caller: Caller) -> None:
     run_dir = runs.folders.run(name)
-    # One that is resumed takes up no wish before it has locked its folder.
-    if (run_dir / "run.toml").exists() and is_locked(run_dir):
+    has_ended = runs.supervisor.summaries.of.get(name, {}).get("test_result") is not None
+    # Until a run that is resumed has locked its folder, its record takes only what an unfinished run takes up later.
+    is_for_later = not has_ended and wish.action not in ("pause", "cancel")
+    if (run_dir / "run.toml").exists() and (is_locked(run_dir) or is_for_later):
         enough = None if entry is None else _enough_devices(runs, entry, wish)
         control(run_dir, wish, by=caller.name)
         if wish.num_trials is not None:
