@@ -88,6 +88,8 @@ def metric_layout(metric: Metric, x_title: str, y_title: str) -> Figure:
     """`base_layout` with values of the metric on the vertical axis, `y_title` before its name."""
     layout = base_layout(x_title, f"{y_title} {metric.title}".strip())
     layout["yaxis"]["tickformat"] = "~%" if metric.is_percent else "~r"
+    if metric.is_percent:  # a flat curve would get an axis from far below 0 to above 100 %
+        layout["yaxis"] |= {"minallowed": -0.02, "maxallowed": 1.02}
     return layout
 
 
