@@ -6,7 +6,7 @@ import contextlib
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,18 @@ def served(
         finally:
             server.should_exit = True
             thread.join(timeout=10)
+
+
+@contextlib.contextmanager
+def served_with_runs(folder: Path, num_trials: Mapping[str, int]) -> Iterator[tuple[str, Service]]:
+    """A service with finished runs of so many trials, in which nothing else can start."""
+    (folder / "results").mkdir()
+    for name, number in num_trials.items():
+        finished_run(folder / "results" / name, num_trials=number)
+    with served(folder) as (url, service):
+        hold_all_cores(service)
+        wait_until(lambda: len(service.supervisor.summaries.of) == len(num_trials))
+        yield url, service
 
 
 def hold_all_cores(service: Service, name: str = "busy") -> None:

@@ -15,7 +15,7 @@ pytest.importorskip("fastapi", reason="the extra [service] is not installed")
 
 import requests
 from PIL import Image
-from served import finished_run, hold_all_cores, served, wait_until
+from served import served, served_with_runs
 
 from search import load_run
 from search.errors import UserError
@@ -27,14 +27,8 @@ Server = tuple[str, Service]
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("service")
-    (folder / "results").mkdir()
-    for name, num_trials in (("done", 5), ("other", 3), ("third", 4)):
-        finished_run(folder / "results" / name, num_trials=num_trials)
-    with served(folder) as (url, service):
-        hold_all_cores(service)
-        wait_until(lambda: len(service.supervisor.summaries.of) == 3)
-        yield url, service
+    with served_with_runs(tmp_path_factory.mktemp("service"), {"done": 5, "other": 3, "third": 4}) as server:
+        yield server
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import pytest
 
 pytest.importorskip("fastapi", reason="the extra [service] is not installed")
 
-from served import finished_run, hold_all_cores, served, wait_until
+from served import hold_all_cores, served, served_with_runs, wait_until
 
 from search.errors import UserError
 from search.service import Client, asking, guard
@@ -26,13 +26,8 @@ Server = tuple[str, Service]
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("service")
-    (folder / "results").mkdir()
-    finished_run(folder / "results" / "done", num_trials=3)
-    with served(folder) as (url, service):
-        hold_all_cores(service)
-        wait_until(lambda: service.supervisor.summaries.of)
-        yield url, service
+    with served_with_runs(tmp_path_factory.mktemp("service"), {"done": 3}) as server:
+        yield server
 
 
 class Line:

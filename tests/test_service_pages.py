@@ -18,7 +18,6 @@ from search.errors import UserError
 from search.service import Client, children
 from search.service.context import Service
 from search.service.store import RunEntry, RunState
-from search.service.submission import Folders
 from search.setup.control import control
 from search.setup.document import read_document
 from search.setup.run_folder import RunFolder
@@ -56,7 +55,7 @@ def test_the_page_of_a_finished_run_offers_more_trials(lab: tuple[str, Service])
 
 def test_a_problem_is_told_once_and_by_no_link(lab: tuple[str, Service]) -> None:
     url, _ = lab
-    assert "mail your token" not in page(f"{url}/runs/done?error=mail+your+token&problem=mail+your+token")
+    assert "mail your token" not in page(f"{url}/runs/done?error=mail+your+token&flash=mail+your+token")
     answer = requests.post(f"{url}/runs/done/control", data={"action": "pause"}, timeout=20)
     assert answer.status_code == 200
     assert "only be given more trials" in answer.text
@@ -111,11 +110,13 @@ def test_an_unknown_run_is_named(lab: tuple[str, Service]) -> None:
         Client(lab[0]).compare(["done", "nowhere"])
 
 
-def test_uploads_are_offered_only_where_they_are_possible(lab: tuple[str, Service]) -> None:
+def test_uploads_are_offered_only_where_they_are_possible(
+    lab: tuple[str, Service], monkeypatch: pytest.MonkeyPatch
+) -> None:
     url, service = lab
     assert "data-upload" in page(f"{url}/datasets")
     assert "upload another" in page(f"{url}/submit")
-    service.runs.folders = Folders(service.runs.folders.results, None)
+    monkeypatch.setattr(service.data_sets, "_folder", None)
     assert "data-upload" not in page(f"{url}/datasets")
     assert "--datasets-dir" in page(f"{url}/datasets")
     assert "upload another" not in page(f"{url}/submit")

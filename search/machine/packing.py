@@ -24,8 +24,8 @@ QUICK_S = 0.7
 CLEAR = 1.2
 _NUM_STARTED = 2
 """Processes that load their libraries side by side; the second candidate is nearly always measured."""
-BATCH_SIZE = 128
-"""At most: smaller than in most configs, so that the fixed cost of a step shows."""
+MAX_BATCH_SIZE = 128
+"""Smaller than in most configs, so that the fixed cost of a step shows."""
 MOST_PER_GPU = 8
 MIN_GROWTH = 1.03
 """Doubling the trials must speed up by this factor; less could be noise of so short a measurement."""
@@ -109,7 +109,7 @@ def throughput_processes(
 
         def measure(num_trials: int, cpus_per_trial: int, seconds: float) -> Packing:
             request: dict[str, Any] = {
-                "config": {**config.flat(), "batch_size": min(BATCH_SIZE, config.recipe.batch_size)},
+                "config": {**config.flat(), "batch_size": min(MAX_BATCH_SIZE, config.recipe.batch_size)},
                 "engine": asdict(replace(engine, num_threads=cpus_per_trial)),
                 "image_size": image_size,
                 "network": asdict(network),

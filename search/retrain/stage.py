@@ -89,8 +89,8 @@ def evaluate_retrained(preparation: Preparation, queue: RetrainQueue, study: Run
     """Opens the test images and records each network's scores on them. All trainings must have ended.
 
     RunInterrupted if people or the time budget ended the search before any trial had a score. RunFailed if one of them
-    failed, or if no trial has a score: before the test images are opened unless only baselines
-    failed, without which the winner has its test.
+    failed, or if no trial has a score: before the test images are opened unless only baselines failed, without which
+    the winner has its test.
     """
     failed = [task for task in queue.tasks if task.key in queue.failures]
     if any(task.config_name in (FINALIST, "winner") for task in failed):

@@ -91,9 +91,8 @@ class Access:
             if host not in _LISTENING_NAMES or peer is None or own is None:
                 return None
             return Caller(getpass.getuser(), "admin") if _user_of(peer, own) in (0, os.geteuid()) else None
-        kind, _, token = headers.get("authorization", "").partition(" ")
-        if kind.lower() == "bearer":
-            return self._of_token(token.strip())
+        if (token := bearer_token(headers)) is not None:
+            return self._of_token(token)
         return self._of_login(_cookie(headers.get("cookie", "")))
 
     def log_in(self, token: str) -> str | None:
@@ -121,6 +120,12 @@ class Access:
             time.time(),
         )
         return Caller(rows[0]["name"], rows[0]["role"]) if rows else None
+
+
+def bearer_token(headers: Mapping[str, str]) -> str | None:
+    """The token that a request brings in its headers; None if it brings none."""
+    kind, _, token = headers.get("authorization", "").partition(" ")
+    return token.strip() if kind.lower() == "bearer" else None
 
 
 def is_loopback(host: str) -> bool:

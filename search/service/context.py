@@ -17,8 +17,8 @@ from search.service.cluster import Cluster
 from search.service.data_sets import DataSets
 from search.service.events import Events
 from search.service.figures import Figures
+from search.service.flashes import Flashes
 from search.service.notifier import Notifier
-from search.service.problems import Problems
 from search.service.queue import Devices
 from search.service.runs import Refused, Runs
 from search.service.store import Store
@@ -36,7 +36,7 @@ class Service:
     supervisor: Supervisor
     events: Events
     figures: Figures
-    problems: Problems
+    flashes: Flashes
 
 
 @contextlib.contextmanager
@@ -65,7 +65,7 @@ def opened_service(
             supervisor.start()
             try:
                 runs = Runs(store, folders, supervisor)
-                yield Service(runs, data_sets, access, supervisor, events, Figures(runs), Problems())
+                yield Service(runs, data_sets, access, supervisor, events, Figures(runs), Flashes())
             finally:
                 supervisor.stop()
                 notifier.messenger.close()

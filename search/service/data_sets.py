@@ -64,6 +64,11 @@ class DataSets:
             if DATASET_PATTERN.fullmatch(name)
         ]
 
+    @property
+    def can_upload(self) -> bool:
+        """Whether there is a folder for data sets."""
+        return self._folder is not None
+
     def begin(self, name: str) -> Path:
         """A new folder beside the data sets for an upload; the caller removes it. Refused if the name is taken."""
         if self._folder is None:

@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse, RedirectResponse
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from search.service.access import Access
+from search.service.access import Access, bearer_token
 
 MAX_BODY_BYTES = 1_000_000
 BODY_TIMEOUT_S = 60.0
@@ -108,7 +108,7 @@ def refused(status: int, message: str, headers: Mapping[str, str] | None = None)
 
 def _no_caller(scope: Scope, headers: Mapping[str, str], path: str) -> ASGIApp:
     """The answer to a request of nobody who is known: people are led to the login, programs need a token."""
-    has_token = headers.get("authorization", "").lower().startswith("bearer ")
+    has_token = bearer_token(headers) is not None
     is_read = scope["method"] in ("GET", "HEAD")
     is_for_program = path.startswith("/api") or path == "/metrics"
     if has_token or (is_for_program and not (is_read and "text/html" in headers.get("accept", ""))):

@@ -19,7 +19,7 @@ from search.service.api import names_of
 from search.service.comparing import compared, curves
 from search.service.context import Asked, Member
 from search.service.forms import field_of, located_lines, request_of, shown_value, wish_of
-from search.service.rendering import back, page_before_login, rendered
+from search.service.rendering import back, path_after_login, rendered
 from search.service.runs import Refused
 from search.service.steering import steer
 from search.service.submission import ALLOWED
@@ -47,7 +47,7 @@ def runs_page(
 
 
 @router.get("/runs/{name}")
-def run_page(request: Request, name: str, service: Asked, problem: str = "") -> Response:
+def run_page(request: Request, name: str, service: Asked, flash: str = "") -> Response:
     """One run, live."""
     view = service.runs.view(name)
     return rendered(
@@ -58,7 +58,7 @@ def run_page(request: Request, name: str, service: Asked, problem: str = "") -> 
         files=service.runs.artifacts(name),
         may_steer=request.state.caller.may_steer(view.owner),
         actions=ACTIONS,
-        error=service.problems.take(problem),
+        error=service.flashes.take(flash),
     )
 
 
@@ -81,7 +81,7 @@ async def control_form(request: Request, name: str, service: Asked, caller: Memb
         return ""
 
     problem = await run_in_threadpool(answer)
-    return back(request, f"/runs/{quote(name)}" + (f"?problem={service.problems.keep(problem)}" if problem else ""))
+    return back(request, f"/runs/{quote(name)}" + (f"?flash={service.flashes.keep(problem)}" if problem else ""))
 
 
 @router.post("/runs/{name}/priority")
@@ -171,7 +171,7 @@ def datasets_page(request: Request, service: Asked) -> Response:
         "datasets.html.j2",
         datasets=service.data_sets.listed(),
         max_bytes=service.data_sets.max_bytes,
-        can_upload=service.runs.folders.datasets is not None,
+        can_upload=service.data_sets.can_upload,
     )
 
 
@@ -187,7 +187,7 @@ async def log_in(request: Request, service: Asked) -> Response:
     cookie = service.access.log_in((await _form(request)).get("token", "").strip())
     if cookie is None:
         return rendered(request, "login.html.j2", status=403, is_wrong=True)
-    response = back(request, page_before_login(request))
+    response = back(request, path_after_login(request))
     is_secure, path = request.url.scheme == "https", request.scope.get("root_path") or "/"
     response.set_cookie(
         COOKIE, cookie, max_age=int(LOGIN_S), path=path, secure=is_secure, httponly=True, samesite="lax"
@@ -219,7 +219,7 @@ def _submit_page(request: Request, service: Any, values: Mapping[str, str], erro
         more=[field_of(name) for name in more],
         has_more=any(values.get(name) or name in located for name in (*more, "priority")),
         datasets=names,
-        can_upload=service.runs.folders.datasets is not None,
+        can_upload=service.data_sets.can_upload,
         devices=service.supervisor.devices,
         key=values.get("key") or secrets.token_urlsafe(12),
     )

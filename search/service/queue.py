@@ -10,6 +10,7 @@ from search.service.store import RunEntry
 HALF_LIFE_S = 86_400.0
 """After a day, an hour of a GPU counts half."""
 MAX_PRIORITY = 1000
+"""Of a run; the lowest is as far below 0."""
 LONGEST_WAIT_S = 600.0
 """More than any wait after a death."""
 

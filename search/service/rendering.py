@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from functools import cache
 from importlib import resources
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
@@ -54,9 +53,9 @@ def back(request: Request, path: str) -> Response:
     return RedirectResponse(f"{request.scope.get('root_path', '')}{path}", 303)
 
 
-def page_before_login(request: Request) -> str:
+def path_after_login(request: Request) -> str:
     """The path that led to the login form, below the root; "/" if there is none, or it may be of another site."""
-    asked = parse_qs(urlsplit(request.headers.get("referer", "")).query).get("next", [""])[0]
+    asked = request.query_params.get("next", "")
     return asked if re.fullmatch(r"/[^/\\\s][^\\\s]*", asked) else "/"
 
 

@@ -139,6 +139,10 @@ class Runs:
             if name in entries or name in summaries
         ]
 
+    def has_result(self, name: str) -> bool:
+        """Whether a run's winner was tested; one that is given more trials keeps that result until the next."""
+        return self.supervisor.summaries.of.get(name, {}).get("test_result") is not None
+
     def positions(self) -> dict[str, int]:
         """The place of each waiting run in the queue, from 1."""
         return {entry.name: place for place, entry in enumerate(self.supervisor.queue(), 1)}
@@ -174,27 +178,24 @@ class Runs:
 
     def prioritize(self, name: str, priority: int, caller: Caller) -> RunView:
         """Sets the priority of a run, for its next turn; only admins may."""
-        self._check_admin(caller)
+        if not caller.may("admin"):
+            raise Refused(403, "only an admin may reorder the queue.")
         self.view(name)
         self.store.change(name, priority=priority)
         self.supervisor.wake()
         self.supervisor.summaries.changed(name)
         return self.view(name)
 
-    def _check_admin(self, caller: Caller) -> None:
-        if not caller.may("admin"):
-            raise Refused(403, "only an admin may reorder the queue.")
-
     def move(self, name: str, places: int, caller: Caller) -> None:
         """Gives a waiting run the priority that moves it so many places back in the queue, if it has so many."""
-        self._check_admin(caller)
         queue = self.supervisor.queue()
         place = next((at for at, entry in enumerate(queue) if entry.name == name), None)
         if place is None:
             raise Refused(409, "the run does not wait any longer.")
+        priority = queue[place].priority
         if places and 0 <= place + places < len(queue):
-            beyond = queue[place + places].priority + (-1 if places > 0 else 1)
-            self.prioritize(name, max(-MAX_PRIORITY, min(MAX_PRIORITY, beyond)), caller)
+            priority = queue[place + places].priority + (-1 if places > 0 else 1)
+        self.prioritize(name, max(-MAX_PRIORITY, min(MAX_PRIORITY, priority)), caller)
 
     def delete(self, name: str, caller: Caller) -> None:
         """Removes a run that has ended, or waits, with all its files."""

@@ -35,7 +35,7 @@ def steer(runs: Runs, name: str, wish: Wish, caller: Caller) -> RunView:
 def _steer_waiting(runs: Runs, entry: RunEntry, wish: Wish) -> None:
     if wish.action != "cancel":
         raise Refused(409, "the run waits for its turn. It can only be cancelled.")
-    has_result = runs.supervisor.summaries.of.get(entry.name, {}).get("test_result") is not None
+    has_result = runs.has_result(entry.name)
     ending: dict[str, Any] = {
         # It waited for its first turn, or for more trials than it has.
         "state": RunState.FINISHED if has_result else RunState.CANCELLED,
@@ -49,9 +49,8 @@ def _steer_waiting(runs: Runs, entry: RunEntry, wish: Wish) -> None:
 
 def _steer_running(runs: Runs, name: str, entry: RunEntry | None, wish: Wish, caller: Caller) -> None:
     run_dir = runs.folders.run(name)
-    has_ended = runs.supervisor.summaries.of.get(name, {}).get("test_result") is not None
     # Until a run that is resumed has locked its folder, its record takes only what an unfinished run takes up later.
-    is_for_later = not has_ended and wish.action not in ("pause", "cancel")
+    is_for_later = not runs.has_result(name) and wish.action not in ("pause", "cancel")
     if (run_dir / "run.toml").exists() and (is_locked(run_dir) or is_for_later):
         enough = None if entry is None else _enough_devices(runs, entry, wish)
         control(run_dir, wish, by=caller.name)
@@ -81,8 +80,8 @@ def _enough_devices(runs: Runs, entry: RunEntry, wish: Wish) -> tuple[int, int] 
 
 def _start_again(runs: Runs, name: str, entry: RunEntry | None, wish: Wish, caller: Caller) -> None:
     is_finished, summary = runs.view(name).state == "finished", runs.supervisor.summaries.of.get(name, {})
-    asked = Wish(action=wish.action, num_trials=wish.num_trials) if wish.action or wish.num_trials else None
-    if asked != wish or wish.action not in (None, "continue") or (is_finished and wish.num_trials is None):
+    is_other = wish.action not in (None, "continue") or wish.num_slots is not None or wish.time_budget_s is not None
+    if is_other or (is_finished and wish.num_trials is None):
         choice = "only be given more trials" if is_finished else "only be continued or given more trials"
         raise Refused(409, f"the run has ended, so {wish.words!r} is not possible. It can {choice}.")
     started = int(summary.get("num_started", 0))
@@ -91,7 +90,7 @@ def _start_again(runs: Runs, name: str, entry: RunEntry | None, wish: Wish, call
     steering = summary.get("steering") or ""
     # A search that was stopped before any trial had a score has nothing else to go on with.
     is_empty = steering.startswith("search stopped") and summary.get("best_validation") is None
-    if summary.get("test_result") is None and (steering.startswith("paused") or is_empty):
+    if not runs.has_result(name) and (steering.startswith("paused") or is_empty):
         control(runs.folders.run(name), Wish(action="continue"), by=caller.name)
     if entry is None:
         num_gpus, cores = runs.load(name).settings.gpus, len(runs.supervisor.devices.cores)

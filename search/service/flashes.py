@@ -1,4 +1,7 @@
-"""What was wrong with a form, for the page that comes next. In that page's address it could be anybody's words."""
+"""Flash messages: what was wrong with a form, for the page that comes next.
+
+In that page's address they could be anybody's words.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import threading
 MAX_KEPT = 1000
 
 
-class Problems:
+class Flashes:
     """Texts that are each told once. The oldest of too many are forgotten."""
 
     def __init__(self) -> None:
